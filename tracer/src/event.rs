@@ -1,0 +1,104 @@
+//! Identities and marks that every later stage speaks of.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+pub use tracer_ebpf::Direction;
+
+/// Nanoseconds of CLOCK_MONOTONIC, as the kernel stamped them.
+pub type Nanos = u64;
+
+/// A thread, told apart from a later one with the same id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ThreadId {
+    /// Process id, initial pid namespace.
+    pub tgid: u32,
+    /// Thread id, initial pid namespace.
+    pub tid: u32,
+    /// When the thread started.
+    pub start: Nanos,
+}
+
+/// A connection: a socket, whichever processes and descriptors lead to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ConnectionId {
+    /// Address of the kernel's `struct sock`.
+    pub sock: u64,
+    /// Inode number of the socket's file.
+    pub ino: u64,
+}
+
+/// A server exchange that can be active on a thread: allotted by `correlate`, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ActiveId(pub u64);
+
+/// Where and when some bytes moved: one call of one thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Exit of the call.
+    pub time: Nanos,
+    /// Number of the event: equal for all bytes of one call, growing from call to call.
+    pub call: u64,
+    /// Who made the call.
+    pub thread: ThreadId,
+    /// What was active on that thread when the call's event arrived.
+    pub active: Option<ActiveId>,
+}
+
+/// What a process is to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// It sends requests.
+    Client,
+    /// It answers them.
+    Server,
+}
+
+/// Which half of an exchange bytes belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// Client to server.
+    Request,
+    /// Server to client.
+    Response,
+}
+
+impl Side {
+    /// The half that `direction` carries for a process of this `role`.
+    #[must_use]
+    pub fn of(role: Role, direction: Direction) -> Self {
+        match (role, direction) {
+            (Role::Client, Direction::Egress) | (Role::Server, Direction::Ingress) => Self::Request,
+            (Role::Client, Direction::Ingress) | (Role::Server, Direction::Egress) => Self::Response,
+        }
+    }
+}
+
+/// One end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// TCP. IPv4-mapped IPv6 addresses are shown as IPv4.
+    Ip(SocketAddr),
+    /// AF_UNIX: the bound path, or `@name` for an abstract one.
+    Unix(String),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => write!(f, "{address}"),
+            Self::Unix(path) => f.write_str(path),
+        }
+    }
+}
+
+/// Both ends of a connection, as far as they are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoints {
+    /// The traced process's own end.
+    pub local: Option<Address>,
+    /// The other end.
+    pub peer: Option<Address>,
+    /// Whether the transport is AF_UNIX rather than TCP.
+    pub unix: bool,
+}

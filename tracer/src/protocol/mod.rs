@@ -1,0 +1,227 @@
+//! Application protocols: from a connection's bytes to exchanges (a request and its response).
+//!
+//! A protocol is a folder here and a line in [`PROTOCOLS`]. Its conversation is sans-IO: it takes bytes in any
+//! segmentation, with gaps, holds bounded state and never panics. Incomplete is not invalid.
+
+pub mod http;
+pub mod mysql;
+pub mod redis;
+
+use crate::event::{Endpoints, Mark, Role, Side};
+
+/// The protocols that detection tries, in order.
+pub const PROTOCOLS: &[Protocol] = &[http::PROTOCOL, mysql::PROTOCOL, redis::PROTOCOL];
+
+/// One protocol: how to recognise it and how to follow it.
+#[derive(Clone, Copy, Debug)]
+pub struct Protocol {
+    /// Short name, as in metrics: `http`, `mysql`, `redis`.
+    pub name: &'static str,
+    /// Judges the first bytes of a connection.
+    pub detect: fn(&Opening<'_>) -> Verdict,
+    /// Starts following a connection that was judged `Certain`.
+    pub start: fn(Start) -> Box<dyn Conversation>,
+}
+
+/// What is known of a connection before its protocol is: the first bytes either way.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a> {
+    /// From connect (client) or accept (server); absent when the connection is older than the tracer.
+    pub role: Option<Role>,
+    /// The bytes below are the connection's very first ones.
+    pub fresh: bool,
+    /// First bytes received, contiguous; they begin where a call began.
+    pub ingress: &'a [u8],
+    /// First bytes sent, contiguous; they begin where a call began.
+    pub egress: &'a [u8],
+    /// Whether the first bytes seen of all were received ones (`None` before any).
+    pub ingress_first: Option<bool>,
+    /// Both addresses: a port may break a tie, never decide alone.
+    pub endpoints: &'a Endpoints,
+}
+
+impl Opening<'_> {
+    /// The bytes that a process of `role` would have seen on `side`.
+    #[must_use]
+    pub fn bytes(&self, role: Role, side: Side) -> &[u8] {
+        match (role, side) {
+            (Role::Client, Side::Request) | (Role::Server, Side::Response) => self.egress,
+            (Role::Client, Side::Response) | (Role::Server, Side::Request) => self.ingress,
+        }
+    }
+}
+
+/// A protocol's judgement of an [`Opening`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is this protocol, and the traced process has this role.
+    Certain(Role),
+    /// More bytes are needed.
+    Unsure,
+    /// It is something else.
+    NotForUs,
+}
+
+/// How a conversation begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// The traced process's role.
+    pub role: Role,
+    /// The conversation will see the connection from its first byte. Otherwise it must look for the first
+    /// certain message boundary, and may have to learn what the beginning would have told.
+    pub fresh: bool,
+}
+
+/// Bytes that moved in one call, or a contiguous part of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// Which half of the conversation.
+    pub side: Side,
+    /// The bytes.
+    pub bytes: &'a [u8],
+    /// These bytes are the first of their call: messages usually begin here.
+    pub call_start: bool,
+    /// Who moved them, and when.
+    pub mark: Mark,
+}
+
+/// Why a side of a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The sender of this side finished it in order (FIN, shutdown, close).
+    Finished,
+    /// Reset, broken pipe, time-out: the errno.
+    Failed(u16),
+    /// The connection is closed or forgotten; both sides end.
+    Closed,
+}
+
+/// Follows one connection. Output goes to `out`, in the order in which it happened.
+///
+/// Rules that the stages behind rely on:
+/// - `Begun` comes as soon as the first byte of a request is certain to begin one, with that byte's mark.
+/// - Every `Begun` is followed by exactly one `Ended` or `Abandoned` with the same id (at the latest when
+///   `on_end` is called with [`End::Closed`]).
+/// - `Touched` comes at most once per input and exchange.
+/// - After a gap, a request is never paired with another's response.
+pub trait Conversation: Send + std::fmt::Debug {
+    /// Takes the next bytes of a side.
+    fn on_bytes(&mut self, input: Input<'_>, out: &mut Vec<Progress>);
+
+    /// `lost` bytes of a side moved without being captured; `mark` is the call that moved them, or the one after.
+    fn on_gap(&mut self, side: Side, lost: u64, mark: Mark, out: &mut Vec<Progress>);
+
+    /// A side, or all, has ended. `mark` is when it was noticed.
+    fn on_end(&mut self, side: Side, end: End, mark: Mark, out: &mut Vec<Progress>);
+
+    /// How many bytes of a call this conversation wants captured on each side.
+    fn window(&self) -> Window {
+        Window::Default
+    }
+}
+
+/// How much of each call a conversation wants captured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Window {
+    /// The configured head and tail.
+    #[default]
+    Default,
+    /// As much as the probe can: bodies are made of many small messages.
+    Whole,
+    /// Nothing any more: the connection is of no interest (upgraded, encrypted).
+    Nothing,
+}
+
+/// Number of an exchange within its connection, growing.
+pub type ExchangeId = u64;
+
+/// What a conversation has to tell.
+#[derive(Debug)]
+pub enum Progress {
+    /// A request's first byte.
+    Begun {
+        /// The exchange.
+        id: ExchangeId,
+        /// The call that moved the byte.
+        mark: Mark,
+    },
+    /// More of an exchange moved (also its first response byte).
+    Touched {
+        /// The exchange.
+        id: ExchangeId,
+        /// Which half.
+        side: Side,
+        /// The call.
+        mark: Mark,
+    },
+    /// The request's header fields that carry trace context are known. Comes before anything that the request
+    /// can have caused.
+    Context {
+        /// The exchange.
+        id: ExchangeId,
+        /// `traceparent`, unparsed.
+        traceparent: Option<String>,
+        /// `tracestate`, several headers joined by commas, unparsed.
+        tracestate: Option<String>,
+    },
+    /// The exchange is complete, or will never be more complete than this.
+    Ended {
+        /// The exchange.
+        id: ExchangeId,
+        /// What it was.
+        exchange: Box<Exchange>,
+    },
+    /// The exchange will not become a span.
+    Abandoned {
+        /// The exchange.
+        id: ExchangeId,
+        /// Why.
+        reason: AbandonReason,
+    },
+}
+
+/// Why an exchange does not become a span. Each is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AbandonReason {
+    /// Bytes that were needed to understand or pair it were not captured.
+    Gap,
+    /// Bytes did not follow the protocol.
+    Malformed,
+    /// It is not an exchange that makes a span (a statement's close, a quit).
+    NoSpan,
+    /// A bound on open exchanges was reached.
+    Limit,
+}
+
+/// A request and its response.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exchange {
+    /// Its four moments.
+    pub times: Times,
+    /// The protocol's own part.
+    pub detail: Detail,
+}
+
+/// The calls that moved the first and last bytes of an exchange's halves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// Request's first byte.
+    pub request_first: Mark,
+    /// Request's last byte.
+    pub request_last: Mark,
+    /// Response's first byte; absent when none came.
+    pub response_first: Option<Mark>,
+    /// Response's last byte, or the moment when it was clear that none would come.
+    pub end: Mark,
+}
+
+/// What each protocol knows of an exchange.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Detail {
+    /// HTTP/1.
+    Http(http::HttpExchange),
+    /// MySQL or MariaDB.
+    Mysql(mysql::MysqlExchange),
+    /// Redis or Valkey.
+    Redis(redis::RedisExchange),
+}

@@ -1,0 +1,1 @@
+//! SQL: sanitising and summary.
