@@ -74,8 +74,6 @@ pub struct ProbeConfig {
     pub sk_shutdown: u32,
     /// `sock.sk_protocol`.
     pub sk_protocol: u32,
-    /// `sock.sk_socket`.
-    pub sk_socket: u32,
     /// `tcp_sock.copied_seq`.
     pub tcp_copied_seq: u32,
     /// `tcp_sock.write_seq`.
@@ -84,14 +82,18 @@ pub struct ProbeConfig {
     pub tcp_rcv_nxt: u32,
     /// `tcp_sock.bytes_received`.
     pub tcp_bytes_received: u32,
+    /// `tcp_sock.snd_una`.
+    pub tcp_snd_una: u32,
+    /// `tcp_sock.bytes_acked`.
+    pub tcp_bytes_acked: u32,
     /// `unix_sock.peer`.
     pub unix_peer: u32,
     /// `unix_sock.addr`.
     pub unix_addr: u32,
     /// `unix_address.len`.
     pub unix_address_len: u32,
-    /// `unix_address.name` (a `sockaddr_un`).
-    pub unix_address_name: u32,
+    /// `unix_address.name[0].sun_path`.
+    pub unix_address_path: u32,
     /// `cgroup.self` (a `cgroup_subsys_state`).
     pub cgroup_self: u32,
     /// `cgroup_subsys_state.parent`.
@@ -106,8 +108,19 @@ pub struct ProbeConfig {
     pub cgroup_root: u32,
     /// `cgroup_root.hierarchy_id`.
     pub root_hierarchy_id: u32,
-    /// `task_struct.stack`.
-    pub task_stack: u32,
+}
+
+impl ProbeConfig {
+    /// Nothing set.
+    // SAFETY: every field is an integer.
+    pub const ZERO: Self = unsafe { core::mem::MaybeUninit::zeroed().assume_init() };
+
+    /// The configuration as the loader writes it.
+    #[must_use]
+    pub fn words(&self) -> &[u32] {
+        // SAFETY: `repr(C)` with nothing but u32 fields: no padding, the same alignment.
+        unsafe { core::slice::from_raw_parts((&raw const *self).cast(), size_of::<Self>() / size_of::<u32>()) }
+    }
 }
 
 /// Bits of [`ProbeConfig::options`].
@@ -118,4 +131,34 @@ pub mod option {
     pub const ALL_EXECS: u32 = 1 << 1;
     /// The probe is attached by fexit: the handler can be preempted and may miss calls.
     pub const FEXIT: u32 = 1 << 2;
+}
+
+/// Key of the probe's map of log inodes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogInode {
+    /// Inode number.
+    pub ino: u64,
+    /// `super_block.s_dev` in the kernel's encoding (major << 20 | minor).
+    pub dev: u64,
+}
+
+/// What a log inode is: the value beside [`LogInode`].
+pub mod log_inode {
+    /// Known not to be a log.
+    pub const IGNORED: u32 = 0;
+    /// A log.
+    pub const LOG: u32 = 1;
+}
+
+/// How much of each call on a connection is captured: the value of the probe's maps of windows.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CaptureWindow {
+    /// The connection's inode, since socket addresses are reused; 0 in the map by port.
+    pub ino: u64,
+    /// Bytes from the start.
+    pub head: u32,
+    /// Bytes from the end of a longer call.
+    pub tail: u32,
 }

@@ -6,7 +6,7 @@
 pub enum EventKind {
     /// Bytes moved on a stream socket: [`DataEvent`].
     Data = 1,
-    /// Bytes written to a log inode: [`LogEvent`].
+    /// Bytes written to an inode that is, or may be, a target's stdout or stderr: [`DataEvent`].
     Log = 2,
     /// A connection was seen first, or changed: [`ConnectionEvent`].
     Connection = 3,
@@ -91,23 +91,26 @@ pub mod flag {
     pub const CUT: u16 = 1 << 3;
     /// Log: the inode is not known as a log yet; the write was to descriptor 1 or 2.
     pub const LOG_CANDIDATE: u16 = 1 << 4;
-    /// Connection: positions are 32-bit TCP sequence numbers; without it they are 64-bit byte counts.
+    /// Data and connection: positions are 32-bit TCP sequence numbers; without it they are 64-bit byte counts.
     pub const SEQUENCE: u16 = 1 << 5;
 }
 
-/// Bytes moved by one call on one socket. `head` then `tail` captured bytes follow; between them
-/// `length - head - tail` bytes were moved but not captured.
+/// Bytes moved by one call, on a socket ([`EventKind::Data`]) or to a log inode ([`EventKind::Log`]).
+///
+/// The captured payload follows: `head` bytes at its start and `tail` bytes at `tail_offset` in it. Between the
+/// two, `length - head - tail` bytes were moved but not captured.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DataEvent {
     /// Common part.
     pub header: Header,
-    /// Address of the `struct sock`: half of the connection's identity.
+    /// Data: address of the `struct sock`, half of the connection's identity.
+    /// Log: `super_block.s_dev` in the kernel's encoding (major << 20 | minor).
     pub sock: u64,
-    /// Inode number of the socket's file: the other half.
+    /// Inode number of the file: the other half.
     pub ino: u64,
-    /// Position of the call's first byte: a TCP sequence number (low 32 bits) when [`flag::SEQUENCE`] is set,
-    /// else a byte count from the first byte that the probe saw.
+    /// Data: position of the call's first byte: a TCP sequence number (low 32 bits) when [`flag::SEQUENCE`] is
+    /// set, else a byte count from the first byte that the probe saw. Log: the descriptor.
     pub position: u64,
     /// Bytes that the call moved.
     pub length: u32,
@@ -115,30 +118,14 @@ pub struct DataEvent {
     pub head: u32,
     /// Captured bytes from the end.
     pub tail: u32,
+    /// Where the tail starts in the payload.
+    pub tail_offset: u32,
     /// The error of the call as a positive number, or 0.
     pub errno: u16,
     /// A [`Direction`].
     pub direction: u8,
     /// Zero.
-    pub padding: u8,
-}
-
-/// Bytes written by one call to an inode that is, or may be, a target's stdout or stderr. Captured bytes follow.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LogEvent {
-    /// Common part.
-    pub header: Header,
-    /// Inode number.
-    pub ino: u64,
-    /// `super_block.s_dev` in the kernel's encoding (major << 20 | minor).
-    pub dev: u32,
-    /// The descriptor that was written to.
-    pub fd: u32,
-    /// Bytes that the call moved.
-    pub length: u32,
-    /// Captured bytes, from the start.
-    pub head: u32,
+    pub padding: [u8; 5],
 }
 
 /// What a [`ConnectionEvent`] tells.
@@ -280,8 +267,7 @@ pub struct CgroupEvent {
 
 // Both sides are built by different compilers for different targets: the layout is part of the contract.
 const _: () = assert!(size_of::<Header>() == 56);
-const _: () = assert!(size_of::<DataEvent>() == 96);
-const _: () = assert!(size_of::<LogEvent>() == 80);
+const _: () = assert!(size_of::<DataEvent>() == 104);
 const _: () = assert!(size_of::<ConnectionEvent>() == 56 + 32 + 12 + 4 + 8 + 32 + 108 + 4);
 const _: () = assert!(size_of::<ProcessEvent>() == 80);
 const _: () = assert!(size_of::<CgroupEvent>() == 80);

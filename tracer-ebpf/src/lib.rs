@@ -13,7 +13,7 @@ pub mod loss;
 
 pub use config::ProbeConfig;
 pub use event::{
-    CgroupEvent, ConnectionEvent, ConnectionNote, DataEvent, Direction, EventKind, Family, Header, LogEvent,
+    CgroupEvent, ConnectionEvent, ConnectionNote, DataEvent, Direction, EventKind, Family, Header,
     ProcessEvent, ProcessNote,
 };
 pub use loss::LossReason;

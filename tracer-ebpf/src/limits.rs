@@ -3,24 +3,34 @@
 /// Segments of one readv/writev/sendmsg/recvmsg that are looked at; the rest is a gap.
 pub const MAX_SEGMENTS: usize = 32;
 
-/// Messages of one sendmmsg/recvmmsg that are looked at.
+/// Messages of one sendmmsg/recvmmsg that are looked at; of each, only the first segment is captured. (Stream
+/// sockets hardly ever see these calls.)
 pub const MAX_MESSAGES: usize = 8;
 
 /// Payload capacities of the ring's size classes.
-pub const SIZE_CLASSES: [usize; 5] = [256, 1024, 4096, 16 * 1024, 64 * 1024];
+pub const SIZE_CLASSES: [u32; 5] = [256, 1024, 4096, LARGE_HEAD + MAX_TAIL, HUGE_HEAD + MAX_TAIL];
 
-/// Most bytes captured of one call: the largest size class.
-pub const MAX_CAPTURE: u32 = 64 * 1024;
+/// Longest head in the last size class but one.
+pub const LARGE_HEAD: u32 = 8 * 1024;
 
-/// Most bytes captured of one call with several segments. Such an event reserves twice that, because the
-/// verifier follows the offset and the length separately.
-pub const MAX_CAPTURE_SEGMENTS: u32 = 16 * 1024;
+/// Longest head of all: what a conversation can ask for.
+pub const HUGE_HEAD: u32 = 63 * 1024;
+
+/// Longest tail.
+pub const MAX_TAIL: u32 = 1024;
+
+/// Most bytes captured from the start of a call with several segments. Such an event reserves about twice its
+/// size class, because the verifier follows an offset and a length separately.
+pub const MAX_SEGMENTS_HEAD: u32 = 16 * 1024;
 
 /// Bytes captured from the start of a call when nobody asked for more.
-pub const DEFAULT_HEAD: u32 = 8 * 1024;
+pub const DEFAULT_HEAD: u32 = LARGE_HEAD;
 
 /// Bytes captured from the end of a call that is longer than the head's window.
 pub const DEFAULT_TAIL: u32 = 512;
+
+/// Bytes captured of one write to a log; the line assembler cuts there too.
+pub const MAX_LOG_HEAD: u32 = MAX_SEGMENTS_HEAD;
 
 /// Connections that the probe remembers (least recently used are forgotten, and announced anew when they move).
 pub const MAX_CONNECTIONS: u32 = 65_536;
@@ -36,3 +46,9 @@ pub const MAX_PROCESSES: u32 = 16_384;
 
 /// Inodes known as logs, or known not to be.
 pub const MAX_LOG_INODES: u32 = 16_384;
+
+/// Windows that conversations asked for, by connection.
+pub const MAX_WINDOWS: u32 = 16_384;
+
+/// Ports: selected ones, and those of servers whose connections start with a wider window.
+pub const MAX_PORTS: u32 = 1024;

@@ -1,0 +1,359 @@
+//! The exit of a call: which it was, and what it moved, waited for or changed.
+
+use aya_ebpf::helpers::generated::bpf_get_current_task;
+
+use tracer_ebpf::config::{LogInode, log_inode, option};
+use tracer_ebpf::event::flag;
+use tracer_ebpf::limits::MAX_MESSAGES;
+use tracer_ebpf::{ConnectionNote, DataEvent, Direction, EventKind, LossReason};
+
+use super::connection;
+use super::emit;
+use super::filter::{self, Caller};
+use super::kernel::{read, read_user};
+use super::maps::{LOG_INODES, count_loss};
+use super::segments;
+use super::socket::{self, File, Socket};
+use super::{arch, wait};
+
+const MSG_OOB: u64 = 0x1;
+const MSG_PEEK: u64 = 0x2;
+const MSG_TRUNC: u64 = 0x20;
+const MSG_ERRQUEUE: u64 = 0x2000;
+
+const EINPROGRESS: i64 = 115;
+const RCV_SHUTDOWN: u8 = 1;
+
+/// Where the bytes of a call lie in the application's memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// One buffer: its address.
+    Buffer,
+    /// An array of segments: its address and length.
+    Vector,
+    /// Nowhere.
+    None,
+}
+
+/// A call that may have moved bytes.
+struct Moved {
+    caller: Caller,
+    task: u64,
+    fd: u32,
+    direction: Direction,
+    place: Place,
+    address: u64,
+    count: u64,
+    ret: i64,
+}
+
+/// Handles the exit of call `number` with its registers and result.
+#[inline(always)]
+pub fn on_exit(number: u64, regs: *const u64, ret: i64) {
+    if !is_traced(number) && !arch::is_compat_data(number) {
+        return;
+    }
+    let Some(caller) = filter::target() else {
+        return;
+    };
+    // SAFETY: no arguments; always allowed in tracing programs.
+    let task = unsafe { bpf_get_current_task() };
+    if arch::is_compat(task) {
+        if arch::is_compat_data(number) {
+            count_loss(LossReason::Compat);
+        }
+        return;
+    }
+    match number {
+        arch::EPOLL_WAIT | arch::EPOLL_PWAIT | arch::EPOLL_PWAIT2 | arch::SELECT | arch::PSELECT6 => {
+            wait::on_return(&caller, false);
+        }
+        arch::POLL | arch::PPOLL => wait::on_return(&caller, arch::argument::<1>(regs) <= 1),
+        arch::CONNECT if ret == 0 || ret == -EINPROGRESS => {
+            note(&caller, task, arch::argument::<0>(regs) as u32, ConnectionNote::Connect, 0);
+        }
+        arch::ACCEPT | arch::ACCEPT4 if ret >= 0 => note(&caller, task, ret as u32, ConnectionNote::Accept, 0),
+        arch::SHUTDOWN if ret == 0 => {
+            let how = arch::argument::<1>(regs) as u8;
+            note(&caller, task, arch::argument::<0>(regs) as u32, ConnectionNote::Shutdown, how);
+        }
+        _ => on_data(number, regs, ret, caller, task),
+    }
+}
+
+#[inline(always)]
+fn is_traced(number: u64) -> bool {
+    matches!(
+        number,
+        arch::READ
+            | arch::WRITE
+            | arch::POLL
+            | arch::READV
+            | arch::WRITEV
+            | arch::SELECT
+            | arch::SENDFILE
+            | arch::CONNECT
+            | arch::ACCEPT
+            | arch::SENDTO
+            | arch::RECVFROM
+            | arch::SENDMSG
+            | arch::RECVMSG
+            | arch::SHUTDOWN
+            | arch::EPOLL_WAIT
+            | arch::PSELECT6
+            | arch::PPOLL
+            | arch::SPLICE
+            | arch::EPOLL_PWAIT
+            | arch::ACCEPT4
+            | arch::RECVMMSG
+            | arch::SENDMMSG
+            | arch::EPOLL_PWAIT2
+    )
+}
+
+/// connect, accept, shutdown: tells user space of the connection.
+#[inline(always)]
+fn note(caller: &Caller, task: u64, fd: u32, note: ConnectionNote, how: u8) {
+    let Some(file) = socket::file(task, fd) else {
+        return;
+    };
+    if !file.is_socket {
+        return;
+    }
+    let Some(socket) = socket::of(&file) else {
+        return;
+    };
+    let Some(entry) = connection::entry(&socket) else {
+        return;
+    };
+    if connection::announce(&emit::header(caller), &socket, note, how) {
+        // SAFETY: the pointer is to a map value.
+        unsafe { (*entry).announced = 1 };
+    }
+}
+
+/// Sorts out the arguments of a call that moves bytes.
+#[inline(always)]
+fn on_data(number: u64, regs: *const u64, ret: i64, caller: Caller, task: u64) {
+    let (a0, a1, a2) = (arch::argument::<0>(regs), arch::argument::<1>(regs), arch::argument::<2>(regs));
+    let mut call = Moved {
+        caller,
+        task,
+        fd: a0 as u32,
+        direction: Direction::Ingress,
+        place: Place::Buffer,
+        address: a1,
+        count: a2,
+        ret,
+    };
+    let mut flags = 0;
+    match number {
+        arch::READ => {}
+        arch::WRITE => call.direction = Direction::Egress,
+        arch::RECVFROM => flags = arch::argument::<3>(regs),
+        arch::SENDTO => call.direction = Direction::Egress,
+        arch::READV => call.place = Place::Vector,
+        arch::WRITEV => {
+            call.direction = Direction::Egress;
+            call.place = Place::Vector;
+        }
+        arch::RECVMSG | arch::SENDMSG => {
+            if number == arch::SENDMSG {
+                call.direction = Direction::Egress;
+            } else {
+                flags = a2;
+            }
+            if !message(&mut call, a1) {
+                return;
+            }
+        }
+        arch::RECVMMSG | arch::SENDMMSG => {
+            if number == arch::SENDMMSG {
+                call.direction = Direction::Egress;
+            }
+            return messages(&mut call, arch::argument::<3>(regs));
+        }
+        arch::SENDFILE => {
+            call.direction = Direction::Egress;
+            call.place = Place::None;
+        }
+        arch::SPLICE => {
+            call.place = Place::None;
+            moved(&call);
+            call.direction = Direction::Egress;
+            call.fd = a2 as u32;
+        }
+        _ => return,
+    }
+    if number != arch::SENDMSG && flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB) != 0 {
+        return;
+    }
+    if flags & MSG_TRUNC != 0 {
+        // On TCP the bytes are thrown away instead of copied (tcp(7)).
+        call.place = Place::None;
+    }
+    moved(&call);
+}
+
+/// `struct user_msghdr`: the segments' address and number lie at 16 and 24.
+#[inline(always)]
+fn message(call: &mut Moved, header: u64) -> bool {
+    let Some([address, count]) = read_user::<[u64; 2]>(header + 16) else {
+        count_loss(LossReason::UnreadablePage);
+        return false;
+    };
+    call.place = Place::Vector;
+    call.address = address;
+    call.count = count;
+    true
+}
+
+/// `struct mmsghdr[]`: 64 bytes each, the bytes moved at 56. `ret` is the number of messages.
+#[inline(always)]
+fn messages(call: &mut Moved, flags: u64) {
+    if flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB) != 0 && call.direction == Direction::Ingress {
+        return;
+    }
+    let (vector, done) = (call.address, call.ret);
+    for index in 0..MAX_MESSAGES as i64 {
+        if index >= done {
+            return;
+        }
+        let header = vector + index as u64 * 64;
+        let length: u32 = read_user(header + 56).unwrap_or(0);
+        let segments: u64 = read_user(header + 16).unwrap_or(0);
+        let [base, size] = read_user::<[u64; 2]>(segments).unwrap_or([0, 0]);
+        call.ret = length as i64;
+        call.address = base;
+        call.place = if size >= length as u64 { Place::Buffer } else { Place::None };
+        moved(call);
+    }
+    if done > MAX_MESSAGES as i64 {
+        count_loss(LossReason::IovecCap);
+    }
+}
+
+/// Bytes moved, or an end was met: finds out on what.
+#[inline(never)]
+fn moved(call: &Moved) {
+    let Some(file) = socket::file(call.task, call.fd) else {
+        return;
+    };
+    if file.is_socket
+        && let Some(socket) = socket::of(&file)
+    {
+        on_socket(call, &socket);
+        return;
+    }
+    if call.direction == Direction::Egress && call.ret > 0 && config!(options) & option::LOGS != 0 {
+        on_log(call, &file);
+    }
+}
+
+#[inline(always)]
+fn event(call: &Moved, kind: EventKind, sock: u64, ino: u64) -> DataEvent {
+    let mut header = emit::header(&call.caller);
+    header.kind = kind as u16;
+    DataEvent {
+        header,
+        sock,
+        ino,
+        position: 0,
+        length: if call.ret > 0 { call.ret as u32 } else { 0 },
+        head: 0,
+        tail: 0,
+        tail_offset: 0,
+        errno: 0,
+        direction: call.direction as u8,
+        padding: [0; 5],
+    }
+}
+
+#[inline(always)]
+fn on_socket(call: &Moved, socket: &Socket) {
+    if call.ret <= 0 {
+        return on_end(call, socket);
+    }
+    let Some(entry) = connection::entry(socket) else {
+        return;
+    };
+    let mut event = event(call, EventKind::Data, socket.sock, socket.ino);
+    event.position = connection::position(socket, entry, call.direction, event.length);
+    // SAFETY: the pointer is to a map value.
+    if unsafe { (*entry).announced } == 0 {
+        if connection::is_stale(socket, call.direction, event.position) {
+            count_loss(LossReason::StaleDescriptor);
+            return;
+        }
+        if connection::announce(&event.header, socket, ConnectionNote::Seen, 0) {
+            // SAFETY: as above.
+            unsafe { (*entry).announced = 1 };
+        }
+    }
+    set_flags(&mut event, socket, call.direction);
+    let (head, tail) = connection::window(socket, entry);
+    capture(call, &mut event, head, tail);
+}
+
+#[inline(always)]
+fn set_flags(event: &mut DataEvent, socket: &Socket, direction: Direction) {
+    if socket.sequence {
+        event.header.flags |= flag::SEQUENCE;
+        let shutdown: u8 = read(socket.sock, config!(sk_shutdown));
+        if direction == Direction::Ingress && shutdown & RCV_SHUTDOWN != 0 {
+            event.header.flags |= flag::PEER_DONE;
+        }
+    }
+}
+
+#[inline(always)]
+fn capture(call: &Moved, event: &mut DataEvent, head: u32, tail: u32) {
+    match call.place {
+        Place::Buffer => emit::buffer(event, call.address, head, tail),
+        Place::Vector => segments::vector(event, call.address, call.count, head, tail),
+        Place::None => {
+            event.header.flags |= flag::UNCAPTURABLE;
+            emit::bare(event);
+        }
+    }
+}
+
+/// A read of nothing (the peer finished), or an error that ends the connection.
+#[inline(always)]
+fn on_end(call: &Moved, socket: &Socket) {
+    let errno = match -call.ret {
+        0 if call.direction == Direction::Ingress && (call.place != Place::Buffer || call.count != 0) => 0,
+        // EPIPE, ECONNABORTED, ECONNRESET, ETIMEDOUT, EHOSTUNREACH
+        32 | 103 | 104 | 110 | 113 => -call.ret,
+        _ => return,
+    };
+    if connection::known(socket).is_none() {
+        return;
+    }
+    let mut event = event(call, EventKind::Data, socket.sock, socket.ino);
+    event.errno = errno as u16;
+    event.header.flags |= flag::END;
+    emit::bare(&mut event);
+}
+
+/// A write to a file that is no socket: a log line, if the inode is a log or may be one.
+#[inline(always)]
+fn on_log(call: &Moved, file: &File) {
+    let superblock: u64 = read(file.inode, config!(inode_sb));
+    let dev: u32 = read(superblock, config!(sb_dev));
+    let known = match LOG_INODES.get_ptr(&LogInode { ino: file.ino, dev: dev as u64 }) {
+        // SAFETY: the pointer is to a map value.
+        Some(state) => Some(unsafe { *state }),
+        None => None,
+    };
+    let candidate = match known {
+        Some(log_inode::IGNORED) => return,
+        Some(_) => 0,
+        None if call.fd == 1 || call.fd == 2 => flag::LOG_CANDIDATE,
+        None => return,
+    };
+    let mut event = event(call, EventKind::Log, dev as u64, file.ino);
+    event.header.flags = candidate;
+    event.position = call.fd as u64;
+    capture(call, &mut event, tracer_ebpf::limits::MAX_LOG_HEAD, 0);
+}

@@ -1,0 +1,181 @@
+//! Reserving, filling and submitting records of the ring buffer.
+
+use core::arch::asm;
+
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_task, bpf_ktime_get_ns, bpf_probe_read_user, bpf_ringbuf_query, bpf_ringbuf_reserve,
+    bpf_ringbuf_submit,
+};
+
+use tracer_ebpf::event::flag;
+use tracer_ebpf::limits::{HUGE_HEAD, LARGE_HEAD, MAX_TAIL, SIZE_CLASSES};
+use tracer_ebpf::{DataEvent, EventKind, Header, LossReason};
+
+use super::filter::Caller;
+use super::kernel::read;
+use super::maps::{EVENTS, count_loss};
+use super::wait;
+
+const BPF_RB_NO_WAKEUP: u64 = 1;
+const BPF_RB_FORCE_WAKEUP: u64 = 2;
+const BPF_RB_AVAIL_DATA: u64 = 0;
+
+/// Hides a value's history from the compiler, so that it keeps the comparison that the verifier needs.
+#[inline(always)]
+pub fn opaque(mut value: u64) -> u64 {
+    // SAFETY: an empty instruction sequence.
+    unsafe { asm!("/* {0} */", inout(reg) value, options(nomem, nostack, preserves_flags)) };
+    value
+}
+
+/// At most `CAP`, in a way that the verifier sees.
+#[inline(always)]
+pub fn clamp<const CAP: u64>(value: u64) -> u64 {
+    let value = opaque(value);
+    if value > CAP { CAP } else { value }
+}
+
+#[inline(always)]
+fn ring() -> *mut core::ffi::c_void {
+    (&raw const EVENTS).cast_mut().cast()
+}
+
+/// A record of the size of `T`. A full ring is counted as `reason`.
+#[inline(always)]
+pub fn reserve<T>(reason: LossReason) -> Option<*mut T> {
+    reserve_bytes(size_of::<T>() as u64, reason).map(|record| record.cast())
+}
+
+/// A record of `size` bytes, which must be a constant where this is inlined.
+#[inline(always)]
+pub fn reserve_bytes(size: u64, reason: LossReason) -> Option<*mut u8> {
+    // SAFETY: the map is a ring buffer.
+    let record = unsafe { bpf_ringbuf_reserve(ring(), size, 0) };
+    if record.is_null() {
+        count_loss(reason);
+        None
+    } else {
+        Some(record.cast())
+    }
+}
+
+/// Hands a record to user space. The reader looks at the ring on its own clock; it is woken only when much has
+/// piled up, because a wake-up for each event would cost the application more than the probe does.
+#[inline(always)]
+pub fn submit<T>(record: *mut T) {
+    // SAFETY: the record was reserved in this ring and not yet submitted.
+    unsafe {
+        let waiting = bpf_ringbuf_query(ring(), BPF_RB_AVAIL_DATA);
+        let wake = if waiting > config!(wake_bytes) as u64 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+        bpf_ringbuf_submit(record.cast(), wake);
+    }
+}
+
+/// The common part of the current thread's events. `kind`, `flags` and `size` are left zero.
+#[inline(always)]
+pub fn header(caller: &Caller) -> Header {
+    // SAFETY: no arguments; always allowed in tracing programs.
+    let (time_ns, task) = unsafe { (bpf_ktime_get_ns(), bpf_get_current_task()) };
+    let leader: u64 = read(task, config!(task_group_leader));
+    let waits = wait::of(caller.tid);
+    Header {
+        kind: 0,
+        flags: 0,
+        size: 0,
+        time_ns,
+        tgid: caller.tgid,
+        tid: caller.tid,
+        thread_start_ns: read(task, config!(task_start_time)),
+        process_start_ns: read(leader, config!(task_start_time)),
+        cgroup_id: caller.cgroup,
+        wait_epoch: waits.any,
+        mux_epoch: waits.multiplexed,
+    }
+}
+
+/// Why an event of this kind is missing when the ring is full.
+#[inline(always)]
+pub fn ring_loss(event: &DataEvent) -> LossReason {
+    if event.header.kind == EventKind::Log as u16 { LossReason::RingLog } else { LossReason::RingData }
+}
+
+/// Emits the event without payload.
+#[inline(always)]
+pub fn bare(event: &mut DataEvent) {
+    event.header.size = size_of::<DataEvent>() as u32;
+    if let Some(record) = reserve::<DataEvent>(ring_loss(event)) {
+        // SAFETY: the record has this size.
+        unsafe { record.write(*event) };
+        submit(record);
+    }
+}
+
+/// Emits the event with what it moved from or to one buffer: all of it if the windows allow, else its two ends.
+#[inline(always)]
+pub fn buffer(event: &mut DataEvent, address: u64, head: u32, tail: u32) {
+    let length = event.length;
+    if length <= head + tail {
+        match length {
+            l if l <= SIZE_CLASSES[0] => whole::<{ SIZE_CLASSES[0] as u64 }>(event, address),
+            l if l <= SIZE_CLASSES[1] => whole::<{ SIZE_CLASSES[1] as u64 }>(event, address),
+            l if l <= SIZE_CLASSES[2] => whole::<{ SIZE_CLASSES[2] as u64 }>(event, address),
+            l if l <= SIZE_CLASSES[3] => whole::<{ SIZE_CLASSES[3] as u64 }>(event, address),
+            _ => whole::<{ SIZE_CLASSES[4] as u64 }>(event, address),
+        }
+    } else if head <= LARGE_HEAD {
+        ends::<{ LARGE_HEAD as u64 }>(event, address, head, tail);
+    } else {
+        ends::<{ HUGE_HEAD as u64 }>(event, address, head, tail);
+    }
+}
+
+/// Copies the application's memory to the payload; false when a page could not be read.
+#[inline(always)]
+pub fn copy(payload: *mut u8, offset: u64, length: u64, address: u64) -> bool {
+    // SAFETY: the callers keep `offset + length` inside the record, which the verifier checks.
+    unsafe { bpf_probe_read_user(payload.add(offset as usize).cast(), length as u32, address as *const _) == 0 }
+}
+
+#[inline(always)]
+fn whole<const CAP: u64>(event: &mut DataEvent, address: u64) {
+    let Some(record) = reserve_bytes(size_of::<DataEvent>() as u64 + CAP, ring_loss(event)) else {
+        return;
+    };
+    // SAFETY: the record is longer than the event.
+    let payload = unsafe { record.add(size_of::<DataEvent>()) };
+    let length = clamp::<CAP>(event.length as u64);
+    finish(event, record, copy(payload, 0, length, address), length as u32, 0, 0);
+}
+
+#[inline(always)]
+fn ends<const HEAD: u64>(event: &mut DataEvent, address: u64, head: u32, tail: u32) {
+    let size = size_of::<DataEvent>() as u64 + HEAD + MAX_TAIL as u64;
+    let Some(record) = reserve_bytes(size, ring_loss(event)) else {
+        return;
+    };
+    // SAFETY: the record is longer than the event.
+    let payload = unsafe { record.add(size_of::<DataEvent>()) };
+    let head = clamp::<HEAD>(head as u64);
+    let tail = clamp::<{ MAX_TAIL as u64 }>(tail as u64);
+    let read = copy(payload, 0, head, address)
+        && copy(payload, head, tail, address + event.length as u64 - tail);
+    finish(event, record, read, head as u32, tail as u32, head as u32);
+}
+
+/// Completes the event's numbers and submits the record.
+#[inline(always)]
+pub fn finish(event: &mut DataEvent, record: *mut u8, read: bool, head: u32, tail: u32, tail_offset: u32) {
+    if read {
+        event.head = head;
+        event.tail = tail;
+        event.tail_offset = tail_offset;
+    } else {
+        event.header.flags |= flag::CUT;
+        count_loss(LossReason::UnreadablePage);
+    }
+    let payload = if event.tail == 0 { event.head } else { event.tail_offset + event.tail };
+    event.header.size = size_of::<DataEvent>() as u32 + payload;
+    // SAFETY: the record is at least as long as the event and aligned to 8.
+    unsafe { record.cast::<DataEvent>().write(*event) };
+    submit(record);
+}
