@@ -4,7 +4,6 @@ use aya_ebpf::helpers::generated::bpf_get_current_task;
 
 use tracer_ebpf::config::{LogInode, log_inode, option};
 use tracer_ebpf::event::flag;
-use tracer_ebpf::limits::MAX_MESSAGES;
 use tracer_ebpf::{ConnectionNote, DataEvent, Direction, EventKind, LossReason};
 
 use super::connection;
@@ -29,9 +28,11 @@ const RCV_SHUTDOWN: u8 = 1;
 enum Place {
     /// One buffer: its address.
     Buffer,
-    /// An array of segments: its address and length.
+    /// An array of segments (`struct iovec[]`): its address and length.
     Vector,
-    /// Nowhere.
+    /// An array of messages (`struct mmsghdr[]`): its address and how many were moved.
+    Messages,
+    /// Nowhere: the bytes stayed in the kernel, or were thrown away.
     None,
 }
 
@@ -170,29 +171,33 @@ fn on_data(number: u64, regs: *const u64, ret: i64, caller: Caller, task: u64) {
         arch::RECVMMSG | arch::SENDMMSG => {
             if number == arch::SENDMMSG {
                 call.direction = Direction::Egress;
+            } else {
+                flags = arch::argument::<3>(regs);
             }
-            return messages(&mut call, arch::argument::<3>(regs));
+            call.place = Place::Messages;
+            call.count = if ret > 0 { ret as u64 } else { 0 };
+            call.ret = segments::messages_length(a1, ret);
         }
         arch::SENDFILE => {
             call.direction = Direction::Egress;
-            call.place = Place::None;
+            return passed(&call);
         }
         arch::SPLICE => {
-            call.place = Place::None;
-            moved(&call);
+            passed(&call);
             call.direction = Direction::Egress;
             call.fd = a2 as u32;
+            return passed(&call);
         }
         _ => return,
     }
-    if number != arch::SENDMSG && flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB) != 0 {
+    if flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB) != 0 {
         return;
     }
     if flags & MSG_TRUNC != 0 {
         // On TCP the bytes are thrown away instead of copied (tcp(7)).
         call.place = Place::None;
     }
-    moved(&call);
+    copied(&call);
 }
 
 /// `struct user_msghdr`: the segments' address and number lie at 16 and 24.
@@ -208,46 +213,46 @@ fn message(call: &mut Moved, header: u64) -> bool {
     true
 }
 
-/// `struct mmsghdr[]`: 64 bytes each, the bytes moved at 56. `ret` is the number of messages.
-#[inline(always)]
-fn messages(call: &mut Moved, flags: u64) {
-    if flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB) != 0 && call.direction == Direction::Ingress {
+/// Bytes were copied from or to the application's memory, or an end was met.
+#[inline(never)]
+fn copied(call: &Moved) {
+    let Some((mut event, head, tail)) = prepare(call) else {
         return;
-    }
-    let (vector, done) = (call.address, call.ret);
-    for index in 0..MAX_MESSAGES as i64 {
-        if index >= done {
-            return;
+    };
+    match call.place {
+        Place::Buffer => emit::buffer(&event, call.address, head, tail),
+        Place::Vector => segments::vector(&event, call.address, call.count, head, tail),
+        Place::Messages => segments::messages(&event, call.address, call.count, head),
+        Place::None => {
+            event.header.flags |= flag::UNCAPTURABLE;
+            emit::bare(&event);
         }
-        let header = vector + index as u64 * 64;
-        let length: u32 = read_user(header + 56).unwrap_or(0);
-        let segments: u64 = read_user(header + 16).unwrap_or(0);
-        let [base, size] = read_user::<[u64; 2]>(segments).unwrap_or([0, 0]);
-        call.ret = length as i64;
-        call.address = base;
-        call.place = if size >= length as u64 { Place::Buffer } else { Place::None };
-        moved(call);
-    }
-    if done > MAX_MESSAGES as i64 {
-        count_loss(LossReason::IovecCap);
     }
 }
 
-/// Bytes moved, or an end was met: finds out on what.
+/// Bytes passed between two files inside the kernel: one of them may be a connection. (A function of its own: the
+/// verifier follows `copied` once for each place that calls it.)
 #[inline(never)]
-fn moved(call: &Moved) {
-    let Some(file) = socket::file(call.task, call.fd) else {
-        return;
-    };
+fn passed(call: &Moved) {
+    if let Some((mut event, ..)) = prepare(call) {
+        event.header.flags |= flag::UNCAPTURABLE;
+        emit::bare(&event);
+    }
+}
+
+/// Finds out on what bytes moved: the event of it, and how many bytes from either end are wanted.
+#[inline(always)]
+fn prepare(call: &Moved) -> Option<(DataEvent, u32, u32)> {
+    let file = socket::file(call.task, call.fd)?;
     if file.is_socket
         && let Some(socket) = socket::of(&file)
     {
-        on_socket(call, &socket);
-        return;
+        return on_socket(call, &socket);
     }
     if call.direction == Direction::Egress && call.ret > 0 && config!(options) & option::LOGS != 0 {
-        on_log(call, &file);
+        return on_log(call, &file);
     }
+    None
 }
 
 #[inline(always)]
@@ -270,20 +275,19 @@ fn event(call: &Moved, kind: EventKind, sock: u64, ino: u64) -> DataEvent {
 }
 
 #[inline(always)]
-fn on_socket(call: &Moved, socket: &Socket) {
+fn on_socket(call: &Moved, socket: &Socket) -> Option<(DataEvent, u32, u32)> {
     if call.ret <= 0 {
-        return on_end(call, socket);
+        on_end(call, socket);
+        return None;
     }
-    let Some(entry) = connection::entry(socket) else {
-        return;
-    };
+    let entry = connection::entry(socket)?;
     let mut event = event(call, EventKind::Data, socket.sock, socket.ino);
     event.position = connection::position(socket, entry, call.direction, event.length);
     // SAFETY: the pointer is to a map value.
     if unsafe { (*entry).announced } == 0 {
         if connection::is_stale(socket, call.direction, event.position) {
             count_loss(LossReason::StaleDescriptor);
-            return;
+            return None;
         }
         if connection::announce(&event.header, socket, ConnectionNote::Seen, 0) {
             // SAFETY: as above.
@@ -292,7 +296,7 @@ fn on_socket(call: &Moved, socket: &Socket) {
     }
     set_flags(&mut event, socket, call.direction);
     let (head, tail) = connection::window(socket, entry);
-    capture(call, &mut event, head, tail);
+    Some((event, head, tail))
 }
 
 #[inline(always)]
@@ -306,23 +310,11 @@ fn set_flags(event: &mut DataEvent, socket: &Socket, direction: Direction) {
     }
 }
 
-#[inline(always)]
-fn capture(call: &Moved, event: &mut DataEvent, head: u32, tail: u32) {
-    match call.place {
-        Place::Buffer => emit::buffer(event, call.address, head, tail),
-        Place::Vector => segments::vector(event, call.address, call.count, head, tail),
-        Place::None => {
-            event.header.flags |= flag::UNCAPTURABLE;
-            emit::bare(event);
-        }
-    }
-}
-
 /// A read of nothing (the peer finished), or an error that ends the connection.
 #[inline(always)]
 fn on_end(call: &Moved, socket: &Socket) {
     let errno = match -call.ret {
-        0 if call.direction == Direction::Ingress && (call.place != Place::Buffer || call.count != 0) => 0,
+        0 if call.direction == Direction::Ingress && call.count != 0 => 0,
         // EPIPE, ECONNABORTED, ECONNRESET, ETIMEDOUT, EHOSTUNREACH
         32 | 103 | 104 | 110 | 113 => -call.ret,
         _ => return,
@@ -333,27 +325,23 @@ fn on_end(call: &Moved, socket: &Socket) {
     let mut event = event(call, EventKind::Data, socket.sock, socket.ino);
     event.errno = errno as u16;
     event.header.flags |= flag::END;
-    emit::bare(&mut event);
+    emit::bare(&event);
 }
 
 /// A write to a file that is no socket: a log line, if the inode is a log or may be one.
 #[inline(always)]
-fn on_log(call: &Moved, file: &File) {
+fn on_log(call: &Moved, file: &File) -> Option<(DataEvent, u32, u32)> {
     let superblock: u64 = read(file.inode, config!(inode_sb));
     let dev: u32 = read(superblock, config!(sb_dev));
-    let known = match LOG_INODES.get_ptr(&LogInode { ino: file.ino, dev: dev as u64 }) {
+    let candidate = match LOG_INODES.get_ptr(&LogInode { ino: file.ino, dev: dev as u64 }) {
         // SAFETY: the pointer is to a map value.
-        Some(state) => Some(unsafe { *state }),
-        None => None,
-    };
-    let candidate = match known {
-        Some(log_inode::IGNORED) => return,
+        Some(state) if unsafe { *state } == log_inode::IGNORED => return None,
         Some(_) => 0,
         None if call.fd == 1 || call.fd == 2 => flag::LOG_CANDIDATE,
-        None => return,
+        None => return None,
     };
     let mut event = event(call, EventKind::Log, dev as u64, file.ino);
     event.header.flags = candidate;
     event.position = call.fd as u64;
-    capture(call, &mut event, tracer_ebpf::limits::MAX_LOG_HEAD, 0);
+    Some((event, tracer_ebpf::limits::MAX_LOG_HEAD, 0))
 }

@@ -129,7 +129,8 @@ pub fn announce(header: &Header, socket: &Socket, note: ConnectionNote, how: u8)
     let Some(event) = emit::reserve::<ConnectionEvent>(LossReason::RingControl) else {
         return false;
     };
-    // SAFETY: the pointer is to a reserved record of this size; every field is written.
+    // SAFETY: the pointer is to a reserved record of this size. `path` is left as it is beyond `path_length`: to
+    // clear it byte by byte would cost more than all the rest.
     unsafe {
         let e = &mut *event;
         e.header = *header;
@@ -146,7 +147,6 @@ pub fn announce(header: &Header, socket: &Socket, note: ConnectionNote, how: u8)
         e.padding_end = [0; 4];
         e.path_length = 0;
         e.path_is_peer = 0;
-        e.path = [0; 108];
         fill_positions(e, socket);
         if socket.family == UNIX { fill_path(e, socket.sock) } else { fill_addresses(e, socket) }
     }
@@ -179,10 +179,8 @@ fn fill_addresses(event: &mut ConnectionEvent, socket: &Socket) {
         event.local_address = read(sock, config!(skc_v6_rcv_saddr));
         event.remote_address = read(sock, config!(skc_v6_daddr));
     } else {
-        event.local_address = [0; 16];
-        event.remote_address = [0; 16];
-        event.local_address[..4].copy_from_slice(&read::<[u8; 4]>(sock, config!(skc_rcv_saddr)));
-        event.remote_address[..4].copy_from_slice(&read::<[u8; 4]>(sock, config!(skc_daddr)));
+        event.local_address = [read::<u32>(sock, config!(skc_rcv_saddr)), 0, 0, 0];
+        event.remote_address = [read::<u32>(sock, config!(skc_daddr)), 0, 0, 0];
     }
 }
 
@@ -192,8 +190,8 @@ fn fill_addresses(event: &mut ConnectionEvent, socket: &Socket) {
 fn fill_path(event: &mut ConnectionEvent, sock: u64) {
     event.local_port = 0;
     event.remote_port = 0;
-    event.local_address = [0; 16];
-    event.remote_address = [0; 16];
+    event.local_address = [0; 4];
+    event.remote_address = [0; 4];
     let peer: u64 = read(sock, config!(unix_peer));
     event.peer_sock = peer;
     let mut address: u64 = read(sock, config!(unix_addr));

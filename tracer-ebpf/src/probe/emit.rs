@@ -23,8 +23,9 @@ const BPF_RB_AVAIL_DATA: u64 = 0;
 /// Hides a value's history from the compiler, so that it keeps the comparison that the verifier needs.
 #[inline(always)]
 pub fn opaque(mut value: u64) -> u64 {
-    // SAFETY: an empty instruction sequence.
-    unsafe { asm!("/* {0} */", inout(reg) value, options(nomem, nostack, preserves_flags)) };
+    // SAFETY: a move to itself. (An empty sequence would give two source lines to one instruction, which the kernel
+    // refuses in the line information.)
+    unsafe { asm!("{0} = {0}", inout(reg) value, options(nomem, nostack, preserves_flags)) };
     value
 }
 
@@ -93,26 +94,47 @@ pub fn header(caller: &Caller) -> Header {
     }
 }
 
-/// Why an event of this kind is missing when the ring is full.
+/// A record with room for `payload` bytes after the event, and the event in it.
+///
+/// From here on only the record is written and read: the verifier then sees the same state whichever way the event
+/// came about, and follows what comes next once instead of once per way.
 #[inline(always)]
-pub fn ring_loss(event: &DataEvent) -> LossReason {
-    if event.header.kind == EventKind::Log as u16 { LossReason::RingLog } else { LossReason::RingData }
+pub fn begin(event: &DataEvent, payload: u64) -> Option<*mut DataEvent> {
+    let reason = if event.header.kind == EventKind::Log as u16 { LossReason::RingLog } else { LossReason::RingData };
+    let record: *mut DataEvent = reserve_bytes(size_of::<DataEvent>() as u64 + payload, reason)?.cast();
+    // SAFETY: the record is at least as long as the event and aligned to 8.
+    unsafe { record.write(*event) };
+    Some(record)
+}
+
+/// The payload's place in a record.
+#[inline(always)]
+pub fn payload(record: *mut DataEvent) -> *mut u8 {
+    // SAFETY: a record made by `begin` is longer than the event.
+    unsafe { record.add(1).cast() }
+}
+
+/// The same value, of which the verifier no longer knows anything. `scratch` is a word of a record.
+#[inline(always)]
+pub fn forget(scratch: *mut u8, value: u64) -> u64 {
+    // SAFETY: the callers name a place inside the record that is aligned to 8.
+    unsafe {
+        scratch.cast::<u64>().write_volatile(value);
+        scratch.cast::<u64>().read_volatile()
+    }
 }
 
 /// Emits the event without payload.
 #[inline(always)]
-pub fn bare(event: &mut DataEvent) {
-    event.header.size = size_of::<DataEvent>() as u32;
-    if let Some(record) = reserve::<DataEvent>(ring_loss(event)) {
-        // SAFETY: the record has this size.
-        unsafe { record.write(*event) };
-        submit(record);
+pub fn bare(event: &DataEvent) {
+    if let Some(record) = begin(event, 0) {
+        finish(record, Captured { head: 0, tail: 0, tail_offset: 0, cut: false });
     }
 }
 
 /// Emits the event with what it moved from or to one buffer: all of it if the windows allow, else its two ends.
 #[inline(always)]
-pub fn buffer(event: &mut DataEvent, address: u64, head: u32, tail: u32) {
+pub fn buffer(event: &DataEvent, address: u64, head: u32, tail: u32) {
     let length = event.length;
     if length <= head + tail {
         match length {
@@ -137,45 +159,72 @@ pub fn copy(payload: *mut u8, offset: u64, length: u64, address: u64) -> bool {
 }
 
 #[inline(always)]
-fn whole<const CAP: u64>(event: &mut DataEvent, address: u64) {
-    let Some(record) = reserve_bytes(size_of::<DataEvent>() as u64 + CAP, ring_loss(event)) else {
+fn whole<const CAP: u64>(event: &DataEvent, address: u64) {
+    let Some(record) = begin(event, CAP) else {
         return;
     };
-    // SAFETY: the record is longer than the event.
-    let payload = unsafe { record.add(size_of::<DataEvent>()) };
-    let length = clamp::<CAP>(event.length as u64);
-    finish(event, record, copy(payload, 0, length, address), length as u32, 0, 0);
-}
-
-#[inline(always)]
-fn ends<const HEAD: u64>(event: &mut DataEvent, address: u64, head: u32, tail: u32) {
-    let size = size_of::<DataEvent>() as u64 + HEAD + MAX_TAIL as u64;
-    let Some(record) = reserve_bytes(size, ring_loss(event)) else {
-        return;
-    };
-    // SAFETY: the record is longer than the event.
-    let payload = unsafe { record.add(size_of::<DataEvent>()) };
-    let head = clamp::<HEAD>(head as u64);
-    let tail = clamp::<{ MAX_TAIL as u64 }>(tail as u64);
-    let read = copy(payload, 0, head, address)
-        && copy(payload, head, tail, address + event.length as u64 - tail);
-    finish(event, record, read, head as u32, tail as u32, head as u32);
-}
-
-/// Completes the event's numbers and submits the record.
-#[inline(always)]
-pub fn finish(event: &mut DataEvent, record: *mut u8, read: bool, head: u32, tail: u32, tail_offset: u32) {
-    if read {
-        event.head = head;
-        event.tail = tail;
-        event.tail_offset = tail_offset;
+    let payload = payload(record);
+    let address = forget(payload, address);
+    let length = clamp::<CAP>(forget(payload, event.length as u64));
+    let captured = if copy(payload, 0, length, address) {
+        Captured { head: length as u32, tail: 0, tail_offset: 0, cut: false }
     } else {
-        event.header.flags |= flag::CUT;
+        Captured::UNREADABLE
+    };
+    finish(record, captured);
+}
+
+#[inline(always)]
+fn ends<const HEAD: u64>(event: &DataEvent, address: u64, head: u32, tail: u32) {
+    let Some(record) = begin(event, HEAD + MAX_TAIL as u64) else {
+        return;
+    };
+    let payload = payload(record);
+    let address = forget(payload, address);
+    let end = forget(payload, address + event.length as u64);
+    let head = clamp::<HEAD>(forget(payload, head as u64));
+    let tail = clamp::<{ MAX_TAIL as u64 }>(forget(payload, tail as u64));
+    let captured = if copy(payload, 0, head, address) && copy(payload, head, tail, end - tail) {
+        Captured { head: head as u32, tail: tail as u32, tail_offset: head as u32, cut: false }
+    } else {
+        Captured::UNREADABLE
+    };
+    finish(record, captured);
+}
+
+/// What of a call's bytes is in the payload.
+#[derive(Clone, Copy)]
+pub struct Captured {
+    /// Bytes from the start.
+    pub head: u32,
+    /// Bytes from the end.
+    pub tail: u32,
+    /// Where these are in the payload.
+    pub tail_offset: u32,
+    /// It is less than the window allows.
+    pub cut: bool,
+}
+
+impl Captured {
+    const UNREADABLE: Self = Self { head: 0, tail: 0, tail_offset: 0, cut: true };
+}
+
+/// Completes the record's numbers and submits it.
+#[inline(always)]
+pub fn finish(record: *mut DataEvent, captured: Captured) {
+    let payload = if captured.tail == 0 { captured.head } else { captured.tail_offset + captured.tail };
+    // SAFETY: the record holds an event.
+    unsafe {
+        (*record).head = captured.head;
+        (*record).tail = captured.tail;
+        (*record).tail_offset = captured.tail_offset;
+        (*record).header.size = size_of::<DataEvent>() as u32 + payload;
+        if captured.cut {
+            (*record).header.flags |= flag::CUT;
+        }
+    }
+    if captured.cut && captured.head == 0 {
         count_loss(LossReason::UnreadablePage);
     }
-    let payload = if event.tail == 0 { event.head } else { event.tail_offset + event.tail };
-    event.header.size = size_of::<DataEvent>() as u32 + payload;
-    // SAFETY: the record is at least as long as the event and aligned to 8.
-    unsafe { record.cast::<DataEvent>().write(*event) };
     submit(record);
 }

@@ -4,12 +4,12 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
 
-/// The field of type `T` at `base + offset`, or zero when it cannot be read. A zero ends every walk: pointers are
-/// tested, sizes are compared.
+/// The field of type `T` at `base + offset`, or zero when it cannot be read (the helper zeroes the destination on a
+/// fault). A zero ends every walk: pointers are tested, sizes are compared.
 #[inline(always)]
 pub fn read<T: Copy>(base: u64, offset: u32) -> T {
-    let mut value = MaybeUninit::<T>::zeroed();
-    // SAFETY: the destination has room for a T; the helper checks the source and zeroes on a fault.
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the destination has room for a T, and the helper writes all of it in any case.
     unsafe {
         bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, (base + offset as u64) as *const _);
         value.assume_init()
@@ -19,12 +19,12 @@ pub fn read<T: Copy>(base: u64, offset: u32) -> T {
 /// A value of the application's memory. `None` when its page cannot be read now.
 #[inline(always)]
 pub fn read_user<T: Copy>(address: u64) -> Option<T> {
-    let mut value = MaybeUninit::<T>::zeroed();
+    let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the destination has room for a T; the helper checks the source.
     let result =
         unsafe { bpf_probe_read_user(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _) };
     if result == 0 {
-        // SAFETY: it was zeroed, then written whole.
+        // SAFETY: the helper wrote all of it.
         Some(unsafe { value.assume_init() })
     } else {
         None

@@ -1,119 +1,195 @@
-//! Capturing calls whose bytes lie in several segments (readv, writev, sendmsg, recvmsg).
+//! Capturing calls whose bytes lie in several segments (readv, writev, sendmsg, recvmsg, and their kin with several messages).
 
-use tracer_ebpf::event::flag;
-use tracer_ebpf::limits::{MAX_SEGMENTS, MAX_SEGMENTS_HEAD, MAX_TAIL};
+use tracer_ebpf::limits::{MAX_MESSAGES, MAX_SEGMENTS, MAX_SEGMENTS_HEAD, MAX_TAIL};
 use tracer_ebpf::{DataEvent, LossReason};
 
-use super::emit::{clamp, copy, finish, opaque, reserve_bytes, ring_loss};
+use super::emit::{Captured, begin, clamp, copy, finish, opaque, payload};
 use super::kernel::read_user;
 use super::maps::count_loss;
 
 const SMALL: u64 = 1024;
 const MEDIUM: u64 = 4096;
 const LARGE: u64 = MAX_SEGMENTS_HEAD as u64;
+const TAIL: u64 = MAX_TAIL as u64;
 
-/// What of a call is wanted: bytes of it in all, from its start, and from its end.
-struct Wanted {
+/// What of a call is wanted, and how far the copy is. It is kept in the record itself, behind the payload, and read
+/// anew in each round of the loop: the verifier knows nothing of values that lie there, so that it sees one state a
+/// round and not one for every path that led to it.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Progress {
+    /// Address and number of the segments.
+    vector: u64,
+    count: u64,
+    /// Bytes that the call moved.
     length: u64,
+    /// Bytes wanted from its start and from its end.
     head: u64,
     tail: u64,
+    /// Bytes that the segments before the next one hold.
+    at: u64,
 }
 
 /// Emits the event with what it moved from or to `count` segments described at `vector` (`struct iovec[]`).
 #[inline(always)]
-pub fn vector(event: &mut DataEvent, vector: u64, count: u64, head: u32, tail: u32) {
+pub fn vector(event: &DataEvent, vector: u64, count: u64, head: u32, tail: u32) {
     let length = event.length as u64;
-    let head = if head as u64 > LARGE { LARGE } else { head as u64 };
-    let wanted = if length <= head {
-        Wanted { length, head: length, tail: 0 }
+    let limit = if head as u64 > LARGE { LARGE } else { head as u64 };
+    let (head, tail) = if length <= limit { (length, 0) } else { (limit, tail as u64) };
+    let start = Progress { vector, count, length, head, tail, at: 0 };
+    if head <= SMALL {
+        gather::<SMALL, Segment>(event, start);
+    } else if head <= MEDIUM {
+        gather::<MEDIUM, Segment>(event, start);
     } else {
-        Wanted { length, head, tail: clamp::<{ MAX_TAIL as u64 }>(tail as u64) }
-    };
-    if wanted.head <= SMALL {
-        gather::<SMALL>(event, vector, count, &wanted);
-    } else if wanted.head <= MEDIUM {
-        gather::<MEDIUM>(event, vector, count, &wanted);
-    } else {
-        gather::<LARGE>(event, vector, count, &wanted);
+        gather::<LARGE, Segment>(event, start);
+    }
+}
+
+/// Emits the event with what it moved in `count` messages described at `vector` (`struct mmsghdr[]`).
+#[inline(always)]
+pub fn messages(event: &DataEvent, vector: u64, count: u64, head: u32) {
+    let length = event.length as u64;
+    let limit = if head as u64 > LARGE { LARGE } else { head as u64 };
+    let head = if length < limit { length } else { limit };
+    gather::<LARGE, Message>(event, Progress { vector, count, length, head, tail: 0, at: 0 });
+}
+
+/// Bytes that `count` messages moved in all; `count` itself where it is an error.
+#[inline(always)]
+pub fn messages_length(vector: u64, count: i64) -> i64 {
+    if count <= 0 {
+        return count;
+    }
+    let mut sum = 0;
+    for index in 0..MAX_MESSAGES as u64 {
+        if index >= count as u64 {
+            break;
+        }
+        sum += read_user::<u32>(vector + index * MESSAGE_SIZE + MESSAGE_LENGTH).unwrap_or(0) as i64;
+    }
+    if count > MAX_MESSAGES as i64 {
+        count_loss(LossReason::IovecCap);
+    }
+    sum
+}
+
+/// How a piece of a call's bytes is described.
+trait Piece {
+    /// Most pieces of a call that are looked at.
+    const MOST: usize;
+
+    /// Address and size of piece `index`.
+    fn locate(vector: u64, index: u64) -> Option<[u64; 2]>;
+}
+
+/// `struct iovec`: address and size.
+struct Segment;
+
+impl Piece for Segment {
+    const MOST: usize = MAX_SEGMENTS;
+
+    #[inline(always)]
+    fn locate(vector: u64, index: u64) -> Option<[u64; 2]> {
+        read_user(vector + index * 16)
+    }
+}
+
+/// `struct mmsghdr`: a `user_msghdr` (its segments' address at 16), and the bytes moved at 56. Only a message of one
+/// segment is captured.
+struct Message;
+
+const MESSAGE_SIZE: u64 = 64;
+const MESSAGE_LENGTH: u64 = 56;
+
+impl Piece for Message {
+    const MOST: usize = MAX_MESSAGES;
+
+    #[inline(always)]
+    fn locate(vector: u64, index: u64) -> Option<[u64; 2]> {
+        let header = vector + index * MESSAGE_SIZE;
+        let [base, size] = read_user::<[u64; 2]>(read_user::<u64>(header + 16)?)?;
+        let length = read_user::<u32>(header + MESSAGE_LENGTH)? as u64;
+        if length <= size { Some([base, length]) } else { None }
     }
 }
 
 /// Copies the wanted parts of the segments. Offsets stay below `CAP` by a mask and lengths below it by a
 /// comparison, so a record has room for twice as much, and the tail has a place of its own.
 #[inline(always)]
-fn gather<const CAP: u64>(event: &mut DataEvent, vector: u64, count: u64, wanted: &Wanted) {
-    let size = size_of::<DataEvent>() as u64 + 2 * CAP + 2 * MAX_TAIL as u64;
-    let Some(record) = reserve_bytes(size, ring_loss(event)) else {
+fn gather<const CAP: u64, P: Piece>(event: &DataEvent, start: Progress) {
+    let Some(record) = begin(event, 2 * CAP + 2 * TAIL + size_of::<Progress>() as u64) else {
         return;
     };
-    // SAFETY: the record is longer than the event.
-    let payload = unsafe { record.add(size_of::<DataEvent>()) };
-    let mut at = 0;
-    let mut readable = true;
-    for index in 0..MAX_SEGMENTS as u64 {
-        if index >= count || at >= wanted.length {
+    let payload = payload(record);
+    // SAFETY: the payload has room for the progress behind this, aligned to 8.
+    let kept: *mut Progress = unsafe { payload.add((2 * CAP + 2 * TAIL) as usize) }.cast();
+    // SAFETY: as above; volatile, so that nothing is kept in registers.
+    unsafe { kept.write_volatile(start) };
+    for index in 0..P::MOST as u64 {
+        // SAFETY: as above.
+        let now = unsafe { kept.read_volatile() };
+        if index >= now.count || now.at >= now.length {
             break;
         }
-        let Some([base, size]) = read_user::<[u64; 2]>(vector + index * 16) else {
-            readable = false;
+        let Some(size) = piece::<CAP, P>(payload, &now, index) else {
             break;
         };
-        let left = wanted.length - at;
-        let size = if size < left { size } else { left };
-        if !(copy_head::<CAP>(payload, at, base, size, wanted) && copy_tail::<CAP>(payload, at, base, size, wanted)) {
-            readable = false;
-            break;
-        }
-        at = forget(record, at + size);
+        // SAFETY: as above.
+        unsafe { (&raw mut (*kept).at).write_volatile(now.at + size) };
     }
-    complete::<CAP>(event, record, at, readable, wanted);
+    // SAFETY: as above.
+    let end = unsafe { kept.read_volatile() };
+    complete::<CAP>(record, &end);
+}
+
+/// Copies one piece and tells its size. `None` when memory could not be read.
+#[inline(always)]
+fn piece<const CAP: u64, P: Piece>(payload: *mut u8, now: &Progress, index: u64) -> Option<u64> {
+    let [base, size] = P::locate(now.vector, index)?;
+    let left = now.length - now.at;
+    let size = if size < left { size } else { left };
+    if copy_head::<CAP>(payload, now, base, size) && copy_tail::<CAP>(payload, now, base, size) {
+        Some(size)
+    } else {
+        None
+    }
 }
 
 /// The part of a segment that lies in the first `head` bytes of the call.
 #[inline(always)]
-fn copy_head<const CAP: u64>(payload: *mut u8, at: u64, base: u64, size: u64, wanted: &Wanted) -> bool {
-    if at >= wanted.head || size == 0 {
+fn copy_head<const CAP: u64>(payload: *mut u8, now: &Progress, base: u64, size: u64) -> bool {
+    if now.at >= now.head || size == 0 {
         return true;
     }
-    let room = wanted.head - at;
+    let room = now.head - now.at;
     let length = clamp::<CAP>(if size < room { size } else { room });
-    copy(payload, opaque(at) & (CAP - 1), length, base)
+    copy(payload, opaque(now.at) & (CAP - 1), length, base)
 }
 
 /// The part of a segment that lies in the last `tail` bytes of the call.
 #[inline(always)]
-fn copy_tail<const CAP: u64>(payload: *mut u8, at: u64, base: u64, size: u64, wanted: &Wanted) -> bool {
-    let start = wanted.length - wanted.tail;
-    let end = at + size;
-    if wanted.tail == 0 || end <= start {
+fn copy_tail<const CAP: u64>(payload: *mut u8, now: &Progress, base: u64, size: u64) -> bool {
+    let start = now.length - now.tail;
+    let end = now.at + size;
+    if now.tail == 0 || end <= start {
         return true;
     }
-    let from = if at > start { at } else { start };
-    let length = clamp::<{ MAX_TAIL as u64 }>(end - from);
-    let offset = opaque(from - start) & (MAX_TAIL as u64 - 1);
-    copy(payload, 2 * CAP + offset, length, base + (from - at))
-}
-
-/// The same value, of which the verifier no longer knows anything: so that it sees one state per round of the
-/// loop and not one per path through it. The record's first word is overwritten in the end.
-#[inline(always)]
-fn forget(record: *mut u8, value: u64) -> u64 {
-    // SAFETY: the record is longer than a word and aligned to 8.
-    unsafe {
-        record.cast::<u64>().write_volatile(value);
-        record.cast::<u64>().read_volatile()
-    }
+    let from = if now.at > start { now.at } else { start };
+    let length = clamp::<TAIL>(end - from);
+    copy(payload, 2 * CAP + (opaque(from - start) & (TAIL - 1)), length, base + (from - now.at))
 }
 
 #[inline(always)]
-fn complete<const CAP: u64>(event: &mut DataEvent, record: *mut u8, at: u64, readable: bool, wanted: &Wanted) {
-    if at >= wanted.length {
-        finish(event, record, true, wanted.head as u32, wanted.tail as u32, 2 * CAP as u32);
-        return;
+fn complete<const CAP: u64>(record: *mut DataEvent, end: &Progress) {
+    if end.at >= end.length {
+        let (head, tail) = (end.head as u32, end.tail as u32);
+        return finish(record, Captured { head, tail, tail_offset: 2 * CAP as u32, cut: false });
     }
     // The end was not reached: what was copied from the start is good all the same.
-    let head = if at < wanted.head { at } else { wanted.head };
-    event.header.flags |= flag::CUT;
-    count_loss(if readable { LossReason::IovecCap } else { LossReason::UnreadablePage });
-    finish(event, record, true, head as u32, 0, 0);
+    let head = if end.at < end.head { end.at } else { end.head };
+    if head != 0 {
+        count_loss(if end.count > MAX_SEGMENTS as u64 { LossReason::IovecCap } else { LossReason::UnreadablePage });
+    }
+    finish(record, Captured { head: head as u32, tail: 0, tail_offset: 0, cut: true });
 }
