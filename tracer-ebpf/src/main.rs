@@ -7,8 +7,8 @@
 
 mod probe;
 
-use aya_ebpf::macros::btf_tracepoint;
-use aya_ebpf::programs::BtfTracePointContext;
+use aya_ebpf::macros::{btf_tracepoint, fexit};
+use aya_ebpf::programs::{BtfTracePointContext, FExitContext};
 
 use probe::{call, cgroup, process, socket_state};
 
@@ -67,6 +67,34 @@ pub fn cgroup_rmdir(ctx: BtfTracePointContext) -> i32 {
     cgroup::on_rmdir(cgroup as u64);
     0
 }
+
+/// One entry for the return of each call's function, for `--attach fexit`: the arguments are the same
+/// (`struct pt_regs *`, result), and the number is known.
+macro_rules! on_return {
+    ($($entry:ident: $number:ident),* $(,)?) => {
+        $(
+            #[fexit]
+            pub fn $entry(ctx: FExitContext) -> i32 {
+                let regs: *const u64 = ctx.arg(0);
+                let ret: i64 = ctx.arg(1);
+                call::on_exit(probe::arch::$number, regs, ret);
+                0
+            }
+        )*
+    };
+}
+
+on_return! {
+    fexit_read: READ, fexit_write: WRITE, fexit_readv: READV, fexit_writev: WRITEV,
+    fexit_recvfrom: RECVFROM, fexit_sendto: SENDTO, fexit_recvmsg: RECVMSG, fexit_sendmsg: SENDMSG,
+    fexit_recvmmsg: RECVMMSG, fexit_sendmmsg: SENDMMSG, fexit_sendfile64: SENDFILE, fexit_splice: SPLICE,
+    fexit_connect: CONNECT, fexit_accept: ACCEPT, fexit_accept4: ACCEPT4, fexit_shutdown: SHUTDOWN,
+    fexit_ppoll: PPOLL, fexit_pselect6: PSELECT6, fexit_epoll_pwait: EPOLL_PWAIT, fexit_epoll_pwait2: EPOLL_PWAIT2,
+}
+
+// Calls that only this architecture has.
+#[cfg(not(bpf_target_arch = "aarch64"))]
+on_return! { fexit_poll: POLL, fexit_select: SELECT, fexit_epoll_wait: EPOLL_WAIT }
 
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]

@@ -25,12 +25,18 @@ pub enum Attached {
     /// `tp_btf/sys_exit`.
     Tracepoint,
     /// The names of the fexit programs.
-    Fexit(Vec<&'static str>),
+    Fexit(Vec<String>),
 }
 
-/// Program and kernel function of each fexit program. A kernel without one of these functions does not have the
-/// call either.
-const FEXIT: &[&str] = &[];
+/// The calls whose functions have an fexit program, `fexit_<call>`. Not every architecture has the last three.
+const CALLS: &[&str] = &[
+    "read", "write", "readv", "writev", "recvfrom", "sendto", "recvmsg", "sendmsg", "recvmmsg", "sendmmsg",
+    "sendfile64", "splice", "connect", "accept", "accept4", "shutdown", "ppoll", "pselect6", "epoll_pwait",
+    "epoll_pwait2", "poll", "select", "epoll_wait",
+];
+
+/// What the kernel puts before the name of a call's function.
+const FUNCTION_PREFIX: &str = if cfg!(target_arch = "aarch64") { "__arm64_sys_" } else { "__x64_sys_" };
 
 impl Attached {
     /// Its name in messages.
@@ -42,11 +48,24 @@ impl Attached {
         }
     }
 
-    /// Sum of the kernel's `recursion_misses` of the programs, from their fdinfo.
+    /// Sum of the kernel's `recursion_misses` of the programs: calls that were skipped.
     #[must_use]
-    pub fn recursion_misses(&self, _ebpf: &Ebpf) -> u64 {
-        0
+    pub fn recursion_misses(&self, ebpf: &Ebpf) -> u64 {
+        match self {
+            // The kernel never skips a tracepoint's program.
+            Self::Tracepoint => 0,
+            Self::Fexit(names) => names.iter().filter_map(|name| misses_of(ebpf, name)).sum(),
+        }
     }
+}
+
+/// `recursion_misses` of one program, from its descriptor's fdinfo (`kernel/bpf/syscall.c`, bpf_prog_show_fdinfo).
+fn misses_of(ebpf: &Ebpf, name: &str) -> Option<u64> {
+    use std::os::fd::{AsFd as _, AsRawFd as _};
+    let fd = ebpf.program(name)?.fd().ok()?.as_fd().as_raw_fd();
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
+    line.trim().parse().ok()
 }
 
 /// Loads and attaches the programs that see calls.
@@ -68,19 +87,36 @@ pub fn calls(ebpf: &mut Ebpf, btf: &Btf, mode: AttachMode) -> Result<Attached, P
 }
 
 fn fexit(ebpf: &mut Ebpf, btf: &Btf) -> Result<Attached, ProbeError> {
+    let mut loaded = Vec::new();
     // All are loaded before any is attached: half of the calls would make streams with gaps.
-    for name in FEXIT.iter().copied() {
-        let error = |error: ProgramError| ProbeError::from_program(name, error);
-        let program = ebpf.program_mut(name).ok_or(ProbeError::Missing(name))?;
-        let program: &mut FExit = program.try_into().map_err(error)?;
-        program.load(name, btf).map_err(error)?;
+    for call in CALLS {
+        let name = format!("fexit_{call}");
+        if ebpf.program(&name).is_none() {
+            continue;
+        }
+        let error = |error: ProgramError| refused(&name, error);
+        program(ebpf, &name)?.load(&format!("{FUNCTION_PREFIX}{call}"), btf).map_err(error)?;
         debug!(program = name, "loaded");
+        loaded.push(name);
     }
-    for name in FEXIT.iter().copied() {
-        let error = |error: ProgramError| ProbeError::from_program(name, error);
-        let program: &mut FExit =
-            ebpf.program_mut(name).ok_or(ProbeError::Missing(name))?.try_into().map_err(error)?;
-        program.attach().map_err(error)?;
+    for name in &loaded {
+        program(ebpf, name)?.attach().map_err(|error| ProbeError::from_program(name, error))?;
     }
-    Ok(Attached::Fexit(FEXIT.to_vec()))
+    Ok(Attached::Fexit(loaded))
+}
+
+/// By now maps and other programs are loaded, so a refusal is of fexit itself, not of the caller's rights.
+fn refused(name: &str, error: ProgramError) -> ProbeError {
+    match ProbeError::from_program(name, error) {
+        ProbeError::NotPermitted { what } => ProbeError::Program {
+            program: name.to_owned(),
+            reason: format!("{what} is not permitted here; use `--attach tracepoint`, which works on every kernel"),
+        },
+        other => other,
+    }
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut FExit, ProbeError> {
+    let program = ebpf.program_mut(name).ok_or(ProbeError::Missing("fexit program"))?;
+    program.try_into().map_err(|error| ProbeError::from_program(name, error))
 }
