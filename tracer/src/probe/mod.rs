@@ -5,6 +5,7 @@ pub mod btf;
 pub mod error;
 pub mod load;
 pub mod offsets;
+pub mod targets;
 
 pub use attach::AttachMode;
 pub use error::ProbeError;

@@ -1,0 +1,3 @@
+//! The command line: arguments, environment and configuration file become one validated configuration.
+
+pub mod selector;

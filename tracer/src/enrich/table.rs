@@ -1,0 +1,235 @@
+//! Which resource belongs to which process.
+
+use std::hash::{Hash as _, Hasher as _};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Weak};
+
+use lru::LruCache;
+use rustc_hash::{FxHashMap, FxHasher};
+
+use super::Resource;
+use super::container::CgroupIdentity;
+use super::process::{Proc, ProcError};
+use super::resource::{ProcessFacts, ResourceDefaults, describe};
+use crate::event::Nanos;
+use crate::span::Value;
+
+/// Processes whose resource is kept; the least recently asked for is forgotten, and read again when needed.
+pub const MAX_PROCESSES: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
+
+/// Nanoseconds of a tick in `/proc/PID/stat`: user space always sees 100 ticks a second on x86-64 and arm64.
+const TICK: Nanos = 10_000_000;
+
+/// A process, told apart from a later one with the same id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ProcessKey {
+    /// Process id, in the pid namespace of the proc file system.
+    pub tgid: u32,
+    /// Start of its first thread, CLOCK_MONOTONIC.
+    pub start: Nanos,
+}
+
+/// What happened while resources were looked up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResourceCounts {
+    /// Processes read from `/proc`.
+    pub read: u64,
+    /// Processes that had ended before they could be read and took the resource of their parent, or of the
+    /// program that they ran before.
+    pub inherited: u64,
+    /// Processes of which nothing is known: `unknown_service`.
+    pub unknown: u64,
+    /// Processes whose environment may not be read.
+    pub denied: u64,
+    /// Processes with an `OTEL_RESOURCE_ATTRIBUTES` that had to be left out.
+    pub bad_attributes: u64,
+    /// Processes forgotten because of [`MAX_PROCESSES`].
+    pub evicted: u64,
+}
+
+#[derive(Debug)]
+enum Entry {
+    /// Not read yet; this is what to take if it cannot be.
+    Pending(Arc<Resource>),
+    Known(Arc<Resource>),
+}
+
+/// The resources of all processes. Processes with equal resources share one allocation.
+#[derive(Debug)]
+pub struct Resources {
+    proc: Proc,
+    defaults: ResourceDefaults,
+    suspended: Option<Nanos>,
+    entries: LruCache<ProcessKey, Entry>,
+    interned: Interned,
+    counts: ResourceCounts,
+}
+
+impl Resources {
+    /// An empty table of at most `capacity` processes (usually [`MAX_PROCESSES`]).
+    #[must_use]
+    pub fn new(proc: Proc, defaults: ResourceDefaults, capacity: NonZeroUsize) -> Self {
+        Self {
+            proc,
+            defaults,
+            suspended: None,
+            entries: LruCache::new(capacity),
+            interned: Interned::default(),
+            counts: ResourceCounts::default(),
+        }
+    }
+
+    /// Tells how long the machine has slept since boot (CLOCK_BOOTTIME − CLOCK_MONOTONIC). From then on a
+    /// process whose start in `/proc` does not fit its key counts as gone: its id was used again.
+    pub fn set_suspended(&mut self, suspended: Nanos) {
+        self.suspended = Some(suspended);
+    }
+
+    /// The counts so far.
+    #[must_use]
+    pub fn counts(&self) -> ResourceCounts {
+        self.counts
+    }
+
+    /// The resource of a process. The first call for a process reads `/proc`.
+    pub fn get(&mut self, key: ProcessKey) -> Arc<Resource> {
+        if let Some(Entry::Known(resource)) = self.entries.get(&key) {
+            return Arc::clone(resource);
+        }
+        let resource = match (self.read(key), self.entries.pop(&key)) {
+            (Some(facts), _) => self.describe(&facts),
+            (None, Some(Entry::Pending(fallback) | Entry::Known(fallback))) => {
+                self.counts.inherited += 1;
+                fallback
+            }
+            (None, None) => {
+                self.counts.unknown += 1;
+                self.describe(&ProcessFacts::default())
+            }
+        };
+        self.insert(key, Entry::Known(Arc::clone(&resource)));
+        resource
+    }
+
+    /// A process forked: should the child end before it can be read, it has the parent's resource.
+    pub fn forked(&mut self, parent: ProcessKey, child: ProcessKey) {
+        let resource = self.get(parent);
+        self.insert(child, Entry::Pending(resource));
+    }
+
+    /// A process executed another program: it is read again, with what it was so far as the fallback.
+    pub fn executed(&mut self, key: ProcessKey) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            let (Entry::Pending(resource) | Entry::Known(resource)) = entry;
+            *entry = Entry::Pending(Arc::clone(resource));
+        }
+    }
+
+    fn insert(&mut self, key: ProcessKey, entry: Entry) {
+        let evicted = self.entries.push(key, entry);
+        self.counts.evicted += u64::from(evicted.is_some_and(|(other, _)| other != key));
+    }
+
+    /// What the process tells of itself; `None` when it is gone.
+    fn read(&mut self, key: ProcessKey) -> Option<ProcessFacts> {
+        let pid = key.tgid;
+        let facts = ProcessFacts {
+            environ: self.environ(pid)?,
+            program: self.program(pid),
+            cgroup: CgroupIdentity::of_lines(&self.proc.cgroup(pid).ok()?),
+        };
+        // Asked last: had the id passed to another process meanwhile, what was read would be that one's.
+        if !self.is_same(key) {
+            return None;
+        }
+        self.counts.read += 1;
+        Some(facts)
+    }
+
+    /// The outer `None` means that the process is gone.
+    fn environ(&mut self, pid: u32) -> Option<Option<super::process::Environ>> {
+        match self.proc.environ(pid) {
+            Ok(environ) => Some(Some(environ)),
+            Err(ProcError::Gone { .. }) => None,
+            Err(_) => {
+                self.counts.denied += 1;
+                Some(None)
+            }
+        }
+    }
+
+    fn program(&self, pid: u32) -> Option<String> {
+        let exe = self.proc.exe(pid).ok();
+        let file =
+            exe.as_ref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
+        // Everybody may read `comm`, also where `exe` is denied.
+        file.or_else(|| self.proc.comm(pid).ok()).filter(|name| !name.is_empty())
+    }
+
+    /// Whether the process that has the id now started when the key says. A zombie has lost its environment
+    /// already, and with it the name that it would have given itself.
+    fn is_same(&self, key: ProcessKey) -> bool {
+        let Ok(stat) = self.proc.stat(key.tgid) else { return false };
+        if matches!(stat.state, 'Z' | 'X') {
+            return false;
+        }
+        let Some(suspended) = self.suspended else { return true };
+        let start = stat.start_ticks.saturating_mul(TICK);
+        let earliest = key.start.saturating_sub(TICK);
+        let latest = key.start.saturating_add(suspended).saturating_add(TICK);
+        (earliest..=latest).contains(&start)
+    }
+
+    fn describe(&mut self, facts: &ProcessFacts) -> Arc<Resource> {
+        let (resource, error) = describe(facts, &self.defaults);
+        self.counts.bad_attributes += u64::from(error.is_some());
+        self.interned.share(resource)
+    }
+}
+
+/// Resources that somebody still holds, by content.
+#[derive(Debug, Default)]
+struct Interned {
+    by_hash: FxHashMap<u64, Vec<Weak<Resource>>>,
+    /// Hashes to have before the dead ones are swept out: twice the living ones of the last time.
+    sweep_at: usize,
+}
+
+impl Interned {
+    fn share(&mut self, resource: Resource) -> Arc<Resource> {
+        if self.by_hash.len() > self.sweep_at {
+            self.sweep();
+        }
+        let bucket = self.by_hash.entry(hash(&resource)).or_default();
+        bucket.retain(|known| known.strong_count() > 0);
+        if let Some(known) = bucket.iter().filter_map(Weak::upgrade).find(|known| **known == resource) {
+            return known;
+        }
+        let shared = Arc::new(resource);
+        bucket.push(Arc::downgrade(&shared));
+        shared
+    }
+
+    fn sweep(&mut self) {
+        self.by_hash.retain(|_, bucket| bucket.iter().any(|known| known.strong_count() > 0));
+        self.sweep_at = 2 * self.by_hash.len().max(64);
+    }
+}
+
+fn hash(resource: &Resource) -> u64 {
+    let mut hasher = FxHasher::default();
+    for attribute in &resource.attributes {
+        attribute.key.hash(&mut hasher);
+        match &attribute.value {
+            Value::Str(text) => text.hash(&mut hasher),
+            Value::Int(number) => number.hash(&mut hasher),
+            Value::Bool(truth) => truth.hash(&mut hasher),
+            Value::Strs(texts) => texts.hash(&mut hasher),
+        }
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

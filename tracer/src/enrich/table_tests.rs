@@ -1,0 +1,133 @@
+use super::*;
+use crate::enrich::fixture::Directory;
+use crate::enrich::resource::UNKNOWN_SERVICE;
+
+const CONTAINER: &str = "0::/docker/40c03570b6f4c30bc8d69923d37ee698f5cfcced92c7b7df1c47f6f7887378a9\n";
+
+fn key(tgid: u32) -> ProcessKey {
+    // The fixture's processes start at their id times 100 ticks.
+    ProcessKey { tgid, start: u64::from(tgid) * 1_000_000_000 }
+}
+
+fn worker(root: &Directory, pid: u32, environ: &str) {
+    root.process(pid, 1, "/usr/bin/python3.11");
+    root.write(&format!("{pid}/environ"), environ);
+    root.write(&format!("{pid}/cgroup"), CONTAINER);
+}
+
+fn table(root: &Directory) -> Resources {
+    Resources::new(Proc::at(&**root), ResourceDefaults::default(), NonZeroUsize::new(4).unwrap())
+}
+
+fn service(resource: &Resource) -> String {
+    match &resource.attributes[0].value {
+        Value::Str(name) => name.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn workers_of_a_container_share_one_resource() {
+    let root = Directory::new();
+    for pid in [10, 11] {
+        worker(&root, pid, "OTEL_SERVICE_NAME=shop\0");
+    }
+    worker(&root, 12, "OTEL_SERVICE_NAME=other\0");
+    let mut resources = table(&root);
+    let first = resources.get(key(10));
+    assert!(Arc::ptr_eq(&first, &resources.get(key(11))));
+    assert!(Arc::ptr_eq(&first, &resources.get(key(10))));
+    assert!(!Arc::ptr_eq(&first, &resources.get(key(12))));
+    assert_eq!(resources.counts(), ResourceCounts { read: 3, ..ResourceCounts::default() });
+}
+
+#[test]
+fn a_child_that_is_gone_has_its_parents_resource() {
+    let root = Directory::new();
+    worker(&root, 10, "OTEL_SERVICE_NAME=shop\0");
+    let mut resources = table(&root);
+    resources.forked(key(10), key(20));
+    // A grandchild, and the one between is gone as well.
+    resources.forked(key(20), key(21));
+    assert_eq!(service(&resources.get(key(21))), "shop");
+    assert_eq!(service(&resources.get(key(30))), UNKNOWN_SERVICE);
+    let counts = resources.counts();
+    assert_eq!((counts.read, counts.inherited, counts.unknown), (1, 2, 1));
+}
+
+#[test]
+fn exec_makes_it_read_again() {
+    let root = Directory::new();
+    worker(&root, 10, "OTEL_SERVICE_NAME=before\0");
+    let mut resources = table(&root);
+    assert_eq!(service(&resources.get(key(10))), "before");
+    root.write("10/environ", "OTEL_SERVICE_NAME=after\0");
+    assert_eq!(service(&resources.get(key(10))), "before");
+    resources.executed(key(10));
+    assert_eq!(service(&resources.get(key(10))), "after");
+    resources.executed(key(10));
+    std::fs::remove_dir_all(root.join("10")).unwrap();
+    assert_eq!(service(&resources.get(key(10))), "after");
+    assert_eq!(resources.counts().inherited, 1);
+}
+
+#[test]
+fn a_used_again_id_is_not_the_process() {
+    let root = Directory::new();
+    worker(&root, 10, "OTEL_SERVICE_NAME=later\0");
+    let mut resources = table(&root);
+    resources.set_suspended(0);
+    let earlier = ProcessKey { tgid: 10, start: key(10).start - 5 * TICK };
+    assert_eq!(service(&resources.get(earlier)), UNKNOWN_SERVICE);
+    let exact = ProcessKey { tgid: 10, start: key(10).start + TICK - 1 };
+    assert_eq!(service(&resources.get(exact)), "later");
+    // The kernel's two clocks differ by the time that the machine slept.
+    resources.set_suspended(5 * TICK);
+    let slept = ProcessKey { tgid: 10, start: key(10).start - 4 * TICK };
+    assert_eq!(service(&resources.get(slept)), "later");
+}
+
+#[test]
+fn a_zombie_is_gone() {
+    let root = Directory::new();
+    worker(&root, 10, "");
+    root.write("10/stat", format!("10 (python3) Z 1 {}1000 0", "0 ".repeat(17)));
+    let mut resources = table(&root);
+    assert_eq!(service(&resources.get(key(10))), UNKNOWN_SERVICE);
+    assert_eq!(resources.counts().unknown, 1);
+}
+
+#[test]
+fn is_bounded_and_forgets_dead_resources() {
+    let root = Directory::new();
+    let mut resources = table(&root);
+    for pid in 1..=500 {
+        worker(&root, pid, &format!("OTEL_SERVICE_NAME=s{pid}\0"));
+        resources.get(key(pid));
+    }
+    assert_eq!(resources.entries.len(), 4);
+    assert_eq!(resources.counts().evicted, 496);
+    assert!(resources.interned.by_hash.len() <= 129, "{}", resources.interned.by_hash.len());
+}
+
+#[test]
+fn reads_the_test_process() {
+    let mut resources = Resources::new(Proc::default(), ResourceDefaults::default(), MAX_PROCESSES);
+    let pid = std::process::id();
+    let resource = resources.get(ProcessKey { tgid: pid, start: 0 });
+    let exe = std::env::current_exe().unwrap();
+    let expected = std::env::var("OTEL_SERVICE_NAME")
+        .unwrap_or_else(|_| exe.file_name().unwrap().to_string_lossy().into_owned());
+    assert_eq!(service(&resource), expected);
+    assert_eq!(resources.counts().denied, 0);
+}
+
+#[test]
+fn without_an_environment_the_program_is_known() {
+    let root = Directory::new();
+    worker(&root, 10, "");
+    std::fs::remove_file(root.join("10/environ")).unwrap();
+    let mut resources = table(&root);
+    assert_eq!(service(&resources.get(key(10))), "python3.11");
+    assert_eq!(resources.counts().denied, 1);
+}
