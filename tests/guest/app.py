@@ -5,6 +5,8 @@ alias and in a Redis key, none of which a tracer masks, so that each can be told
 """
 
 import json
+import logging
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -81,9 +83,10 @@ class Handler(BaseHTTPRequestHandler):
             try:
                 status, reply = 200, route(request)
             except (pymysql.Error, redis.RedisError, OSError) as failure:
-                status, reply, error = 500, {"error": "internal"}, repr(failure)
+                status, reply, error = 500, {"error": "internal"}, str(failure)
         if request:
-            print(json.dumps({"level": "ERROR" if error else "INFO", "request": request, "error": error}))
+            level = "ERROR" if error else "INFO"
+            logging.info(json.dumps({"level": level, "request": request, "error": error}))
         body = json.dumps(reply).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -98,4 +101,5 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
+    logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
     ThreadingHTTPServer(("127.0.0.1", 8080), Handler).serve_forever()

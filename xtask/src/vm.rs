@@ -47,6 +47,17 @@ impl Attach {
     }
 }
 
+/// Debian's packages with the programs that run here and those that are packed into the guest.
+pub const PACKAGES: &[&str] = &[
+    "busybox-static",
+    "debian-archive-keyring",
+    "mariadb-server",
+    "python3",
+    "python3-pip",
+    "qemu-system-x86",
+    "redis-server",
+];
+
 /// What is not said by the list of kernels.
 #[derive(Debug)]
 pub struct Options {
@@ -114,8 +125,8 @@ fn build(workspace: &Path) -> Result<PathBuf> {
     if !status.context("cannot run cargo")?.success() {
         bail!("the tracer does not build");
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
-    Ok(target.join("release/tracer"))
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    Ok(workspace.join(target).join("release/tracer"))
 }
 
 fn boot(series: &'static Series, target: &Path, initramfs: &Path, deadline: Duration) -> Guest {

@@ -112,6 +112,9 @@ impl Apt {
         if !Path::new(KEYRING).exists() {
             bail!("{KEYRING} is missing: install debian-archive-keyring");
         }
+        if directory.exists() {
+            fs::remove_dir_all(directory)?;
+        }
         let path = |name: &str| -> Result<String> {
             let path = directory.join(name);
             fs::create_dir_all(path.join("partial"))?;
@@ -124,10 +127,12 @@ impl Apt {
             &list,
             format!("deb [arch=amd64 signed-by={KEYRING}] {} {} main\n", suite.uri, suite.name),
         )?;
-        // Post-Invoke hooks clear the system's cache. Without root there is no other user to drop to.
+        // Post-Invoke hooks clear the system's cache. Without root there is no other user to drop to. What has left
+        // the current archives has indexes that are signed, but no longer renewed.
         let configuration = format!(
             "Dir::Etc::SourceList \"{}\";\nDir::Etc::SourceParts \"/dev/null\";\nDir::State::Lists \"{lists}\";\n\
              Dir::Cache \"{cache}\";\nAPT::Sandbox::User \"root\";\nAcquire::Languages \"none\";\n\
+             Acquire::Check-Valid-Until \"false\";\n\
              #clear APT::Update::Post-Invoke;\n#clear DPkg::Post-Invoke;\n",
             list.display(),
         );

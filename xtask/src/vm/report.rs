@@ -145,7 +145,8 @@ impl fmt::Display for Guest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.passed() { "passed" } else { "FAILED" };
         let seconds = self.elapsed.as_secs_f64();
-        writeln!(f, "vm: {} {verdict} in {seconds:.0} s ({})", self.series, self.package)?;
+        let package = if self.package.is_empty() { "no kernel" } else { &self.package };
+        writeln!(f, "vm: {} {verdict} in {seconds:.0} s ({package})", self.series)?;
         match &self.sessions {
             Ok(sessions) => sessions.iter().try_for_each(|session| session.fmt(f))?,
             Err(error) => writeln!(f, "  {error:#}")?,

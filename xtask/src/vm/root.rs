@@ -1,5 +1,6 @@
 //! The guest's only file system: busybox, the machine's own MariaDB, Redis and Python with all that they load, the
-//! application, and the tracer, as one uncompressed archive that the kernel unpacks into memory.
+//! application, and the tracer, as one archive that the kernel unpacks into memory. It is not compressed: of 108 MB, with
+//! lz4 a guest was over 0.2 s sooner or later by chance, which packing cost again, and with zstd 1.5 s later.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
