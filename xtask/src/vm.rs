@@ -1,0 +1,176 @@
+//! `cargo xtask vm [KERNEL…]`: the probe on other kernels.
+//!
+//! Each guest is a Debian cloud kernel under QEMU, without KVM, whose only file system is an archive in memory. It
+//! runs the machine's own MariaDB and Redis and an application in Python (`tests/guest`); the tracer traces that,
+//! once for each way to attach; what it exports is held against the client's own record ([`verdict`]).
+
+mod cpio;
+mod kernel;
+mod machine;
+mod mariadb;
+mod otlp;
+mod report;
+mod root;
+mod sources;
+mod verdict;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+pub use kernel::{SERIES, Series};
+pub use report::{Guest, Report, Session};
+pub use verdict::Verdict;
+
+use machine::Machine;
+
+/// A way to attach the probe: `tracer run --attach`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attach {
+    /// The BTF tracepoint at the exit of every system call.
+    Tracepoint,
+    /// A trampoline at the exit of each traced one.
+    Fexit,
+}
+
+impl Attach {
+    /// As on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tracepoint => "tracepoint",
+            Self::Fexit => "fexit",
+        }
+    }
+}
+
+/// Debian's packages with the programs that run here and those that are packed into the guest.
+pub const PACKAGES: &[&str] = &[
+    "busybox-static",
+    "debian-archive-keyring",
+    "mariadb-server",
+    "python3",
+    "python3-pip",
+    "qemu-system-x86",
+    "redis-server",
+];
+
+/// What is not said by the list of kernels.
+#[derive(Debug)]
+pub struct Options {
+    /// The tracer's executable, with the probe inside; absent: built here, optimised.
+    pub tracer: Option<PathBuf>,
+    /// How long a guest may take.
+    pub deadline: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { tracer: None, deadline: Duration::from_secs(240) }
+    }
+}
+
+/// Runs the live test on `kernels` (names as in [`SERIES`]; none: all), one guest after another.
+///
+/// A guest that fails is in the report, and the next one runs.
+///
+/// # Errors
+///
+/// Before the first guest: an unknown kernel, a package that is missing on this machine, a tracer that does not build.
+pub fn run(kernels: &[String], options: &Options) -> Result<Report> {
+    if std::env::consts::ARCH != "x86_64" {
+        bail!("the guests run this machine's own servers under x86-64 kernels, and this machine is another");
+    }
+    let chosen = choose(kernels)?;
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no workspace")?;
+    let target = workspace.join("target/vm");
+    fs::create_dir_all(&target)?;
+    let tracer = options.tracer.clone().map_or_else(|| build(workspace), Ok)?;
+    let started = Instant::now();
+    let initramfs = target.join("initramfs.cpio");
+    let guest = workspace.join("tests/guest");
+    let sources = root::Sources { guest: &guest, target: &target, tracer: &tracer };
+    let size = root::write(&initramfs, &sources)?;
+    eprintln!("vm: packed {} MB in {:.1} s", size / 1_000_000, started.elapsed().as_secs_f64());
+    let mut report = Report::default();
+    for series in chosen {
+        let guest = boot(series, &target, &initramfs, options.deadline);
+        eprint!("{guest}");
+        report.guests.push(guest);
+    }
+    Ok(report)
+}
+
+fn choose(kernels: &[String]) -> Result<Vec<&'static Series>> {
+    let find = |name: &String| {
+        let known = || SERIES.map(|series| series.name).join(", ");
+        SERIES
+            .iter()
+            .find(|series| series.name == name)
+            .with_context(|| format!("no kernel {name}: {}", known()))
+    };
+    if kernels.is_empty() { Ok(SERIES.iter().collect()) } else { kernels.iter().map(find).collect() }
+}
+
+/// The ordinary optimised build: its few shared libraries are among the servers'.
+fn build(workspace: &Path) -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["build", "--release", "--package", "tracer"])
+        .current_dir(workspace)
+        .status();
+    if !status.context("cannot run cargo")?.success() {
+        bail!("the tracer does not build");
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    Ok(workspace.join(target).join("release/tracer"))
+}
+
+fn boot(series: &'static Series, target: &Path, initramfs: &Path, deadline: Duration) -> Guest {
+    let started = Instant::now();
+    let directory = target.join("runs").join(series.name);
+    let mut package = String::new();
+    let booted = series.kernel(&target.join("kernels")).and_then(|kernel| {
+        package.clone_from(&kernel.package);
+        eprintln!("vm: booting {package}");
+        let machine = Machine {
+            kernel: &kernel.image,
+            initramfs,
+            attach: series.attach,
+            directory: &directory,
+            deadline,
+        };
+        machine.run()
+    });
+    let sessions = booted.map(|results| report::sessions(&results, series.attach));
+    Guest { series: series.name, package, elapsed: started.elapsed(), directory, sessions }
+}
+
+/// The standard output of a command that must succeed; its standard error is in the error if it does not.
+fn output_of(command: &mut Command) -> Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().with_context(|| format!("cannot run {name}"))?;
+    if !output.status.success() {
+        bail!("{name} failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_chosen_by_name() {
+        let names = |kernels: &[&str]| {
+            let kernels: Vec<_> = kernels.iter().map(|&name| name.to_owned()).collect();
+            choose(&kernels).map(|chosen| chosen.iter().map(|series| series.name).collect::<Vec<_>>())
+        };
+        assert_eq!(names(&[]).unwrap(), ["5.10", "6.1", "6.12"]);
+        assert_eq!(names(&["6.12"]).unwrap(), ["6.12"]);
+        assert!(names(&["4.19"]).unwrap_err().to_string().contains("5.10, 6.1, 6.12"));
+    }
+}

@@ -1,0 +1,89 @@
+//! One boot of one kernel: QEMU with its consoles to files, a deadline, and the results that come back.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{Attach, output_of};
+
+const QEMU: &str = "qemu-system-x86_64";
+/// Lines of the console that tell why a guest failed.
+const CONSOLE_TAIL: usize = 40;
+const POLL: Duration = Duration::from_millis(100);
+
+/// What to boot.
+pub(super) struct Machine<'a> {
+    pub(super) kernel: &'a Path,
+    pub(super) initramfs: &'a Path,
+    pub(super) attach: &'a [Attach],
+    /// Logs and results go here.
+    pub(super) directory: &'a Path,
+    pub(super) deadline: Duration,
+}
+
+impl Machine<'_> {
+    /// Runs the guest until it powers off: the directory of what it wrote.
+    pub(super) fn run(&self) -> Result<PathBuf> {
+        if self.directory.exists() {
+            fs::remove_dir_all(self.directory)?;
+        }
+        fs::create_dir_all(self.directory)?;
+        let started = Instant::now();
+        let mut guest = Guest(self.command()?.spawn().with_context(|| format!("cannot run {QEMU}"))?);
+        while guest.0.try_wait()?.is_none() {
+            if started.elapsed() > self.deadline {
+                bail!("the guest did not end within {} s; {}", self.deadline.as_secs(), self.console());
+            }
+            thread::sleep(POLL);
+        }
+        let archive = self.directory.join("results.tar.gz");
+        let mut tar = Command::new("tar");
+        tar.arg("-xzf").arg(&archive).arg("-C").arg(self.directory);
+        output_of(&mut tar).with_context(|| format!("the guest sent no results; {}", self.console()))?;
+        Ok(self.directory.join("results"))
+    }
+
+    fn command(&self) -> Result<Command> {
+        let attach = self.attach.iter().map(|attach| attach.name()).collect::<Vec<_>>().join(",");
+        let file = |name: &str| format!("file:{}", self.directory.join(name).display());
+        let log = File::create(self.directory.join("qemu.log"))?;
+        let mut command = Command::new(QEMU);
+        command.args(["-no-user-config", "-nodefaults", "-display", "none", "-no-reboot"]);
+        command.args(["-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp", "2", "-m", "1024"]);
+        command.args(["-serial", &file("console.log"), "-serial", &file("results.tar.gz")]);
+        command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(self.initramfs);
+        command.arg("-append").arg(format!("console=ttyS0 quiet panic=-1 attach={attach}"));
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        Ok(command)
+    }
+
+    /// The end of what the kernel, `init` and QEMU said.
+    fn console(&self) -> String {
+        let mut text = String::from("its console ends with:");
+        for name in ["console.log", "qemu.log"] {
+            let bytes = fs::read(self.directory.join(name)).unwrap_or_default();
+            let log = String::from_utf8_lossy(&bytes).into_owned();
+            let lines: Vec<_> = log.lines().collect();
+            for line in lines.iter().skip(lines.len().saturating_sub(CONSOLE_TAIL)) {
+                text.push_str("\n  | ");
+                text.push_str(line.trim_end());
+            }
+        }
+        text
+    }
+}
+
+/// Ends with the command that started it, however that ends.
+struct Guest(Child);
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
