@@ -26,6 +26,7 @@ mod testing;
 
 pub use console::{Console, Style};
 pub use encode::SCHEMA_URL;
+pub use retry::RetryPolicy;
 pub use settings::{Settings, SettingsError, Variables};
 pub use start::{ExportError, Exporter, Exporting, start};
 pub use stats::{DropReason, ExportStats, Signal, SinkStats, Summary, Tally};

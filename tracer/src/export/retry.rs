@@ -7,20 +7,21 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long to go on trying.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RetryPolicy {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
     /// Upper bound of the first pause. It doubles from pause to pause.
-    pub(super) first: Duration,
+    pub first: Duration,
     /// Upper bound of any pause.
-    pub(super) max: Duration,
+    pub max: Duration,
     /// From the first attempt to the last.
-    pub(super) total: Duration,
+    pub total: Duration,
 }
 
-impl RetryPolicy {
-    /// The collector's own exporters allow five minutes and 30 s pauses too.
-    pub(super) const DEFAULT: Self =
-        Self { first: Duration::from_secs(1), max: Duration::from_secs(30), total: Duration::from_secs(300) };
+impl Default for RetryPolicy {
+    /// No variable says it. The collector's own exporters allow pauses of 30 s and five minutes in all, too.
+    fn default() -> Self {
+        Self { first: Duration::from_secs(1), max: Duration::from_secs(30), total: Duration::from_secs(300) }
+    }
 }
 
 /// The outcome of one attempt to send a request.
@@ -88,7 +89,7 @@ mod tests {
     #[test]
     fn pauses_double_up_to_the_bound_and_end_with_the_total() {
         let start = Instant::now();
-        let mut backoff = Backoff::new(RetryPolicy::DEFAULT, start);
+        let mut backoff = Backoff::new(RetryPolicy::default(), start);
         let mut now = start;
         let mut pauses = Vec::new();
         while let Some(pause) = backoff.next(now, None, u32::MAX) {
@@ -96,13 +97,13 @@ mod tests {
             now += pause;
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30, 30, 30, 30, 30, 30, 30, 29]);
-        assert_eq!(now - start, RetryPolicy::DEFAULT.total);
+        assert_eq!(now - start, RetryPolicy::default().total);
     }
 
     #[test]
     fn jitter_takes_any_part_of_the_pause() {
         let start = Instant::now();
-        let pause = |random| Backoff::new(RetryPolicy::DEFAULT, start).next(start, None, random).unwrap();
+        let pause = |random| Backoff::new(RetryPolicy::default(), start).next(start, None, random).unwrap();
         assert_eq!(pause(0), Duration::ZERO);
         assert!(pause(u32::MAX / 2) > SECOND * 49 / 100 && pause(u32::MAX / 2) < SECOND * 51 / 100);
     }
@@ -110,7 +111,7 @@ mod tests {
     #[test]
     fn the_receivers_wish_is_kept_within_the_total() {
         let start = Instant::now();
-        let mut backoff = Backoff::new(RetryPolicy::DEFAULT, start);
+        let mut backoff = Backoff::new(RetryPolicy::default(), start);
         assert_eq!(backoff.next(start, Some(7 * SECOND), 0), Some(7 * SECOND));
         assert_eq!(backoff.next(start, Some(7 * SECOND), u32::MAX), Some(8 * SECOND));
         assert_eq!(backoff.next(start, Some(Duration::from_secs(3_600)), 0), Some(300 * SECOND));

@@ -14,7 +14,6 @@ use super::console::{self, Console, Style};
 use super::file::FileSink;
 use super::otlp::OtlpSink;
 use super::queue::{Limits, Queue};
-use super::retry::RetryPolicy;
 use super::settings::Settings;
 use super::stats::{ExportStats, Signal, SinkStats, Summary};
 use super::{Target, Telemetry};
@@ -118,17 +117,9 @@ impl Exporting {
 ///
 /// A file that cannot be written, a certificate that cannot be used.
 pub fn start(settings: &Settings, targets: &[Target]) -> Result<(Exporter, Exporting), ExportError> {
-    start_with(settings, targets, RetryPolicy::DEFAULT)
-}
-
-pub(super) fn start_with(
-    settings: &Settings,
-    targets: &[Target],
-    policy: RetryPolicy,
-) -> Result<(Exporter, Exporting), ExportError> {
     let (cancel, cancelled) = watch::channel(false);
     let mut starting =
-        Starting { settings, policy, cancelled, queues: Vec::new(), stats: Vec::new(), sinks: Vec::new() };
+        Starting { settings, cancelled, queues: Vec::new(), stats: Vec::new(), sinks: Vec::new() };
     for (index, target) in targets.iter().enumerate() {
         if !targets[..index].contains(target) {
             starting.start(target)?;
@@ -141,7 +132,6 @@ pub(super) fn start_with(
 
 struct Starting<'a> {
     settings: &'a Settings,
-    policy: RetryPolicy,
     cancelled: watch::Receiver<bool>,
     queues: Vec<Arc<Queue>>,
     stats: Vec<Arc<SinkStats>>,
@@ -169,7 +159,7 @@ impl Starting<'_> {
 
     fn start_otlp(&mut self, signal: Signal, stats: &Arc<SinkStats>) -> Result<(), ExportError> {
         let settings = self.settings.signal(signal);
-        let sink = OtlpSink::new(signal, &settings.otlp, self.policy, Arc::clone(stats))?;
+        let sink = OtlpSink::new(signal, &settings.otlp, self.settings.retry, Arc::clone(stats))?;
         let limit = |of: Signal| if of == signal { settings.batch.queue } else { 0 };
         let limits = Limits {
             spans: limit(Signal::Spans),

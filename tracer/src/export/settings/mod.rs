@@ -12,6 +12,7 @@ pub use otlp::{Compression, OtlpSettings, Protocol, TlsFiles};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::retry::RetryPolicy;
 use super::stats::Signal;
 
 /// Items of one signal that may wait before each sink when nothing else is said. The SDKs' 2,048 is meant for one
@@ -28,6 +29,8 @@ pub struct Settings {
     pub traces: SignalSettings,
     /// Log records.
     pub logs: SignalSettings,
+    /// How long a request is tried, for both.
+    pub retry: RetryPolicy,
 }
 
 /// Settings of one signal.
@@ -122,6 +125,7 @@ impl Settings {
         Ok(Self {
             traces: signal(Signal::Spans, "OTEL_BSP", Duration::from_secs(5))?,
             logs: signal(Signal::Logs, "OTEL_BLRP", Duration::from_secs(1))?,
+            retry: RetryPolicy::default(),
         })
     }
 
