@@ -1,4 +1,36 @@
 //! Out of the process: batches of spans and log records to OTLP, the console or a file.
+//!
+//! ```text
+//! core thread → Exporter::offer → queue ┬→ batch → encode → OTLP (gRPC or HTTP), retried   one queue a signal
+//!                                       ├→ batch → encode → JSON Lines
+//!                                       └→ trees on the console
+//! ```
+//!
+//! `offer` never waits. Each sink has its own bounded queue, so that a slow one costs the others nothing, and its
+//! own books ([`ExportStats`]): what is lost is counted by reason where it is lost.
+
+mod console;
+mod encode;
+mod file;
+mod otlp;
+mod outage;
+mod queue;
+mod record;
+mod retry;
+pub mod settings;
+mod start;
+mod stats;
+mod target;
+#[cfg(test)]
+mod testing;
+
+pub use console::{Console, Style};
+pub use encode::SCHEMA_URL;
+pub use retry::RetryPolicy;
+pub use settings::{Settings, SettingsError, Variables};
+pub use start::{ExportError, Exporter, Exporting, start};
+pub use stats::{DropReason, ExportStats, Signal, SinkStats, Summary, Tally};
+pub use target::{Target, TargetError};
 
 use std::sync::Arc;
 

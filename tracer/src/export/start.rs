@@ -1,0 +1,259 @@
+//! Starts the sinks, feeds them, and ends them.
+
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, timeout_at};
+
+use super::console::{self, Console, Style};
+use super::file::FileSink;
+use super::otlp::OtlpSink;
+use super::queue::{Limits, Queue};
+use super::settings::Settings;
+use super::stats::{ExportStats, Signal, SinkStats, Summary};
+use super::{Target, Telemetry};
+
+/// How long an item may wait before it is shown on the console or written to a file.
+const LOCAL_DELAY: Duration = Duration::from_millis(100);
+
+/// Items that the console or a file takes at once.
+const LOCAL_BATCH: usize = 512;
+
+/// Why the export stage cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// A file cannot be written.
+    #[error("cannot write to {path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A certificate or key cannot be used.
+    #[error("cannot use {path} for TLS: {reason}")]
+    TlsFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A client cannot be made.
+    #[error("cannot set up the OTLP client: {0}")]
+    Client(String),
+    /// A thread cannot be made.
+    #[error("cannot start a thread for the export to {0}: {1}")]
+    Thread(&'static str, io::Error),
+}
+
+/// Takes telemetry from any thread. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Exporter {
+    queues: Arc<[Arc<Queue>]>,
+    stats: ExportStats,
+}
+
+impl Exporter {
+    /// Queues one item for every sink. Never waits: a sink whose queue is full loses it, counted.
+    pub fn offer(&self, telemetry: Telemetry) {
+        let signal = Signal::of(&telemetry);
+        let mut queues = self.queues.iter().filter(|queue| queue.takes(signal)).peekable();
+        while let Some(queue) = queues.next() {
+            // The usual single sink gets the item itself.
+            if queues.peek().is_none() {
+                return queue.offer(telemetry);
+            }
+            queue.offer(telemetry.clone());
+        }
+    }
+
+    /// The counters, which go on counting.
+    #[must_use]
+    pub fn stats(&self) -> &ExportStats {
+        &self.stats
+    }
+}
+
+/// The running sinks.
+#[derive(Debug)]
+#[must_use = "without a shutdown the last batches are lost"]
+pub struct Exporting {
+    exporter: Exporter,
+    sinks: Vec<oneshot::Receiver<()>>,
+    cancel: watch::Sender<bool>,
+}
+
+impl Exporting {
+    /// Takes nothing more, sends what waits, and tells what became of everything. What is not sent when the
+    /// deadline has passed is counted as such.
+    pub async fn shutdown(self, deadline: Duration) -> Summary {
+        self.exporter.queues.iter().for_each(|queue| queue.close());
+        let deadline = Instant::now() + deadline;
+        let mut late = Vec::new();
+        for mut sink in self.sinks {
+            if timeout_at(deadline, &mut sink).await.is_err() {
+                late.push(sink);
+            }
+        }
+        // What can be called off ends at once. A write to a terminal or a pipe that nobody reads cannot.
+        self.cancel.send_replace(true);
+        for sink in late {
+            let _ended = timeout_at(Instant::now() + LOCAL_DELAY, sink).await;
+        }
+        self.exporter.stats.sinks.iter().for_each(|sink| sink.close());
+        self.exporter.stats.summary()
+    }
+}
+
+/// Starts a sink for each target; must be called in a tokio runtime with I/O and time. A target that is named
+/// twice counts once.
+///
+/// # Errors
+///
+/// A file that cannot be written, a certificate that cannot be used.
+pub fn start(settings: &Settings, targets: &[Target]) -> Result<(Exporter, Exporting), ExportError> {
+    let (cancel, cancelled) = watch::channel(false);
+    let mut starting =
+        Starting { settings, cancelled, queues: Vec::new(), stats: Vec::new(), sinks: Vec::new() };
+    for (index, target) in targets.iter().enumerate() {
+        if !targets[..index].contains(target) {
+            starting.start(target)?;
+        }
+    }
+    let stats = ExportStats { sinks: starting.stats };
+    let exporter = Exporter { queues: starting.queues.into(), stats };
+    Ok((exporter.clone(), Exporting { exporter, sinks: starting.sinks, cancel }))
+}
+
+struct Starting<'a> {
+    settings: &'a Settings,
+    cancelled: watch::Receiver<bool>,
+    queues: Vec<Arc<Queue>>,
+    stats: Vec<Arc<SinkStats>>,
+    sinks: Vec<oneshot::Receiver<()>>,
+}
+
+impl Starting<'_> {
+    fn start(&mut self, target: &Target) -> Result<(), ExportError> {
+        let stats = SinkStats::new(target.name().to_owned());
+        self.stats.push(Arc::clone(&stats));
+        match target {
+            Target::Otlp => Signal::ALL.into_iter().try_for_each(|signal| self.start_otlp(signal, &stats)),
+            Target::Console => {
+                let console = Console::new(io::stdout(), Style::of_stdout());
+                let queue = self.local_queue(&stats);
+                self.spawn_thread("console", console::run(console, queue, stats))
+            }
+            Target::File(path) => {
+                let sink = FileSink::open(path, Arc::clone(&stats))?;
+                let queue = self.local_queue(&stats);
+                self.spawn_thread("file", sink.run(queue))
+            }
+        }
+    }
+
+    fn start_otlp(&mut self, signal: Signal, stats: &Arc<SinkStats>) -> Result<(), ExportError> {
+        let settings = self.settings.signal(signal);
+        let sink = OtlpSink::new(signal, &settings.otlp, self.settings.retry, Arc::clone(stats))?;
+        let limit = |of: Signal| if of == signal { settings.batch.queue } else { 0 };
+        let limits = Limits {
+            spans: limit(Signal::Spans),
+            logs: limit(Signal::Logs),
+            batch: settings.batch.batch,
+            delay: settings.batch.delay,
+        };
+        let queue = self.queue(limits, stats);
+        let (ended, sink_ended) = oneshot::channel();
+        let run = sink.run(queue, self.cancelled.clone());
+        tokio::spawn(async move {
+            run.await;
+            let _nobody_waits = ended.send(());
+        });
+        self.sinks.push(sink_ended);
+        Ok(())
+    }
+
+    fn local_queue(&mut self, stats: &Arc<SinkStats>) -> Arc<Queue> {
+        let limits = Limits {
+            spans: self.settings.traces.batch.queue,
+            logs: self.settings.logs.batch.queue,
+            batch: LOCAL_BATCH,
+            delay: LOCAL_DELAY,
+        };
+        self.queue(limits, stats)
+    }
+
+    fn queue(&mut self, limits: Limits, stats: &Arc<SinkStats>) -> Arc<Queue> {
+        let queue = Queue::new(limits, Arc::clone(stats));
+        self.queues.push(Arc::clone(&queue));
+        queue
+    }
+
+    /// Runs a sink that blocks in writes on a thread of its own: a terminal that is paused, a pipe that nobody
+    /// reads must not stop the export to a collector. Such a thread ends with the process.
+    fn spawn_thread(
+        &mut self,
+        name: &'static str,
+        run: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), ExportError> {
+        let runtime = Handle::current();
+        let (ended, sink_ended) = oneshot::channel();
+        let body = move || {
+            runtime.block_on(run);
+            let _nobody_waits = ended.send(());
+        };
+        let thread = std::thread::Builder::new().name(format!("export-{name}")).spawn(body);
+        thread.map_err(|error| ExportError::Thread(name, error))?;
+        self.sinks.push(sink_ended);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::{DropReason, Variables, testing};
+
+    fn settings(list: &[(&str, &str)]) -> Settings {
+        let variables: Variables =
+            list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Settings::from_variables(&variables).unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_sink_gets_every_item_and_the_books_balance() {
+        let path = std::env::temp_dir().join(format!("tracer-{}-fan-out.jsonl", std::process::id()));
+        // Port 9 of the loopback refuses.
+        let settings = settings(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "0"),
+        ]);
+        let targets = [Target::File(path.clone()), Target::Otlp, Target::File(path.clone())];
+        let (exporter, exporting) = start(&settings, &targets).unwrap();
+        (0..10).for_each(|_| exporter.offer(testing::span("s")));
+        exporter.offer(testing::log("l"));
+        let summary = exporting.shutdown(Duration::from_millis(300)).await;
+        let lines = std::fs::read_to_string(&path).unwrap().lines().count();
+        std::fs::remove_file(&path).unwrap();
+        assert!(lines >= 2);
+        assert_eq!(summary.sinks.len(), 2);
+        let (_, file_spans, file_logs) = &summary.sinks[0];
+        assert_eq!((file_spans.exported, file_logs.exported), (10, 1));
+        let (_, otlp_spans, otlp_logs) = &summary.sinks[1];
+        assert_eq!(otlp_spans.dropped(DropReason::UnsentAtExit), 10);
+        assert_eq!((otlp_logs.dropped_total(), otlp_logs.pending()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_with_nothing_to_send_is_quick() {
+        let (_exporter, exporting) = start(&settings(&[]), &[Target::Otlp]).unwrap();
+        let started = Instant::now();
+        assert_eq!(exporting.shutdown(Duration::from_secs(30)).await.sinks[0].1.offered, 0);
+        assert!(started.elapsed() < Duration::from_secs(5));
+    }
+}
