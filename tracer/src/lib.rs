@@ -12,3 +12,5 @@ pub mod correlate;
 pub mod enrich;
 pub mod export;
 pub mod cli;
+pub mod pipeline;
+pub mod agent;

@@ -219,6 +219,10 @@ fn copied(call: &Moved) {
     let Some((mut event, head, tail)) = prepare(call) else {
         return;
     };
+    if head == 0 {
+        // Nobody wants anything of this connection any more.
+        return;
+    }
     match call.place {
         Place::Buffer => emit::buffer(&event, call.address, head, tail),
         Place::Vector => segments::vector(&event, call.address, call.count, head, tail),

@@ -139,7 +139,13 @@ impl Probe {
         self.log_inodes.insert([ino, dev], state, 0).map_err(map_error("LOG_INODES"))
     }
 
-    /// Captures more or less of each call on a connection.
+    /// Forgets what an inode is.
+    pub fn forget_log_inode(&mut self, dev: u64, ino: u64) {
+        // Absent is what was wanted.
+        let _ = self.log_inodes.remove(&[ino, dev]);
+    }
+
+    /// Captures more or less of each call on a connection; a head of 0 nothing.
     ///
     /// # Errors
     /// When the map refuses; the default window then stays.
@@ -153,6 +159,14 @@ impl Probe {
     /// When the map refuses; the default window then stays.
     pub fn set_port_window(&mut self, port: u16, head: u32, tail: u32) -> Result<(), ProbeError> {
         self.port_windows.insert(port, window_words(0, head, tail), 0).map_err(map_error("PORT_WINDOWS"))
+    }
+
+    /// Detaches every program: nothing more is captured. The maps stay.
+    pub fn detach(&mut self) {
+        for (_, program) in self.ebpf.programs_mut() {
+            // A program that was not loaded (the other hook's) has nothing to unload.
+            let _ = program.unload();
+        }
     }
 
     /// What the probe lost so far, by reason, over all CPUs.

@@ -121,6 +121,15 @@ impl CgroupMount {
         })
     }
 
+    /// Id of the cgroup that a process is in; `None` when it is gone or its cgroup lies outside of the mount.
+    #[must_use]
+    pub fn id_of(&self, proc: &Proc, pid: u32) -> Option<u64> {
+        let lines = proc.cgroup(pid).ok()?;
+        let line = lines.iter().find(|line| line.hierarchy == 0)?;
+        let directory = self.resolve(Path::new(&line.path)).ok()?;
+        Some(directory.metadata().ok()?.ino())
+    }
+
     /// The cgroup in `directory` and all below it. Those that vanish meanwhile are left out.
     pub(super) fn tree(&self, directory: &Path) -> Result<CgroupTree, CgroupError> {
         let mut tree = CgroupTree::default();

@@ -1,0 +1,8 @@
+//! The running agent: it puts the probe, the pipeline and the exporters together, and ends them in order.
+
+pub mod clock;
+mod node;
+mod reader;
+mod run;
+
+pub use run::{RunError, run};

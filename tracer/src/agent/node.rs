@@ -1,0 +1,222 @@
+//! The world outside the pipeline: the node's processes, read from `/proc` when the pipeline asks.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustc_hash::FxHashMap;
+use tracer_ebpf::{CgroupEvent, ProcessEvent, ProcessNote};
+use tracing::{debug, warn};
+
+use crate::enrich::Resource;
+use crate::enrich::process::Proc;
+use crate::enrich::table::{ProcessKey, Resources};
+use crate::event::Process;
+use crate::pipeline::Environment;
+use crate::probe::Probe;
+use crate::probe::targets::{CgroupMount, LogFile, Selection, Targets, log_files};
+use crate::span::LogStream;
+
+/// Inodes whose nature is remembered; fewer than the probe's own map holds, so that it never is the one to refuse.
+const MAX_LOG_FILES: usize = 8192;
+
+/// Most generations between a process and the first selected one.
+const MAX_GENERATIONS: usize = 64;
+
+/// The probe, told things from the pipeline's thread.
+pub type SharedProbe = Arc<Mutex<Probe>>;
+
+/// What is known of the node's targets.
+pub struct Node {
+    proc: Proc,
+    mount: Option<CgroupMount>,
+    probe: SharedProbe,
+    selection: Selection,
+    resources: Resources,
+    /// Processes selected by themselves; the probe's map holds the same.
+    processes: HashSet<u32>,
+    cgroups: HashSet<u64>,
+    logs: FxHashMap<(u32, u64), Option<LogStream>>,
+    logs_by_age: VecDeque<(u32, u64)>,
+    capture_logs: bool,
+}
+
+impl Node {
+    /// Knows nothing of targets yet: see [`Self::adopt`].
+    #[must_use]
+    pub fn new(proc: Proc, probe: SharedProbe, selection: Selection, resources: Resources, capture_logs: bool) -> Self {
+        Self {
+            mount: CgroupMount::find(&proc).ok(),
+            proc,
+            probe,
+            selection,
+            resources,
+            processes: HashSet::new(),
+            cgroups: HashSet::new(),
+            logs: FxHashMap::default(),
+            logs_by_age: VecDeque::new(),
+            capture_logs,
+        }
+    }
+
+    /// Selects what was found, and learns its logs.
+    pub fn adopt(&mut self, targets: &Targets) {
+        for pid in &targets.pids {
+            self.select(*pid);
+        }
+        for id in &targets.cgroups {
+            if self.cgroups.insert(*id) {
+                let selected = self.with_probe(|probe| probe.select_cgroup(*id));
+                tell(selected, "a cgroup cannot be selected");
+            }
+        }
+        for root in &targets.log_roots {
+            self.learn_logs(*root);
+        }
+    }
+
+    /// Processes that are selected by themselves.
+    #[must_use]
+    pub fn process_count(&self) -> usize {
+        self.processes.len()
+    }
+
+    /// Selected cgroups.
+    #[must_use]
+    pub fn cgroup_count(&self) -> usize {
+        self.cgroups.len()
+    }
+
+    fn with_probe<T>(&self, tell: impl FnOnce(&mut Probe) -> T) -> T {
+        // A panic elsewhere does not make the maps wrong.
+        tell(&mut self.probe.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn select(&mut self, pid: u32) {
+        if self.processes.insert(pid) {
+            let selected = self.with_probe(|probe| probe.select_process(pid));
+            tell(selected, "a process cannot be selected");
+        }
+    }
+
+    fn learn_logs(&mut self, pid: u32) {
+        if !self.capture_logs {
+            return;
+        }
+        match log_files(&self.proc, pid) {
+            Ok(files) => files.into_iter().for_each(|file| self.remember(file.dev, file.ino, Some(file.stream))),
+            Err(error) => debug!(pid, %error, "logs unknown"),
+        }
+    }
+
+    /// Notes what an inode is, here and in the probe. The oldest is forgotten when there are too many: it is then
+    /// asked about again.
+    fn remember(&mut self, dev: u32, ino: u64, stream: Option<LogStream>) {
+        if self.logs.insert((dev, ino), stream).is_none() {
+            self.logs_by_age.push_back((dev, ino));
+        }
+        if self.logs_by_age.len() > MAX_LOG_FILES
+            && let Some(oldest) = self.logs_by_age.pop_front()
+        {
+            self.logs.remove(&oldest);
+            self.with_probe(|probe| probe.forget_log_inode(u64::from(oldest.0), oldest.1));
+        }
+        let told = self.with_probe(|probe| probe.set_log_inode(u64::from(dev), ino, stream.is_some()));
+        tell(told, "a log cannot be noted");
+    }
+
+    /// The first selected process above `pid`: the one whose stdout and stderr are the logs of all below it.
+    fn root_of(&self, pid: u32) -> u32 {
+        let mut root = pid;
+        for _ in 0..MAX_GENERATIONS {
+            match self.proc.stat(root) {
+                Ok(stat) if stat.parent != 0 && self.is_selected(stat.parent) => root = stat.parent,
+                _ => break,
+            }
+        }
+        root
+    }
+
+    fn is_selected(&self, pid: u32) -> bool {
+        self.processes.contains(&pid) || (!self.cgroups.is_empty() && self.is_in_selected_cgroup(pid))
+    }
+
+    fn is_in_selected_cgroup(&self, pid: u32) -> bool {
+        let id = self.mount.as_ref().and_then(|mount| mount.id_of(&self.proc, pid));
+        id.is_some_and(|id| self.cgroups.contains(&id))
+    }
+
+    fn on_exec(&mut self, event: &ProcessEvent) {
+        let pid = event.header.tgid;
+        self.resources.executed(key(event));
+        if !self.selection.exes.is_empty()
+            && !self.processes.contains(&pid)
+            && self.proc.exe(pid).is_ok_and(|exe| self.selection.selects_exe(&exe))
+        {
+            self.select(pid);
+        }
+        // A container's first program: its logs are learnt before it can be gone.
+        if self.is_selected(pid) && self.root_of(pid) == pid {
+            self.learn_logs(pid);
+        }
+    }
+}
+
+impl Environment for Node {
+    fn resource(&mut self, process: Process) -> Arc<Resource> {
+        self.resources.get(ProcessKey { tgid: process.tgid, start: process.start })
+    }
+
+    fn log_stream(&mut self, tgid: u32, device: u32, ino: u64, _fd: u32) -> Option<LogStream> {
+        if let Some(known) = self.logs.get(&(device, ino)) {
+            return *known;
+        }
+        let root = self.root_of(tgid);
+        // A process that is gone already cannot be asked; another write may find one that can.
+        let files: Vec<LogFile> = log_files(&self.proc, root).ok()?;
+        let stream = files.iter().find(|file| (file.dev, file.ino) == (device, ino)).map(|file| file.stream);
+        debug!(tgid, root, device, ino, ?stream, "log decided");
+        self.remember(device, ino, stream);
+        stream
+    }
+
+    fn on_process(&mut self, note: ProcessNote, event: &ProcessEvent) {
+        let tgid = event.header.tgid;
+        match note {
+            ProcessNote::Fork => {
+                let child = ProcessKey { tgid: event.child_tgid, start: event.child_start_ns };
+                self.resources.forked(key(event), child);
+                if self.processes.contains(&tgid) {
+                    self.processes.insert(event.child_tgid);
+                }
+            }
+            ProcessNote::Exec => self.on_exec(event),
+            ProcessNote::Exit => {
+                self.processes.remove(&tgid);
+            }
+            ProcessNote::Listen => {
+                // The probe has selected it already.
+                self.processes.insert(tgid);
+                self.learn_logs(self.root_of(tgid));
+            }
+            ProcessNote::ThreadStart | ProcessNote::ThreadExit => {}
+        }
+    }
+
+    fn on_cgroup(&mut self, event: &CgroupEvent) {
+        if event.removed == 0 {
+            self.cgroups.insert(event.id);
+        } else {
+            self.cgroups.remove(&event.id);
+        }
+    }
+}
+
+fn key(event: &ProcessEvent) -> ProcessKey {
+    ProcessKey { tgid: event.header.tgid, start: event.header.process_start_ns }
+}
+
+fn tell(result: Result<(), crate::probe::ProbeError>, what: &str) {
+    if let Err(error) = result {
+        warn!(%error, "{what}");
+    }
+}

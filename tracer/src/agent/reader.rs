@@ -1,0 +1,125 @@
+//! The thread that empties the ring buffer and runs the pipeline.
+
+use std::os::fd::AsRawFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+
+use aya::maps::{MapData, RingBuf};
+use tracer_ebpf::limits;
+use tracing::debug;
+
+use super::clock;
+use super::node::SharedProbe;
+use crate::event::Nanos;
+use crate::export::Exporter;
+use crate::pipeline::{Ask, Pipeline, Stats};
+use crate::protocol::Window;
+
+/// How often the ring is looked at while events come. The probe wakes the reader earlier when much has piled up.
+const BUSY_MILLIS: i32 = 5;
+
+/// How often it is looked at when nothing came for a while.
+const IDLE_MILLIS: i32 = 25;
+
+/// Rounds without an event after which the reader is idle.
+const IDLE_ROUNDS: u32 = 40;
+
+/// Events between two hand-overs of what has become complete.
+const HAND_OVER: usize = 256;
+
+/// How often the wall clock is read again.
+const WALL_PERIOD: Nanos = 10_000_000_000;
+
+/// The reader's parts.
+pub struct Reader {
+    /// The probe's events.
+    pub ring: RingBuf<MapData>,
+    /// The stages.
+    pub pipeline: Pipeline,
+    /// Where wishes for more or less of a connection go.
+    pub probe: SharedProbe,
+    /// Where telemetry goes.
+    pub exporter: Exporter,
+    /// Set when the probe is detached and what is left in the ring is to be finished.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Reader {
+    /// Runs until `stop` is set and the ring is empty. Gives the pipeline's counters.
+    #[must_use]
+    pub fn run(mut self) -> Stats {
+        let mut quiet = 0;
+        let mut wall_due = 0;
+        loop {
+            let now = clock::monotonic();
+            if now >= wall_due {
+                self.pipeline.set_wall_offset(clock::wall_offset());
+                wall_due = now + WALL_PERIOD;
+            }
+            // Read before the ring is emptied: nothing is put in it after it was set.
+            let stopping = self.stop.load(Ordering::Acquire);
+            let events = self.empty_ring();
+            self.pipeline.tick(clock::monotonic());
+            self.hand_over();
+            if stopping && events == 0 {
+                break;
+            }
+            quiet = if events == 0 { quiet + 1 } else { 0 };
+            if !stopping {
+                self.wait(if quiet > IDLE_ROUNDS { IDLE_MILLIS } else { BUSY_MILLIS });
+            }
+        }
+        self.pipeline.finish(clock::monotonic());
+        self.hand_over();
+        self.pipeline.stats()
+    }
+
+    fn empty_ring(&mut self) -> usize {
+        let mut events = 0;
+        while let Some(record) = self.ring.next() {
+            self.pipeline.on_record(&record);
+            drop(record);
+            events += 1;
+            if events % HAND_OVER == 0 {
+                self.hand_over();
+            }
+        }
+        events
+    }
+
+    fn hand_over(&mut self) {
+        for telemetry in self.pipeline.drain() {
+            self.exporter.offer(telemetry);
+        }
+        for ask in self.pipeline.drain_asks() {
+            grant(&self.probe, &ask);
+        }
+    }
+
+    fn wait(&self, millis: i32) {
+        let mut ring = libc::pollfd { fd: self.ring.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: the pointer is to one valid pollfd. An interruption or an error only means to look at once.
+        unsafe { libc::poll(&raw mut ring, 1, millis) };
+    }
+}
+
+/// Tells the probe how much of a connection's calls is wanted.
+fn grant(probe: &SharedProbe, ask: &Ask) {
+    let (head, tail) = match ask.window {
+        Window::Default => (limits::DEFAULT_HEAD, limits::DEFAULT_TAIL),
+        Window::Whole => (limits::HUGE_HEAD, limits::MAX_TAIL),
+        Window::Nothing => (0, 0),
+    };
+    // A panic elsewhere does not make the maps wrong.
+    let mut probe = probe.lock().unwrap_or_else(PoisonError::into_inner);
+    let result = probe.set_window(ask.connection.sock, ask.connection.ino, head, tail);
+    let by_port = match (ask.window, ask.server_port) {
+        // The next connection to that server begins with this window, before anybody could ask.
+        (Window::Whole, Some(port)) => probe.set_port_window(port, head, tail),
+        _ => Ok(()),
+    };
+    if let Err(error) = result.and(by_port) {
+        // The map keeps the most recent ones: this is not the place of a loss.
+        debug!(%error, "a window cannot be set");
+    }
+}
