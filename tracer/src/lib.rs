@@ -11,3 +11,4 @@ pub mod span;
 pub mod correlate;
 pub mod enrich;
 pub mod export;
+pub mod pipeline;
