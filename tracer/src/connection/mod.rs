@@ -5,6 +5,8 @@
 
 pub mod detect;
 pub mod endpoints;
+mod origins;
+mod search;
 pub mod stats;
 pub mod stream;
 pub mod table;
@@ -12,16 +14,13 @@ pub mod table;
 use tracer_ebpf::event::flag;
 use tracer_ebpf::{ConnectionEvent, ConnectionNote, Direction};
 
-use self::detect::{Finding, Held, Hints};
+use self::detect::{Held, Hints};
+pub use self::search::MAX_ATTEMPTS;
 pub use self::stats::ConnectionStats;
 use self::stream::{Extent, Step, Stream};
 use crate::event::{Endpoints, Mark, Role, Side};
 use crate::probe::decode::Data;
-use crate::protocol::{Conversation, End, Input, Opening, Progress, Protocol, Start, Window};
-
-/// Attempts to find the protocol of a connection that is older than the tracer. Each begins where the bytes turn
-/// round, because that is where messages begin.
-pub const MAX_ATTEMPTS: u8 = 16;
+use crate::protocol::{Conversation, End, Input, Progress, Protocol, Window};
 
 /// What the connection stage works with, beside the connection itself.
 #[derive(Debug)]
@@ -102,7 +101,7 @@ impl Connection {
         };
         let fresh = matches!(note, ConnectionNote::Connect | ConnectionNote::Accept);
         let sequence = event.header.flags & flag::SEQUENCE != 0;
-        let (ingress, egress) = origins(event, fresh, sequence);
+        let (ingress, egress) = origins::origins(event, fresh, sequence);
         Self {
             role,
             endpoints: endpoints::endpoints(event),
@@ -309,93 +308,6 @@ impl Connection {
             State::Ignored => {}
         }
     }
-
-    fn detect(&mut self, piece: Piece<'_>, stage: &mut Stage<'_>) {
-        let State::Detecting(detecting) = &mut self.state else { return };
-        let at_start = detecting.held.is_some() || piece.call_start;
-        if detecting.passing == Some(piece.direction) || !at_start {
-            stage.stats.undetected_bytes += piece.bytes.len() as u64;
-            return;
-        }
-        detecting.passing = None;
-        let held = match &mut detecting.held {
-            None => None,
-            Some(held) => {
-                if !held.push(piece.direction, piece.bytes, piece.call_start, piece.mark) {
-                    stage.stats.undecided += u64::from(detecting.fresh);
-                    return self.pass(piece.direction, stage.stats);
-                }
-                Some(&**held)
-            }
-        };
-        let opening = opening(self.role, detecting.fresh, &self.endpoints, held, piece);
-        let server = endpoints::server(&self.endpoints, self.role).or(self.endpoints.peer.as_ref());
-        let hint = server.and_then(|server| stage.hints.get(server));
-        match detect::find(&opening, stage.protocols, hint) {
-            Finding::Protocol(index, role) => self.follow(index, role, piece, stage),
-            Finding::Unsure => self.hold(piece, stage.stats),
-            Finding::Tls => self.ignore(&mut stage.stats.tls),
-            Finding::Http2 => self.ignore(&mut stage.stats.http2),
-            Finding::Unknown if detecting.fresh => self.ignore(&mut stage.stats.unknown),
-            Finding::Unknown => self.pass(piece.direction, stage.stats),
-        }
-    }
-
-    fn follow(&mut self, index: usize, role: Role, piece: Piece<'_>, stage: &mut Stage<'_>) {
-        let State::Detecting(detecting) = &mut self.state else { return };
-        let Some(protocol) = stage.protocols.get(index) else { return };
-        let fresh = detecting.fresh;
-        let held = detecting.held.take();
-        let mut following = Following { role, conversation: (protocol.start)(Start { role, fresh }) };
-        match &held {
-            None => following.take(piece, stage.out),
-            Some(held) => {
-                for (direction, bytes, call_start, mark) in held.chunks() {
-                    following.take(Piece { direction, bytes, call_start, mark }, stage.out);
-                }
-            }
-        }
-        *stage.stats.by_protocol.entry(protocol.name).or_default() += 1;
-        self.role = Some(role);
-        if let Some(server) = endpoints::server(&self.endpoints, self.role) {
-            stage.hints.set(server, index);
-        }
-        self.state = State::Following(following);
-    }
-
-    /// Keeps what did not suffice; it is kept already when there was something before it.
-    fn hold(&mut self, piece: Piece<'_>, stats: &mut ConnectionStats) {
-        let State::Detecting(detecting) = &mut self.state else { return };
-        if detecting.held.is_some() {
-            return;
-        }
-        let mut held = Box::<Held>::default();
-        if held.push(piece.direction, piece.bytes, piece.call_start, piece.mark) {
-            detecting.held = Some(held);
-        } else {
-            stats.undecided += u64::from(detecting.fresh);
-            self.pass(piece.direction, stats);
-        }
-    }
-
-    /// These bytes showed nothing. A connection seen from its start stays unknown; on an older one they may be the
-    /// middle of a message, and the next turn of direction is another chance.
-    fn pass(&mut self, direction: Direction, stats: &mut ConnectionStats) {
-        let State::Detecting(detecting) = &mut self.state else { return };
-        detecting.held = None;
-        detecting.attempts += 1;
-        detecting.passing = Some(direction);
-        if detecting.fresh {
-            self.state = State::Ignored;
-        } else if detecting.attempts >= MAX_ATTEMPTS {
-            self.ignore(&mut stats.unknown);
-        }
-    }
-
-    fn ignore(&mut self, counter: &mut u64) {
-        *counter += 1;
-        self.state = State::Ignored;
-    }
 }
 
 impl Following {
@@ -403,50 +315,5 @@ impl Following {
         let Piece { direction, bytes, call_start, mark } = piece;
         let side = Side::of(self.role, direction);
         self.conversation.on_bytes(Input { side, bytes, call_start, mark }, out);
-    }
-}
-
-fn opening<'a>(
-    role: Option<Role>,
-    fresh: bool,
-    endpoints: &'a Endpoints,
-    held: Option<&'a Held>,
-    piece: Piece<'a>,
-) -> Opening<'a> {
-    let incoming = piece.direction == Direction::Ingress;
-    let (ingress, egress, first) = match held {
-        Some(held) => (held.ingress(), held.egress(), held.ingress_first()),
-        None if incoming => (piece.bytes, &[][..], Some(true)),
-        None => (&[][..], piece.bytes, Some(false)),
-    };
-    Opening { role, fresh, ingress, egress, ingress_first: first, endpoints }
-}
-
-/// `TCP_ESTABLISHED` of `<net/tcp_states.h>`.
-const ESTABLISHED: u8 = 1;
-
-/// Where the two streams of an announced connection stand: ingress, egress.
-fn origins(event: &ConnectionEvent, fresh: bool, sequence: bool) -> (Stream, Stream) {
-    if !sequence {
-        // Counts begin with the first byte that the probe sees.
-        return (Stream::at(0), Stream::at(0));
-    }
-    let received = if fresh && event.state == ESTABLISHED {
-        Stream::at(event.rx_position.into())
-    } else {
-        received(event, fresh)
-    };
-    let sent = if fresh { Stream::at(event.tx_position.into()) } else { Stream::default() };
-    (received, sent)
-}
-
-fn received(event: &ConnectionEvent, fresh: bool) -> Stream {
-    // While the handshake is under way the peer's first sequence number is not known. Past 2 GiB the difference
-    // to the first byte no longer tells before from after.
-    match u32::try_from(event.bytes_received) {
-        Ok(count) if !fresh && count < 1 << 31 => {
-            Stream::not_before(event.rcv_nxt.wrapping_sub(count).into())
-        }
-        _ => Stream::default(),
     }
 }

@@ -59,7 +59,7 @@ struct Line {
 
 impl Conversation for Lines {
     fn on_bytes(&mut self, input: Input<'_>, out: &mut Vec<Progress>) {
-        let text = std::str::from_utf8(input.bytes).unwrap();
+        let text = String::from_utf8_lossy(input.bytes);
         for part in text.split_inclusive('\n') {
             match input.side {
                 Side::Request => self.request(part, input, out),

@@ -4,5 +4,6 @@ mod bindings;
 mod connections;
 pub(crate) mod line;
 mod lines;
+mod random;
 pub(crate) mod script;
 mod traces;
