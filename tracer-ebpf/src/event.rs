@@ -193,10 +193,10 @@ pub struct ConnectionEvent {
     pub path_is_peer: u8,
     /// Zero.
     pub padding: u8,
-    /// Words in memory as the kernel holds them (network byte order); IPv4 in the first.
-    pub local_address: [u32; 4],
-    /// Words in memory as the kernel holds them (network byte order); IPv4 in the first.
-    pub remote_address: [u32; 4],
+    /// Network byte order; IPv4 in the first four bytes.
+    pub local_address: [u8; 16],
+    /// Network byte order; IPv4 in the first four bytes.
+    pub remote_address: [u8; 16],
     /// AF_UNIX: the bound name (`sun_path`; a first byte of 0 marks an abstract name). Only the first `path_length`
     /// bytes mean something.
     pub path: [u8; 108],

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 pub use tracer_ebpf::Direction;
+use tracer_ebpf::Header;
 
 /// Nanoseconds of CLOCK_MONOTONIC, as the kernel stamped them.
 pub type Nanos = u64;
@@ -17,6 +18,29 @@ pub struct ThreadId {
     pub tid: u32,
     /// When the thread started.
     pub start: Nanos,
+}
+
+impl From<&Header> for ThreadId {
+    fn from(header: &Header) -> Self {
+        Self { tgid: header.tgid, tid: header.tid, start: header.thread_start_ns }
+    }
+}
+
+/// A process, told apart from a later one with the same id, and where it ran when it was last heard of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Process {
+    /// Process id, initial pid namespace.
+    pub tgid: u32,
+    /// When its first thread started.
+    pub start: Nanos,
+    /// Its cgroup v2 id.
+    pub cgroup: u64,
+}
+
+impl From<&Header> for Process {
+    fn from(header: &Header) -> Self {
+        Self { tgid: header.tgid, start: header.process_start_ns, cgroup: header.cgroup_id }
+    }
 }
 
 /// A connection: a socket, whichever processes and descriptors lead to it.
@@ -75,7 +99,7 @@ impl Side {
 }
 
 /// One end of a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     /// TCP. IPv4-mapped IPv6 addresses are shown as IPv4.
     Ip(SocketAddr),

@@ -11,6 +11,6 @@ pub mod span;
 pub mod correlate;
 pub mod enrich;
 pub mod export;
-pub mod cli;
 pub mod pipeline;
+pub mod cli;
 pub mod agent;

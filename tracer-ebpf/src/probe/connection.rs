@@ -179,9 +179,17 @@ fn fill_addresses(event: &mut ConnectionEvent, socket: &Socket) {
         event.local_address = read(sock, config!(skc_v6_rcv_saddr));
         event.remote_address = read(sock, config!(skc_v6_daddr));
     } else {
-        event.local_address = [read::<u32>(sock, config!(skc_rcv_saddr)), 0, 0, 0];
-        event.remote_address = [read::<u32>(sock, config!(skc_daddr)), 0, 0, 0];
+        event.local_address = v4(read(sock, config!(skc_rcv_saddr)));
+        event.remote_address = v4(read(sock, config!(skc_daddr)));
     }
+}
+
+/// An IPv4 address, in the kernel's byte order, in the first of 16 bytes. Made of words, since the compiler clears
+/// bytes one by one.
+#[inline(always)]
+fn v4(address: u32) -> [u8; 16] {
+    // SAFETY: two arrays of the same size, of integers.
+    unsafe { core::mem::transmute::<[u32; 4], [u8; 16]>([address, 0, 0, 0]) }
 }
 
 /// The bound name of this end, or else of the peer (`net/unix/af_unix.c`: an accepted socket shares its
@@ -190,8 +198,8 @@ fn fill_addresses(event: &mut ConnectionEvent, socket: &Socket) {
 fn fill_path(event: &mut ConnectionEvent, sock: u64) {
     event.local_port = 0;
     event.remote_port = 0;
-    event.local_address = [0; 4];
-    event.remote_address = [0; 4];
+    event.local_address = v4(0);
+    event.remote_address = v4(0);
     let peer: u64 = read(sock, config!(unix_peer));
     event.peer_sock = peer;
     let mut address: u64 = read(sock, config!(unix_addr));

@@ -76,15 +76,21 @@ impl Reader {
 
     fn empty_ring(&mut self) -> usize {
         let mut events = 0;
-        while let Some(record) = self.ring.next() {
-            self.pipeline.on_record(&record);
-            drop(record);
+        while self.take_record() {
             events += 1;
             if events % HAND_OVER == 0 {
                 self.hand_over();
             }
         }
         events
+    }
+
+    fn take_record(&mut self) -> bool {
+        let Some(record) = self.ring.next() else {
+            return false;
+        };
+        self.pipeline.on_record(&record);
+        true
     }
 
     fn hand_over(&mut self) {

@@ -1,6 +1,5 @@
 //! `tracer run`.
 
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -123,8 +122,7 @@ fn load(options: &RunOptions) -> Result<(Probe, RingBuf<MapData>), RunError> {
 fn adopt(options: &RunOptions, proc: &Proc, probe: &SharedProbe) -> Result<Node, RunError> {
     let host = Host::read(proc, Path::new("/etc"), options.variables.get("NODE_NAME").cloned());
     let defaults = ResourceDefaults { service_name: options.service_name.clone(), host };
-    let capacity = NonZeroUsize::new(MAX_PROCESSES).unwrap_or(NonZeroUsize::MIN);
-    let mut resources = Resources::new(proc.clone(), defaults, capacity);
+    let mut resources = Resources::new(proc.clone(), defaults, MAX_PROCESSES);
     resources.set_suspended(clock::suspended());
     let logs = options.pipeline.logs != LogMode::Off;
     let mut node = Node::new(proc.clone(), Arc::clone(probe), options.selection.clone(), resources, logs);

@@ -1,1 +1,28 @@
-//! correlate
+//! What belongs together: exchanges to traces, log lines to spans.
+//!
+//! [`active`] knows which server exchange a thread works for; [`assemble`] turns the conversations' progress into
+//! spans with ids and parents; [`logs`] cuts what was written to a log into lines.
+
+pub mod active;
+pub mod assemble;
+pub mod contexts;
+pub mod exchanges;
+pub mod ids;
+pub mod logs;
+pub mod stats;
+pub mod trace_context;
+
+use crate::event::{Mark, Process};
+
+/// The event that is being worked on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// Who and when.
+    pub mark: Mark,
+    /// The process that the thread belongs to.
+    pub process: Process,
+    /// How often the thread came back from a wait.
+    pub wait_epoch: u32,
+    /// How often it came back from a wait on several descriptors.
+    pub mux_epoch: u32,
+}

@@ -51,7 +51,8 @@ impl Default for ProbeOptions {
 
 /// The loaded and attached probe. Dropping it, or the death of the process, detaches everything.
 pub struct Probe {
-    ebpf: Ebpf,
+    /// Absent once it is detached.
+    ebpf: Option<Ebpf>,
     cgroups: HashMap<MapData, u64, u32>,
     processes: HashMap<MapData, u32, u32>,
     ports: HashMap<MapData, u16, u32>,
@@ -95,7 +96,7 @@ impl Probe {
             port_windows: hash(&mut ebpf, "PORT_WINDOWS")?,
             losses: PerCpuArray::try_from(take(&mut ebpf, "LOSSES")?).map_err(map_error("LOSSES"))?,
             attached,
-            ebpf,
+            ebpf: Some(ebpf),
         };
         Ok((probe, ring))
     }
@@ -163,10 +164,7 @@ impl Probe {
 
     /// Detaches every program: nothing more is captured. The maps stay.
     pub fn detach(&mut self) {
-        for (_, program) in self.ebpf.programs_mut() {
-            // A program that was not loaded (the other hook's) has nothing to unload.
-            let _ = program.unload();
-        }
+        self.ebpf = None;
     }
 
     /// What the probe lost so far, by reason, over all CPUs.
@@ -181,7 +179,7 @@ impl Probe {
     /// Calls that the kernel skipped because the program was running already: possible with fexit only.
     #[must_use]
     pub fn recursion_misses(&self) -> u64 {
-        self.attached.recursion_misses(&self.ebpf)
+        self.ebpf.as_ref().map_or(0, |ebpf| self.attached.recursion_misses(ebpf))
     }
 
     /// How calls are seen: `tracepoint` or `fexit`.
@@ -196,7 +194,7 @@ impl Probe {
         let count = |(name, program): (&str, &aya::programs::Program)| {
             Some((name.to_owned(), program.info().ok()?.verified_instruction_count()?))
         };
-        self.ebpf.programs().filter_map(count).collect()
+        self.ebpf.iter().flat_map(Ebpf::programs).filter_map(count).collect()
     }
 }
 

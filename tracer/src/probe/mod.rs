@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod btf;
+pub mod decode;
 pub mod error;
 pub mod load;
 pub mod offsets;

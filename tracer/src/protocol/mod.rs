@@ -224,4 +224,7 @@ pub enum Detail {
     Mysql(mysql::MysqlExchange),
     /// Redis or Valkey.
     Redis(redis::RedisExchange),
+    /// The line protocol that the pipeline's own tests speak: the request's line.
+    #[cfg(test)]
+    Line(String),
 }

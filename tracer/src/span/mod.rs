@@ -118,6 +118,8 @@ pub fn describe(exchange: &Exchange, role: Role, endpoints: &Endpoints, options:
         Detail::Http(detail) => vec![http::describe(detail, role, endpoints, options)],
         Detail::Mysql(detail) => vec![mysql::describe(detail, role, endpoints, options)],
         Detail::Redis(detail) => redis::describe(detail, role, endpoints, options),
+        #[cfg(test)]
+        Detail::Line(line) => vec![crate::pipeline::tests::line::describe(line)],
     }
 }
 

@@ -1,0 +1,266 @@
+//! Which server exchange is active on which thread.
+//!
+//! ```text
+//!            request's first byte           response's last byte
+//!   free ───────────────────────▶ bound ───────────────────────▶ lingering ──▶ free
+//!                                   │  ▲                          (until the next read or wait)
+//!           back from epoll/select, │  │ another thread reads more of the request,
+//!           or a second connection's│  │ or writes the response: that thread has it now
+//!           request was begun       ▼
+//!                               suspended ─── response's last byte ──▶ free
+//! ```
+//!
+//! Only exact evidence counts. A thread that turns out to serve several exchanges at once has none active: what it
+//! sends gets no parent, because "the last request read" is wrong too often on such threads.
+
+use lru::LruCache;
+use rustc_hash::{FxBuildHasher, FxHashMap};
+
+use super::Now;
+use super::stats::BindingStats;
+use crate::event::{ActiveId, ConnectionId, Mark, Nanos, ThreadId};
+
+/// Threads whose bindings are kept; the least recently seen is forgotten. As many as the probe keeps.
+pub const MAX_THREADS: usize = tracer_ebpf::limits::MAX_THREADS as usize;
+
+/// Exchanges that are bound at once; a further one is never active.
+pub const MAX_BINDINGS: usize = 65_536;
+
+/// Pipelined requests that were read on one thread and wait for their turn; a further one is never active.
+pub const MAX_PIPELINED: usize = 64;
+
+/// How long after a response's last byte a line still belongs to it at most, in nanoseconds: an access log is
+/// written at once, while a pool's worker may be given a task that nobody sees arrive.
+pub const LINGER_LIMIT: Nanos = 1_000_000_000;
+
+/// How sure it is that a line belongs to an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Evidence {
+    /// It was written while the exchange was active on the thread.
+    Active,
+    /// It was written after the response's last byte, before the thread read or waited again.
+    AfterResponse,
+}
+
+/// Why nothing is active on a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inactive {
+    /// It works for no request that was seen.
+    NoBinding,
+    /// It works for several.
+    Suspended,
+}
+
+/// The bindings between threads and server exchanges.
+#[derive(Debug)]
+pub struct ActiveThreads {
+    threads: LruCache<ThreadId, Thread, FxBuildHasher>,
+    bindings: FxHashMap<ActiveId, Binding>,
+    limit: usize,
+    /// Counters.
+    pub stats: BindingStats,
+}
+
+#[derive(Debug, Default)]
+struct Thread {
+    /// Exchanges that the thread has, in the order in which it got them: the first one is active.
+    open: Vec<ActiveId>,
+    linger: Option<Linger>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Linger {
+    active: ActiveId,
+    wait_epoch: u32,
+    since: Nanos,
+}
+
+#[derive(Debug)]
+struct Binding {
+    connection: ConnectionId,
+    thread: Option<ThreadId>,
+    /// The thread's count of waits on several descriptors when it got the exchange.
+    mux_epoch: u32,
+    /// The call by which it got the exchange.
+    since: u64,
+    suspended: bool,
+}
+
+impl ActiveThreads {
+    /// No bindings, for at most `limit` threads.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self {
+            threads: LruCache::unbounded_with_hasher(FxBuildHasher),
+            bindings: FxHashMap::default(),
+            limit: limit.max(1),
+            stats: BindingStats::default(),
+        }
+    }
+
+    /// Threads and bindings that are kept.
+    #[must_use]
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.threads.len(), self.bindings.len())
+    }
+
+    /// Takes note of a thread's event, and tells what is active on the thread. `reads` tells that the call waited
+    /// for a peer: it read, or accepted.
+    pub fn observe(&mut self, now: &Now, reads: bool) -> Option<ActiveId> {
+        let thread = self.threads.get_mut(&now.mark.thread)?;
+        if let Some(linger) = thread.linger {
+            let over = linger.since.saturating_add(LINGER_LIMIT) < now.mark.time;
+            if reads || over || linger.wait_epoch != now.wait_epoch {
+                thread.linger = None;
+            }
+        }
+        for id in &thread.open {
+            let Some(binding) = self.bindings.get_mut(id) else { continue };
+            if !binding.suspended && binding.mux_epoch != now.mux_epoch {
+                binding.suspended = true;
+                self.stats.suspended_by_wait += 1;
+            }
+        }
+        first(&self.bindings, thread)
+    }
+
+    /// What is active on a thread as of its last event.
+    ///
+    /// # Errors
+    /// Why nothing is.
+    pub fn active(&self, thread: ThreadId) -> Result<ActiveId, Inactive> {
+        let Some(thread) = self.threads.peek(&thread).filter(|thread| !thread.open.is_empty()) else {
+            return Err(Inactive::NoBinding);
+        };
+        first(&self.bindings, thread).ok_or(Inactive::Suspended)
+    }
+
+    /// The exchange that a line written by the thread belongs to, as of the thread's last event.
+    #[must_use]
+    pub fn line(&self, thread: ThreadId) -> Option<(ActiveId, Evidence)> {
+        let thread = self.threads.peek(&thread)?;
+        match thread.linger {
+            _ if !thread.open.is_empty() => {
+                first(&self.bindings, thread).map(|active| (active, Evidence::Active))
+            }
+            Some(linger) => Some((linger.active, Evidence::AfterResponse)),
+            None => None,
+        }
+    }
+
+    /// A server exchange began: the thread that read its first byte has it. `mux_epoch` is the thread's count at
+    /// that call; where it is not known the exchange is never active.
+    pub fn begin(&mut self, active: ActiveId, connection: ConnectionId, mark: Mark, mux_epoch: Option<u32>) {
+        if self.bindings.len() >= MAX_BINDINGS {
+            self.stats.unbound_by_limit += 1;
+            return;
+        }
+        self.stats.bound += 1;
+        let binding = Binding { connection, thread: None, mux_epoch: 0, since: 0, suspended: false };
+        self.bindings.insert(active, binding);
+        self.give(active, mark, mux_epoch);
+    }
+
+    /// More of an exchange moved: the thread that moved it has the exchange from now on.
+    pub fn touch(&mut self, active: ActiveId, mark: Mark, mux_epoch: Option<u32>) {
+        let Some(binding) = self.bindings.get(&active) else { return };
+        if binding.thread == Some(mark.thread) {
+            return;
+        }
+        self.stats.taken_over += 1;
+        self.take_away(active);
+        self.give(active, mark, mux_epoch);
+    }
+
+    /// An exchange is over. When `now` is the call that wrote its response's last byte, lines that follow may still
+    /// belong to it.
+    pub fn end(&mut self, active: ActiveId, response_end: Option<&Now>) {
+        self.take_away(active);
+        let Some(binding) = self.bindings.remove(&active) else { return };
+        let Some((thread, now)) = binding.thread.zip(response_end) else { return };
+        let dedicated = !binding.suspended && thread == now.mark.thread && binding.since < now.mark.call;
+        if let Some(entry) = self.threads.peek_mut(&thread).filter(|entry| dedicated && entry.open.is_empty())
+        {
+            entry.linger = Some(Linger { active, wait_epoch: now.wait_epoch, since: now.mark.time });
+        }
+    }
+
+    /// A thread has ended, or runs another program.
+    pub fn forget(&mut self, thread: ThreadId) {
+        if let Some(entry) = self.threads.pop(&thread) {
+            self.unbind(&entry);
+        }
+    }
+
+    /// Puts an exchange behind those that the thread already has.
+    fn give(&mut self, active: ActiveId, mark: Mark, mux_epoch: Option<u32>) {
+        let thread = self.threads.get_or_insert_mut(mark.thread, Thread::default);
+        thread.linger = None;
+        let Some(connection) = self.bindings.get(&active).map(|binding| binding.connection) else { return };
+        // Pipelined requests of one connection wait for their turn. Anything else means that the thread has
+        // several requests in flight.
+        let alone = thread.open.iter().filter_map(|id| self.bindings.get(id));
+        let pipelined =
+            alone.fold(true, |all, other| all && other.connection == connection && !other.suspended);
+        let overfull = thread.open.len() >= MAX_PIPELINED;
+        if !pipelined {
+            for id in &thread.open {
+                suspend(self.bindings.get_mut(id), &mut self.stats.suspended_by_request);
+            }
+        }
+        if !overfull {
+            thread.open.push(active);
+        }
+        if let Some(binding) = self.bindings.get_mut(&active) {
+            binding.thread = (!overfull).then_some(mark.thread);
+            binding.since = mark.call;
+            binding.mux_epoch = mux_epoch.unwrap_or_default();
+            if !pipelined {
+                suspend(Some(binding), &mut self.stats.suspended_by_request);
+            } else if mux_epoch.is_none() || overfull {
+                suspend(Some(binding), &mut self.stats.suspended_by_limit);
+            }
+        }
+        self.evict();
+    }
+
+    fn take_away(&mut self, active: ActiveId) {
+        let Some(thread) = self.bindings.get_mut(&active).and_then(|binding| binding.thread) else { return };
+        if let Some(entry) = self.threads.peek_mut(&thread) {
+            let before = entry.open.len();
+            entry.open.retain(|id| *id != active);
+            self.stats.rebound += u64::from(before > 1 && entry.open.len() < before);
+        }
+    }
+
+    fn evict(&mut self) {
+        if self.threads.len() <= self.limit {
+            return;
+        }
+        if let Some((_, entry)) = self.threads.pop_lru() {
+            self.stats.evicted_threads += 1;
+            self.unbind(&entry);
+        }
+    }
+
+    fn unbind(&mut self, entry: &Thread) {
+        for id in &entry.open {
+            if let Some(binding) = self.bindings.get_mut(id) {
+                binding.thread = None;
+            }
+        }
+    }
+}
+
+/// The exchange whose turn it is on a thread, unless it is suspended.
+fn first(bindings: &FxHashMap<ActiveId, Binding>, thread: &Thread) -> Option<ActiveId> {
+    let id = thread.open.first()?;
+    bindings.get(id).filter(|binding| !binding.suspended).map(|_| *id)
+}
+
+fn suspend(binding: Option<&mut Binding>, counter: &mut u64) {
+    if let Some(binding) = binding.filter(|binding| !binding.suspended) {
+        binding.suspended = true;
+        *counter += 1;
+    }
+}

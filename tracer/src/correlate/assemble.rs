@@ -1,0 +1,304 @@
+//! From the progress of conversations to spans with ids, parents and times.
+//!
+//! Times are those of the kernel, at the exit of calls, shifted to the wall clock and never adjusted: a child may
+//! start a hair before the call that caused it is over, and end after its parent when the response was written
+//! first. Both are true, and a reader who sees them can tell.
+
+use std::sync::Arc;
+
+use super::Now;
+use super::active::{ActiveThreads, Inactive};
+use super::contexts::{Contexts, SpanContext};
+use super::exchanges::{Open, OpenExchanges, Part};
+use super::ids::IdGenerator;
+use super::stats::SpanStats;
+use super::trace_context::{TraceParent, tracestate};
+use crate::event::{ActiveId, ConnectionId, Endpoints, Mark, Nanos, Process, Role, Side};
+use crate::protocol::{AbandonReason, Detail, Exchange, ExchangeId, Progress};
+use crate::span::{Span, SpanKind, SpanOptions, describe};
+
+/// The connection that progress comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// Its identity.
+    pub connection: ConnectionId,
+    /// What the traced process is on it.
+    pub role: Role,
+    /// Both ends.
+    pub endpoints: &'a Endpoints,
+}
+
+/// Makes spans.
+#[derive(Debug)]
+pub struct Assembler {
+    /// Which server exchange is active on which thread.
+    pub threads: ActiveThreads,
+    /// Counters.
+    pub stats: SpanStats,
+    contexts: Contexts,
+    ids: IdGenerator,
+    wall_offset: i64,
+    respect_sampled: bool,
+    options: SpanOptions,
+}
+
+impl Assembler {
+    /// An assembler. `respect_sampled` keeps spans of traces that the caller did not sample from being exported.
+    #[must_use]
+    pub fn new(
+        threads: ActiveThreads,
+        ids: IdGenerator,
+        options: SpanOptions,
+        respect_sampled: bool,
+    ) -> Self {
+        Self {
+            threads,
+            stats: SpanStats::default(),
+            contexts: Contexts::default(),
+            ids,
+            wall_offset: 0,
+            respect_sampled,
+            options,
+        }
+    }
+
+    /// Sets what is added to CLOCK_MONOTONIC to get nanoseconds since the epoch.
+    pub fn set_wall_offset(&mut self, offset: i64) {
+        self.wall_offset = offset;
+    }
+
+    /// Nanoseconds since the epoch.
+    #[must_use]
+    pub fn unix(&self, time: Nanos) -> u64 {
+        time.saturating_add_signed(self.wall_offset)
+    }
+
+    /// The ids of a server exchange, if they are still remembered.
+    #[must_use]
+    pub fn context(&self, active: ActiveId) -> Option<&SpanContext> {
+        self.contexts.get(active)
+    }
+
+    /// Number of open server exchanges whose ids are kept.
+    #[must_use]
+    pub fn contexts(&self) -> usize {
+        self.contexts.open()
+    }
+
+    /// Takes one step of a conversation. Spans that it completes go to `emit`, with the process they belong to.
+    pub fn on_progress(
+        &mut self,
+        progress: Progress,
+        source: Source<'_>,
+        open: &mut OpenExchanges,
+        now: &Now,
+        emit: &mut impl FnMut(Process, Box<Span>),
+    ) {
+        match progress {
+            Progress::Begun { id, mark } => self.begin(id, mark, source, open),
+            Progress::Touched { id, side, mark } => self.touch(id, side, mark, open),
+            Progress::Context { id, traceparent, tracestate } => {
+                self.continue_trace(id, traceparent.as_deref(), tracestate.as_deref(), open);
+            }
+            Progress::Ended { id, exchange } => match open.remove(id) {
+                Some(begun) => self.end(&begun, &exchange, source, now, emit),
+                None => self.stats.unknown_exchange += 1,
+            },
+            Progress::Abandoned { id, reason } => match open.remove(id) {
+                Some(begun) => self.abandon(&begun, Some(reason)),
+                None => self.stats.unknown_exchange += 1,
+            },
+        }
+    }
+
+    /// Gives up an exchange that its conversation will not end any more (`None`), or has given up itself.
+    pub fn abandon(&mut self, begun: &Open, reason: Option<AbandonReason>) {
+        let counter = match reason {
+            Some(AbandonReason::Gap) => &mut self.stats.abandoned_gap,
+            Some(AbandonReason::Malformed) => &mut self.stats.abandoned_malformed,
+            Some(AbandonReason::NoSpan) => &mut self.stats.abandoned_no_span,
+            Some(AbandonReason::Limit) => &mut self.stats.abandoned_limit,
+            None => &mut self.stats.abandoned_unfinished,
+        };
+        *counter += 1;
+        if let Part::Server(active) = begun.part {
+            self.threads.end(active, None);
+            // Its span will be missing, but what it caused still belongs together.
+            self.contexts.end(active);
+        }
+    }
+
+    fn begin(&mut self, id: ExchangeId, mark: Mark, source: Source<'_>, open: &mut OpenExchanges) {
+        let call = open.call(mark.call).copied();
+        let part = match source.role {
+            Role::Server => {
+                self.stats.server_begun += 1;
+                let context = self.root_ids();
+                let active = self.contexts.begin(context);
+                self.threads.begin(active, source.connection, mark, call.map(|call| call.mux_epoch));
+                Part::Server(active)
+            }
+            Role::Client => {
+                self.stats.client_begun += 1;
+                Part::Client(mark.active.ok_or_else(|| self.why_inactive(mark)))
+            }
+        };
+        let process =
+            call.map_or(Process { tgid: mark.thread.tgid, ..Process::default() }, |call| call.process);
+        if let Some(displaced) = open.insert(Open { id, begun: mark, process, answered: false, part }) {
+            self.abandon(&displaced, Some(AbandonReason::Limit));
+        }
+    }
+
+    fn why_inactive(&self, mark: Mark) -> Inactive {
+        self.threads.active(mark.thread).err().unwrap_or(Inactive::NoBinding)
+    }
+
+    fn touch(&mut self, id: ExchangeId, side: Side, mark: Mark, open: &mut OpenExchanges) {
+        let mux_epoch = open.call(mark.call).map(|call| call.mux_epoch);
+        let Some(begun) = open.get_mut(id) else {
+            self.stats.unknown_exchange += 1;
+            return;
+        };
+        begun.answered |= side == Side::Response;
+        if let Part::Server(active) = begun.part {
+            self.threads.touch(active, mark, mux_epoch);
+        }
+    }
+
+    /// A server exchange continues the trace that its request names. What a client request carries was put there
+    /// by the application, and changes nothing here.
+    fn continue_trace(
+        &mut self,
+        id: ExchangeId,
+        parent: Option<&str>,
+        state: Option<&str>,
+        open: &mut OpenExchanges,
+    ) {
+        let Some(Part::Server(active)) = open.get_mut(id).map(|begun| begun.part) else { return };
+        let Some(header) = parent else { return };
+        let Some(parent) = TraceParent::parse(header) else {
+            self.stats.bad_traceparent += 1;
+            return;
+        };
+        let kept = state.and_then(tracestate);
+        self.stats.bad_tracestate += u64::from(state.is_some() && kept.is_none());
+        if let Some(context) = self.contexts.get_open_mut(active) {
+            self.stats.remote_parents += 1;
+            context.trace_id = parent.trace_id;
+            context.remote_parent = Some(parent.span_id);
+            context.sampled = parent.sampled || !self.respect_sampled;
+            context.trace_state = kept.map(Arc::from);
+        }
+    }
+
+    fn end(
+        &mut self,
+        begun: &Open,
+        exchange: &Exchange,
+        source: Source<'_>,
+        now: &Now,
+        emit: &mut impl FnMut(Process, Box<Span>),
+    ) {
+        let ids = match begun.part {
+            Part::Server(active) => {
+                self.stats.server_ended += 1;
+                let by_response = exchange.times.end.call == now.mark.call && now.mark.call != 0;
+                self.threads.end(active, by_response.then_some(now));
+                self.contexts.end(active)
+            }
+            Part::Client(parent) => {
+                self.stats.client_ended += 1;
+                self.child_ids(parent)
+            }
+        };
+        if is_telemetry_post(exchange) {
+            self.stats.telemetry_posts += 1;
+            return;
+        }
+        let ids = ids.unwrap_or_else(|| self.root_ids());
+        if !ids.sampled {
+            self.stats.unsampled += 1;
+            return;
+        }
+        self.emit(begun, exchange, source, ids, emit);
+    }
+
+    /// The ids of a client span: below its parent if that is known.
+    fn child_ids(&mut self, parent: Result<ActiveId, Inactive>) -> Option<SpanContext> {
+        let counter = match parent {
+            Ok(active) => match self.contexts.get(active) {
+                Some(parent) => {
+                    self.stats.children += 1;
+                    let span_id = self.ids.span_id();
+                    return Some(SpanContext {
+                        span_id,
+                        remote_parent: Some(parent.span_id),
+                        ..parent.clone()
+                    });
+                }
+                None => &mut self.stats.roots_evicted,
+            },
+            Err(Inactive::NoBinding) => &mut self.stats.roots_no_binding,
+            Err(Inactive::Suspended) => &mut self.stats.roots_suspended,
+        };
+        *counter += 1;
+        None
+    }
+
+    fn root_ids(&mut self) -> SpanContext {
+        SpanContext {
+            trace_id: self.ids.trace_id(),
+            span_id: self.ids.span_id(),
+            remote_parent: None,
+            sampled: true,
+            trace_state: None,
+        }
+    }
+
+    fn emit(
+        &mut self,
+        begun: &Open,
+        exchange: &Exchange,
+        source: Source<'_>,
+        ids: SpanContext,
+        emit: &mut impl FnMut(Process, Box<Span>),
+    ) {
+        let times = &exchange.times;
+        let kind = match source.role {
+            Role::Server => SpanKind::Server,
+            Role::Client => SpanKind::Client,
+        };
+        let trace_state = ids.trace_state.as_deref().unwrap_or_default();
+        // A batch may be told command by command: spans of the same times, each with an id of its own.
+        let mut span_id = ids.span_id;
+        for description in describe(exchange, source.role, source.endpoints, &self.options) {
+            self.stats.exported += 1;
+            let span = Span {
+                trace_id: ids.trace_id,
+                span_id,
+                parent: ids.remote_parent,
+                remote_parent: kind == SpanKind::Server && ids.remote_parent.is_some(),
+                trace_state: trace_state.to_owned(),
+                sampled: ids.sampled,
+                kind,
+                start_unix_ns: self.unix(times.request_first.time),
+                end_unix_ns: self.unix(times.end.time),
+                first_byte_unix_ns: times.response_first.map(|mark| self.unix(mark.time)),
+                description,
+            };
+            emit(begun.process, Box::new(span));
+            span_id = self.ids.span_id();
+        }
+    }
+}
+
+/// Posts of telemetry never become spans: neither the tracer's own, nor those of a target's SDK.
+fn is_telemetry_post(exchange: &Exchange) -> bool {
+    match &exchange.detail {
+        // The HTTP reader's mark of an OTLP export goes here.
+        Detail::Http(_) | Detail::Mysql(_) | Detail::Redis(_) => false,
+        #[cfg(test)]
+        Detail::Line(line) => line.starts_with("?otlp"),
+    }
+}

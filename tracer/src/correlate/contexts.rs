@@ -1,0 +1,122 @@
+//! The ids of server exchanges, for their children and log lines.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::event::ActiveId;
+use crate::span::{SpanId, TraceId};
+
+/// Open server exchanges whose ids are kept; further ones get their ids only when they end, and have no children.
+pub const MAX_OPEN: usize = 262_144;
+
+/// Ended server exchanges whose ids are kept: a child may end after its parent, and a line be told later. About as
+/// many as end within some seconds on the busiest node.
+pub const MAX_ENDED: usize = 65_536;
+
+/// The ids of a server exchange.
+#[derive(Clone, Debug)]
+pub struct SpanContext {
+    /// Its trace: the caller's if it told one.
+    pub trace_id: TraceId,
+    /// Its own id.
+    pub span_id: SpanId,
+    /// The caller's span.
+    pub remote_parent: Option<SpanId>,
+    /// Whether spans of the trace are exported.
+    pub sampled: bool,
+    /// The caller's `tracestate`.
+    pub trace_state: Option<Arc<str>>,
+}
+
+/// The ids of server exchanges, open and recently ended.
+#[derive(Debug, Default)]
+pub struct Contexts {
+    open: FxHashMap<ActiveId, SpanContext>,
+    /// By the remainder of the exchange's number, so that a later one overwrites an earlier one. Allocated as it
+    /// fills.
+    ended: Vec<Option<(ActiveId, SpanContext)>>,
+    last: u64,
+}
+
+impl Contexts {
+    /// Allots a number to a server exchange and keeps its ids.
+    pub fn begin(&mut self, context: SpanContext) -> ActiveId {
+        self.last += 1;
+        let active = ActiveId(self.last);
+        if self.open.len() < MAX_OPEN {
+            self.open.insert(active, context);
+        }
+        active
+    }
+
+    /// The ids of an exchange that has not ended.
+    pub fn get_open_mut(&mut self, active: ActiveId) -> Option<&mut SpanContext> {
+        self.open.get_mut(&active)
+    }
+
+    /// The ids of an exchange.
+    #[must_use]
+    pub fn get(&self, active: ActiveId) -> Option<&SpanContext> {
+        self.open.get(&active).or_else(|| match self.ended.get(slot(active))? {
+            Some((id, context)) if *id == active => Some(context),
+            _ => None,
+        })
+    }
+
+    /// An exchange has ended: its ids are kept for a while.
+    pub fn end(&mut self, active: ActiveId) -> Option<SpanContext> {
+        let context = self.open.remove(&active)?;
+        let slot = slot(active);
+        if self.ended.len() <= slot {
+            self.ended.resize(slot + 1, None);
+        }
+        if let Some(place) = self.ended.get_mut(slot) {
+            *place = Some((active, context.clone()));
+        }
+        Some(context)
+    }
+
+    /// Number of open exchanges whose ids are kept.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.len()
+    }
+}
+
+fn slot(active: ActiveId) -> usize {
+    // The remainder is below MAX_ENDED on any width.
+    (active.0 % MAX_ENDED as u64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(number: u8) -> SpanContext {
+        SpanContext {
+            trace_id: TraceId([number; 16]),
+            span_id: SpanId([number; 8]),
+            remote_parent: None,
+            sampled: true,
+            trace_state: None,
+        }
+    }
+
+    #[test]
+    fn an_open_exchange_is_kept_however_many_end() {
+        let mut contexts = Contexts::default();
+        let long = contexts.begin(context(1));
+        let early = contexts.begin(context(2));
+        contexts.end(early);
+        assert_eq!(contexts.get(early).unwrap().span_id, SpanId([2; 8]));
+        for _ in 0..MAX_ENDED {
+            let active = contexts.begin(context(3));
+            contexts.end(active);
+        }
+        assert!(contexts.get(early).is_none());
+        assert_eq!(contexts.get(long).unwrap().span_id, SpanId([1; 8]));
+        assert_eq!((contexts.open(), contexts.ended.len()), (1, MAX_ENDED));
+        assert!(contexts.end(early).is_none(), "an exchange ends once");
+    }
+}

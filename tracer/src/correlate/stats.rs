@@ -1,0 +1,92 @@
+//! Counters of correlation.
+
+use serde::Serialize;
+
+/// What became of the bindings between threads and server exchanges.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BindingStats {
+    /// Exchanges that a thread was bound to.
+    pub bound: u64,
+    /// Bindings that another thread took over.
+    pub taken_over: u64,
+    /// Bindings to the next pipelined request when one was over.
+    pub rebound: u64,
+    /// Suspended because the thread came back from a wait on several descriptors.
+    pub suspended_by_wait: u64,
+    /// Suspended because the thread had requests of several connections at once.
+    pub suspended_by_request: u64,
+    /// Suspended because a bound on what is remembered was reached.
+    pub suspended_by_limit: u64,
+    /// Never bound because there were too many bindings.
+    pub unbound_by_limit: u64,
+    /// Threads forgotten because the table was full.
+    pub evicted_threads: u64,
+}
+
+/// What became of exchanges.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SpanStats {
+    /// Requests whose first byte was seen on connections of servers.
+    pub server_begun: u64,
+    /// The same of clients.
+    pub client_begun: u64,
+    /// Exchanges that ended, of servers.
+    pub server_ended: u64,
+    /// The same of clients.
+    pub client_ended: u64,
+    /// Spans handed on for export.
+    pub exported: u64,
+    /// Exchanges that did not become spans because bytes of them were not captured.
+    pub abandoned_gap: u64,
+    /// … because bytes did not follow the protocol.
+    pub abandoned_malformed: u64,
+    /// … because they are not of the kind that makes a span.
+    pub abandoned_no_span: u64,
+    /// … because a bound on open exchanges was reached.
+    pub abandoned_limit: u64,
+    /// … because their conversation never ended them: a defect of the protocol's reader.
+    pub abandoned_unfinished: u64,
+    /// Progress of exchanges that had not begun or were over: a defect of the protocol's reader.
+    pub unknown_exchange: u64,
+    /// Spans not exported because the caller did not sample the trace.
+    pub unsampled: u64,
+    /// Posts of telemetry, which never become spans.
+    pub telemetry_posts: u64,
+    /// Client spans below a server span.
+    pub children: u64,
+    /// Client spans that are roots because their thread worked for no request.
+    pub roots_no_binding: u64,
+    /// … because their thread worked for several requests.
+    pub roots_suspended: u64,
+    /// … because their parent had been forgotten.
+    pub roots_evicted: u64,
+    /// Server spans that continue a caller's trace.
+    pub remote_parents: u64,
+    /// `traceparent` headers that were not well-formed.
+    pub bad_traceparent: u64,
+    /// `tracestate` headers that were not well-formed, or too long.
+    pub bad_tracestate: u64,
+}
+
+/// What became of writes to logs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LogStats {
+    /// Writes to logs.
+    pub writes: u64,
+    /// Writes to files that are not logs.
+    pub not_logs: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Writes of which only the start was captured.
+    pub cut_writes: u64,
+    /// Bytes that were written but not captured.
+    pub cut_bytes: u64,
+    /// Log records handed on for export.
+    pub exported: u64,
+    /// Of these: lines with the ids of an active span.
+    pub correlated: u64,
+    /// Of these: lines written after the response's last byte.
+    pub after_response: u64,
+    /// Lines that were dropped because only correlated ones are wanted.
+    pub uncorrelated_dropped: u64,
+}

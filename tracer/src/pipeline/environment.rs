@@ -1,0 +1,26 @@
+//! What the pipeline asks of the world outside, which it cannot see itself.
+
+use std::sync::Arc;
+
+use tracer_ebpf::{CgroupEvent, ProcessEvent, ProcessNote};
+
+use crate::enrich::Resource;
+use crate::event::Process;
+use crate::span::LogStream;
+
+/// The world outside: processes and their descriptors.
+pub trait Environment: Send {
+    /// The resource of a process. Asked when the process is first seen, while it surely lives, and for everything
+    /// that is exported: answers are expected to be remembered.
+    fn resource(&mut self, process: Process) -> Arc<Resource>;
+
+    /// Which of a process's log streams the file is that it wrote to as descriptor `fd`; `None` when it is not a
+    /// log. `device` is in the kernel's encoding (major << 20 | minor).
+    fn log_stream(&mut self, tgid: u32, device: u32, ino: u64, fd: u32) -> Option<LogStream>;
+
+    /// A process or thread started or ended.
+    fn on_process(&mut self, note: ProcessNote, event: &ProcessEvent);
+
+    /// A cgroup was made or removed below a selected one.
+    fn on_cgroup(&mut self, _event: &CgroupEvent) {}
+}

@@ -1,0 +1,308 @@
+//! The stages put together: a record of the ring buffer in, spans and log records out.
+//!
+//! ```text
+//! &[u8] ─decode▶ Event ─connection▶ bytes, gaps, ends ─protocol▶ Progress ─correlate▶ Span, LogRecord
+//! ```
+//!
+//! Pure and single-threaded: times come in with events, and what only the system knows comes through an
+//! [`Environment`].
+
+mod config;
+mod environment;
+mod logs;
+pub mod stats;
+#[cfg(test)]
+pub(crate) mod tests;
+mod tracked;
+
+use std::collections::VecDeque;
+
+use tracer_ebpf::event::flag;
+use tracer_ebpf::{ConnectionEvent, ConnectionNote, Direction, Header, ProcessEvent, ProcessNote};
+
+pub use self::config::{Limits, LogMode, PipelineConfig};
+pub use self::environment::Environment;
+use self::logs::Logs;
+pub use self::stats::Stats;
+use self::tracked::Tracked;
+use crate::connection::detect::Hints;
+use crate::connection::table::ConnectionTable;
+use crate::connection::{Connection, ConnectionStats, Stage};
+use crate::correlate::Now;
+use crate::correlate::active::ActiveThreads;
+use crate::correlate::assemble::Assembler;
+use crate::correlate::ids::IdGenerator;
+use crate::event::{ConnectionId, Mark, Nanos, Process, ThreadId};
+use crate::export::Telemetry;
+use crate::probe::decode::{Data, DecodeError, Event, decode};
+use crate::protocol::{End, Progress, Protocol, Window};
+
+/// How long a closed connection is kept while an exchange on it may go on: a client can still read what arrived
+/// before a reset, and a server works on. In nanoseconds.
+pub const CLOSE_GRACE: Nanos = 2_000_000_000;
+
+/// A wish to capture more, or less, of a connection's calls: for the probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// What is wanted from now on.
+    pub window: Window,
+    /// The server's TCP port, on whichever end it is.
+    pub server_port: Option<u16>,
+}
+
+/// From records of the ring buffer to telemetry.
+pub struct Pipeline {
+    config: PipelineConfig,
+    protocols: &'static [Protocol],
+    environment: Box<dyn Environment>,
+    table: ConnectionTable<Tracked>,
+    hints: Hints,
+    closing: VecDeque<(Nanos, ConnectionId, Mark)>,
+    assembler: Assembler,
+    logs: Logs,
+    events: stats::EventStats,
+    connections: ConnectionStats,
+    calls: u64,
+    /// The process of the last event: most events come in runs of one process.
+    last_process: Process,
+    progress: Vec<Progress>,
+    out: Vec<Telemetry>,
+    asks: Vec<Ask>,
+}
+
+impl Pipeline {
+    /// A pipeline. `seed` makes ids: random bytes of the operating system, anew for each start.
+    #[must_use]
+    pub fn new(
+        config: PipelineConfig,
+        protocols: &'static [Protocol],
+        environment: Box<dyn Environment>,
+        seed: [u8; 32],
+    ) -> Self {
+        let threads = ActiveThreads::new(config.limits.threads);
+        let ids = IdGenerator::new(seed);
+        let assembler = Assembler::new(threads, ids, config.spans.clone(), config.respect_sampled);
+        Self {
+            protocols,
+            environment,
+            table: ConnectionTable::new(config.limits.connections),
+            hints: Hints::default(),
+            closing: VecDeque::new(),
+            assembler,
+            logs: Logs::new(config.logs),
+            events: stats::EventStats::default(),
+            connections: ConnectionStats::default(),
+            calls: 0,
+            last_process: Process::default(),
+            progress: Vec::new(),
+            out: Vec::new(),
+            asks: Vec::new(),
+            config,
+        }
+    }
+
+    /// Sets what is added to CLOCK_MONOTONIC to get nanoseconds since the epoch. To be set before the first event,
+    /// and now and then, because the wall clock is adjusted.
+    pub fn set_wall_offset(&mut self, offset: i64) {
+        self.assembler.set_wall_offset(offset);
+    }
+
+    /// Takes one record of the ring buffer.
+    pub fn on_record(&mut self, record: &[u8]) {
+        match decode(record) {
+            Ok(event) => self.on_event(&event),
+            Err(DecodeError::TooShort) => self.events.too_short += 1,
+            Err(DecodeError::UnknownKind(_)) => self.events.unknown_kind += 1,
+            Err(DecodeError::Inconsistent) => self.events.inconsistent += 1,
+        }
+    }
+
+    /// Takes one event.
+    pub fn on_event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Data(data) => self.on_data(data),
+            Event::Log(log) => {
+                self.events.log += 1;
+                let now = self.observe(&log.header, false);
+                self.logs.on_write(log, &now, &mut *self.environment, &self.assembler, &mut self.out);
+            }
+            Event::Connection(note, event) => self.on_connection(*note, event),
+            Event::Process(note, event) => self.on_process(*note, event),
+            Event::Cgroup(event) => {
+                self.events.cgroup += 1;
+                self.environment.on_cgroup(event);
+            }
+        }
+    }
+
+    /// Time has passed without events: what was held too long is told. `now` is CLOCK_MONOTONIC.
+    pub fn tick(&mut self, now: Nanos) {
+        self.close_due(now);
+        self.logs.tick(now, &mut *self.environment, &self.assembler, &mut self.out);
+    }
+
+    /// Everything is over: open exchanges end, and held lines are told. `now` is CLOCK_MONOTONIC.
+    pub fn finish(&mut self, now: Nanos) {
+        while let Some(tracked) = self.table.pop() {
+            self.close(tracked, Mark { time: now, ..Mark::default() });
+        }
+        self.tick(Nanos::MAX);
+    }
+
+    /// The spans and log records that have been completed since the last call.
+    pub fn drain(&mut self) -> std::vec::Drain<'_, Telemetry> {
+        self.out.drain(..)
+    }
+
+    /// The wishes that have come up since the last call.
+    pub fn drain_asks(&mut self) -> std::vec::Drain<'_, Ask> {
+        self.asks.drain(..)
+    }
+
+    /// The settings it was made with.
+    #[must_use]
+    pub fn config(&self) -> &PipelineConfig {
+        &self.config
+    }
+
+    /// All counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let (threads, bindings) = self.assembler.threads.sizes();
+        Stats {
+            events: self.events.clone(),
+            connections: self.connections.clone(),
+            bindings: self.assembler.threads.stats.clone(),
+            spans: self.assembler.stats.clone(),
+            logs: self.logs.stats.clone(),
+            tables: stats::TableSizes {
+                connections: self.table.len() as u64,
+                threads: threads as u64,
+                bindings: bindings as u64,
+                contexts: self.assembler.contexts() as u64,
+            },
+        }
+    }
+
+    /// The event's place in the order of things, with what is active on its thread at this moment: before any of
+    /// its bytes is looked at.
+    fn observe(&mut self, header: &Header, reads: bool) -> Now {
+        self.calls += 1;
+        let thread = ThreadId::from(header);
+        let mark = Mark { time: header.time_ns, call: self.calls, thread, active: None };
+        let process = Process::from(header);
+        if process != self.last_process {
+            self.last_process = process;
+            // Now it lives; when its first span ends it may be gone.
+            let _ = self.environment.resource(process);
+        }
+        let mut now = Now { mark, process, wait_epoch: header.wait_epoch, mux_epoch: header.mux_epoch };
+        now.mark.active = self.assembler.threads.observe(&now, reads);
+        self.close_due(header.time_ns);
+        now
+    }
+
+    fn on_data(&mut self, data: &Data<'_>) {
+        self.events.data += 1;
+        let now = self.observe(&data.header, data.direction == Direction::Ingress);
+        if !self.make_room_for(data.connection, &now) {
+            self.connections.stale += 1;
+            return;
+        }
+        let take = |tracked: &mut Tracked, stage: &mut Stage<'_>| {
+            tracked.open.note_call(&now);
+            tracked.connection.on_data(data, now.mark, stage);
+        };
+        let ends = data.header.flags & flag::END != 0;
+        // What tells only an end does not bring a forgotten connection back.
+        if !self.with(data.connection, &now, take) && data.length > 0 {
+            self.connections.unannounced += 1;
+            self.add(data.connection, Connection::unannounced(), &now);
+            self.with(data.connection, &now, take);
+        }
+        if ends && self.table.get_mut(data.connection).is_some_and(|tracked| tracked.closing) {
+            self.remove(data.connection, now.mark);
+        }
+    }
+
+    fn on_connection(&mut self, note: ConnectionNote, event: &ConnectionEvent) {
+        self.events.connection += 1;
+        let id = ConnectionId { sock: event.sock, ino: event.ino };
+        if note == ConnectionNote::Closed {
+            // It comes from whatever context the state changed in: its thread means nothing.
+            self.calls += 1;
+            let mark = Mark { time: event.header.time_ns, call: self.calls, ..Mark::default() };
+            return self.on_closed(id, mark);
+        }
+        let now = self.observe(&event.header, note == ConnectionNote::Accept);
+        if !self.make_room_for(id, &now) {
+            self.connections.stale += 1;
+            return;
+        }
+        if note == ConnectionNote::Shutdown {
+            return self.on_shutdown(id, event.how, &now);
+        }
+        let sequence = event.header.flags & flag::SEQUENCE != 0;
+        let known = self.table.get_mut(id).map(|tracked| tracked.connection.has_moved());
+        let anew = match (note, known) {
+            (_, None) => true,
+            // The socket was connected again; or a second call only learned that the first had succeeded.
+            (ConnectionNote::Connect | ConnectionNote::Accept, Some(moved)) => moved,
+            // The probe forgot the connection, and counts from zero again where positions are counts.
+            (_, Some(moved)) => moved && !sequence,
+        };
+        if anew {
+            self.remove(id, now.mark);
+            self.add(id, Connection::announced(note, event, now.mark), &now);
+        } else if let Some(tracked) = self.table.get_mut(id) {
+            match note {
+                ConnectionNote::Seen => tracked.connection.learn(event),
+                _ => tracked.connection = Connection::announced(note, event, now.mark),
+            }
+        }
+    }
+
+    fn on_shutdown(&mut self, id: ConnectionId, how: u8, now: &Now) {
+        const SHUT_RD: u8 = 0;
+        const SHUT_RDWR: u8 = 2;
+        self.with(id, now, |tracked, stage| {
+            if how != SHUT_RD {
+                tracked.connection.on_end(Direction::Egress, End::Finished, now.mark, stage);
+            }
+            if how == SHUT_RDWR {
+                tracked.connection.on_end(Direction::Ingress, End::Finished, now.mark, stage);
+            }
+        });
+    }
+
+    fn on_closed(&mut self, id: ConnectionId, mark: Mark) {
+        let Some(id) = self.table.resolve(id) else { return };
+        self.connections.closed += 1;
+        match self.table.get_mut(id) {
+            Some(tracked) if tracked.open.may_go_on() => {
+                tracked.closing = true;
+                self.closing.push_back((mark.time.saturating_add(CLOSE_GRACE), id, mark));
+            }
+            _ => self.remove(id, mark),
+        }
+    }
+
+    fn on_process(&mut self, note: ProcessNote, event: &ProcessEvent) {
+        self.events.process += 1;
+        self.environment.on_process(note, event);
+        match note {
+            ProcessNote::Exit | ProcessNote::ThreadExit | ProcessNote::Exec => {
+                self.assembler.threads.forget(ThreadId::from(&event.header));
+            }
+            ProcessNote::Fork | ProcessNote::ThreadStart | ProcessNote::Listen => {}
+        }
+    }
+}
+
+impl std::fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pipeline").field("config", &self.config).finish_non_exhaustive()
+    }
+}

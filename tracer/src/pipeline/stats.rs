@@ -1,0 +1,169 @@
+//! Every counter of the pipeline.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::connection::ConnectionStats;
+use crate::correlate::stats::{BindingStats, LogStats, SpanStats};
+
+/// Counters since the start, and sizes of tables now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// Events by kind, and records that were none.
+    pub events: EventStats,
+    /// Connections and their bytes.
+    pub connections: ConnectionStats,
+    /// Bindings of threads to server exchanges.
+    pub bindings: BindingStats,
+    /// Exchanges and spans.
+    pub spans: SpanStats,
+    /// Log lines.
+    pub logs: LogStats,
+    /// Sizes of tables.
+    pub tables: TableSizes,
+}
+
+/// Events by kind, and records that were none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct EventStats {
+    /// Bytes moved on sockets.
+    pub data: u64,
+    /// Writes to logs.
+    pub log: u64,
+    /// Connections.
+    pub connection: u64,
+    /// Processes and threads.
+    pub process: u64,
+    /// cgroups.
+    pub cgroup: u64,
+    /// Records shorter than the event in them.
+    pub too_short: u64,
+    /// Records of unknown kind.
+    pub unknown_kind: u64,
+    /// Records that contradict themselves.
+    pub inconsistent: u64,
+}
+
+/// Sizes of tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TableSizes {
+    /// Connections.
+    pub connections: u64,
+    /// Threads.
+    pub threads: u64,
+    /// Server exchanges bound to threads.
+    pub bindings: u64,
+    /// Open server exchanges whose ids are kept.
+    pub contexts: u64,
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.events.fmt(f)?;
+        connections(f, &self.connections)?;
+        losses(f, &self.connections)?;
+        exchanges(f, &self.spans)?;
+        parents(f, &self.spans, &self.bindings)?;
+        logs(f, &self.logs)
+    }
+}
+
+impl fmt::Display for EventStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { data, log, connection, process, cgroup, too_short, unknown_kind, inconsistent } = self;
+        let total = data + log + connection + process + cgroup;
+        writeln!(
+            f,
+            "{total} events: {data} of sockets, {log} of logs, {connection} of connections, {process} of processes, \
+             {cgroup} of cgroups."
+        )?;
+        let bad = too_short + unknown_kind + inconsistent;
+        if bad > 0 {
+            writeln!(f, "{bad} records could not be decoded.")?;
+        }
+        Ok(())
+    }
+}
+
+fn connections(f: &mut fmt::Formatter<'_>, stats: &ConnectionStats) -> fmt::Result {
+    write!(f, "{} connections", stats.opened)?;
+    let named = stats.by_protocol.iter().map(|(name, count)| (*name, *count));
+    let others = [
+        ("TLS", stats.tls),
+        ("HTTP/2", stats.http2),
+        ("unknown", stats.unknown),
+        ("undecided", stats.undecided),
+    ];
+    let mut separator = ": ";
+    for (name, count) in named.chain(others).filter(|(_, count)| *count > 0) {
+        write!(f, "{separator}{count} {name}")?;
+        separator = ", ";
+    }
+    writeln!(f, ".")?;
+    if stats.evicted > 0 {
+        writeln!(f, "{} connections were forgotten because there were too many.", stats.evicted)?;
+    }
+    Ok(())
+}
+
+fn losses(f: &mut fmt::Formatter<'_>, stats: &ConnectionStats) -> fmt::Result {
+    if stats.jumps > 0 {
+        writeln!(f, "{} gaps of {} bytes in all were not told by any event.", stats.jumps, stats.jump_bytes)?;
+    }
+    if stats.uncapturable > 0 {
+        let ConnectionStats { uncapturable, uncapturable_bytes, .. } = stats;
+        writeln!(
+            f,
+            "{uncapturable} calls moved {uncapturable_bytes} bytes past user memory (sendfile, splice)."
+        )?;
+    }
+    if stats.step_back + stats.overlap > 0 {
+        let ConnectionStats { step_back, overlap, .. } = stats;
+        writeln!(f, "{step_back} calls were discarded and {overlap} cut because their bytes had been seen.")?;
+    }
+    Ok(())
+}
+
+fn exchanges(f: &mut fmt::Formatter<'_>, stats: &SpanStats) -> fmt::Result {
+    let SpanStats { server_ended, client_ended, exported, .. } = stats;
+    writeln!(f, "{server_ended} requests answered and {client_ended} made: {exported} spans.")?;
+    let reasons = [
+        (stats.abandoned_gap, "because bytes were not captured"),
+        (stats.abandoned_malformed, "because bytes did not follow the protocol"),
+        (stats.abandoned_limit, "because too many were open"),
+        (stats.abandoned_unfinished, "because they never ended"),
+        (stats.unsampled, "because their caller did not sample the trace"),
+        (stats.telemetry_posts, "because they carried telemetry"),
+    ];
+    for (count, reason) in reasons.into_iter().filter(|(count, _)| *count > 0) {
+        writeln!(f, "{count} exchanges became no span {reason}.")?;
+    }
+    Ok(())
+}
+
+fn parents(f: &mut fmt::Formatter<'_>, stats: &SpanStats, bindings: &BindingStats) -> fmt::Result {
+    let SpanStats { children, roots_no_binding, roots_suspended, roots_evicted, .. } = stats;
+    writeln!(
+        f,
+        "{children} calls were made for a request; {} have no parent: {roots_no_binding} because their thread had no \
+         request, {roots_suspended} because it had several, {roots_evicted} because the request was forgotten.",
+        roots_no_binding + roots_suspended + roots_evicted
+    )?;
+    if bindings.evicted_threads > 0 {
+        writeln!(f, "{} threads were forgotten because there were too many.", bindings.evicted_threads)?;
+    }
+    Ok(())
+}
+
+fn logs(f: &mut fmt::Formatter<'_>, stats: &LogStats) -> fmt::Result {
+    let LogStats { exported, correlated, after_response, .. } = stats;
+    writeln!(
+        f,
+        "{exported} log lines: {correlated} of a request ({after_response} of them after its response)."
+    )?;
+    if stats.cut_writes > 0 {
+        writeln!(f, "{} writes to logs were cut by {} bytes in all.", stats.cut_writes, stats.cut_bytes)?;
+    }
+    Ok(())
+}

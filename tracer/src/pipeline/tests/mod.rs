@@ -1,0 +1,9 @@
+//! The whole pipeline on scripted event sequences.
+
+mod bindings;
+mod connections;
+pub(crate) mod line;
+mod lines;
+mod random;
+pub(crate) mod script;
+mod traces;

@@ -1,0 +1,115 @@
+//! Trace context: ids, parents from elsewhere, sampling.
+
+use super::script::{Conn, Script, WALL};
+use crate::pipeline::PipelineConfig;
+use crate::span::SpanKind;
+
+const WEB: Conn = (1, 11);
+const DB: Conn = (3, 13);
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7";
+
+fn serve(s: &mut Script, request: &str) {
+    s.accept(1, WEB);
+    s.connect(1, DB);
+    s.recv(1, WEB, request);
+    s.log(1, "line\n");
+    s.send(1, DB, "?select\n");
+    s.recv(1, DB, "!rows\n");
+    s.send(1, WEB, "!ok\n");
+}
+
+#[test]
+fn a_span_tells_what_happened() {
+    let mut s = Script::new();
+    serve(&mut s, "?get\n");
+    let (get, select) = (s.span("get"), s.span("select"));
+    assert_eq!((get.kind, select.kind), (SpanKind::Server, SpanKind::Client));
+    assert!(get.sampled && !get.remote_parent && get.parent.is_none());
+    assert_ne!(get.span_id, select.span_id);
+    // accept 1010, connect 1020, request 1030, line 1040, select 1050, rows 1060, response 1070.
+    assert_eq!((get.start_unix_ns, get.end_unix_ns), (WALL + 1030, WALL + 1070));
+    assert_eq!((select.start_unix_ns, select.end_unix_ns), (WALL + 1050, WALL + 1060));
+    assert_eq!(select.first_byte_unix_ns, Some(WALL + 1060));
+}
+
+#[test]
+fn a_callers_trace_is_continued() {
+    let mut s = Script::new();
+    serve(&mut s, &format!("?get traceparent={PARENT}-01 tracestate=a=1,b=2\n"));
+    let get = s.span("get");
+    assert_eq!(get.trace_id.to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert_eq!(get.parent.unwrap().to_string(), "00f067aa0ba902b7");
+    assert!(get.remote_parent && get.sampled);
+    assert_eq!((get.trace_state.as_str(), s.span("select").trace_state.as_str()), ("a=1,b=2", "a=1,b=2"));
+    s.assert_child("select", "get");
+    s.assert_line("line", Some("get"));
+    assert_eq!(s.pipeline.stats().spans.remote_parents, 1);
+}
+
+#[test]
+fn an_unsampled_trace_is_not_exported_but_its_lines_are() {
+    let mut s = Script::new();
+    serve(&mut s, &format!("?get traceparent={PARENT}-00\n"));
+    assert_eq!(s.names(), [""; 0]);
+    let (trace, _, sampled) = s.line("line").context.unwrap();
+    assert_eq!((trace.to_string().as_str(), sampled), ("4bf92f3577b34da6a3ce929d0e0e4736", false));
+    assert_eq!(s.pipeline.stats().spans.unsampled, 2);
+    let mut s = Script::with(PipelineConfig { respect_sampled: false, ..PipelineConfig::default() });
+    serve(&mut s, &format!("?get traceparent={PARENT}-00\n"));
+    assert_eq!(s.names(), ["select", "get"]);
+}
+
+#[test]
+fn a_malformed_traceparent_is_none_and_a_malformed_tracestate_harms_nothing() {
+    let mut s = Script::new();
+    serve(&mut s, "?get traceparent=00-abc tracestate=a=1\n");
+    let get = s.span("get");
+    assert!(get.parent.is_none() && get.trace_state.is_empty());
+    assert_eq!(s.pipeline.stats().spans.bad_traceparent, 1);
+    let mut s = Script::new();
+    serve(&mut s, &format!("?get traceparent={PARENT}-01 tracestate=A\n"));
+    assert!(s.span("get").remote_parent && s.span("get").trace_state.is_empty());
+    assert_eq!(s.pipeline.stats().spans.bad_tracestate, 1);
+}
+
+#[test]
+fn what_a_client_sends_along_changes_nothing() {
+    let mut s = Script::new();
+    s.connect(1, DB);
+    s.send(1, DB, &format!("?select traceparent={PARENT}-00\n"));
+    s.recv(1, DB, "!rows\n");
+    s.assert_root("select");
+}
+
+#[test]
+fn posts_of_telemetry_are_no_spans() {
+    let mut s = Script::new();
+    s.connect(1, DB);
+    s.send(1, DB, "?otlp\n");
+    s.recv(1, DB, "!ok\n");
+    assert_eq!(s.names(), [""; 0]);
+    assert_eq!(s.pipeline.stats().spans.telemetry_posts, 1);
+}
+
+#[test]
+fn the_end_ends_everything() {
+    let mut s = Script::new();
+    s.connect(1, DB);
+    s.send(1, DB, "?select\n");
+    s.log(1, "unfinished");
+    s.pipeline.finish(s.time);
+    let told: Vec<_> = s.pipeline.drain().collect();
+    assert_eq!(told.len(), 2);
+    assert_eq!(s.pipeline.stats().tables.connections, 0);
+}
+
+#[test]
+fn the_summary_speaks_in_sentences() {
+    let mut s = Script::new();
+    serve(&mut s, "?get\n");
+    let summary = s.pipeline.stats().to_string();
+    assert!(summary.contains("7 events: 4 of sockets, 1 of logs, 2 of connections"), "{summary}");
+    assert!(summary.contains("2 connections: 2 line."), "{summary}");
+    assert!(summary.contains("1 requests answered and 1 made: 2 spans."), "{summary}");
+    assert!(serde_json::to_string(&s.pipeline.stats()).unwrap().contains(r#""by_protocol":{"line":2}"#));
+}

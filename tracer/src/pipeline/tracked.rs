@@ -1,0 +1,129 @@
+//! The life of connections in the table, from the first event to the last.
+
+use super::{Ask, Environment, Pipeline};
+use crate::connection::table::Lookup;
+use crate::connection::{Connection, Stage};
+use crate::correlate::Now;
+use crate::correlate::assemble::{Assembler, Source};
+use crate::correlate::exchanges::OpenExchanges;
+use crate::event::{ConnectionId, Mark, Nanos};
+use crate::export::{Item, Telemetry};
+use crate::protocol::Progress;
+
+/// A connection in the table.
+#[derive(Debug)]
+pub(super) struct Tracked {
+    pub(super) id: ConnectionId,
+    pub(super) connection: Connection,
+    pub(super) open: OpenExchanges,
+    /// Its close was told, but an exchange may go on.
+    pub(super) closing: bool,
+}
+
+impl Pipeline {
+    /// Ends what had the connection's socket address before. Returns whether the event is of this connection's
+    /// time, rather than a late one of a dead connection.
+    pub(super) fn make_room_for(&mut self, id: ConnectionId, now: &Now) -> bool {
+        match self.table.lookup(id, now.mark.time) {
+            Lookup::Live | Lookup::Absent => true,
+            Lookup::Stale => false,
+            Lookup::Displaced(old) => {
+                self.connections.displaced += u64::from(!old.closing);
+                self.close(old, Mark { active: None, ..now.mark });
+                true
+            }
+        }
+    }
+
+    pub(super) fn add(&mut self, id: ConnectionId, connection: Connection, now: &Now) {
+        self.connections.opened += 1;
+        let tracked = Tracked { id, connection, open: OpenExchanges::default(), closing: false };
+        if let Some(forgotten) = self.table.insert(id, now.mark.time, tracked) {
+            self.connections.evicted += 1;
+            self.close(forgotten, Mark { active: None, ..now.mark });
+        }
+    }
+
+    /// Lets a connection take an event, and follows up what its conversation tells. `false` when the connection is
+    /// not known.
+    pub(super) fn with(
+        &mut self,
+        id: ConnectionId,
+        now: &Now,
+        take: impl FnOnce(&mut Tracked, &mut Stage<'_>),
+    ) -> bool {
+        let Some(tracked) = self.table.get_mut(id) else { return false };
+        let mut stage = Stage {
+            protocols: self.protocols,
+            hints: &mut self.hints,
+            stats: &mut self.connections,
+            out: &mut self.progress,
+        };
+        take(tracked, &mut stage);
+        if let Some(window) = tracked.connection.window_change() {
+            self.asks.push(Ask { connection: id, window, server_port: tracked.connection.server_port() });
+        }
+        if !self.progress.is_empty() {
+            let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
+            follow_up(&mut self.progress, tracked, now, &mut self.assembler, &mut sink);
+        }
+        true
+    }
+
+    pub(super) fn remove(&mut self, id: ConnectionId, mark: Mark) {
+        if let Some(tracked) = self.table.remove(id) {
+            self.close(tracked, mark);
+        }
+    }
+
+    /// Ends both sides of a connection that is in the table no more.
+    pub(super) fn close(&mut self, mut tracked: Tracked, mark: Mark) {
+        // Nobody's call ended it: nothing may linger on the thread that happened to make room.
+        let now = Now { mark: Mark { call: 0, ..mark }, ..Now::default() };
+        tracked.connection.close(mark, &mut self.progress);
+        let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
+        follow_up(&mut self.progress, &mut tracked, &now, &mut self.assembler, &mut sink);
+        while let Some(open) = tracked.open.pop() {
+            self.assembler.abandon(&open, None);
+        }
+    }
+
+    /// Ends connections whose grace is over.
+    pub(super) fn close_due(&mut self, time: Nanos) {
+        while let Some((due, id, mark)) = self.closing.front().copied() {
+            if due > time {
+                return;
+            }
+            self.closing.pop_front();
+            if self.table.get_mut(id).is_some_and(|tracked| tracked.closing) {
+                self.remove(id, mark);
+            }
+        }
+    }
+}
+
+/// Where telemetry goes, and who names its resource.
+struct Sink<'a> {
+    environment: &'a mut dyn Environment,
+    out: &'a mut Vec<Telemetry>,
+}
+
+fn follow_up(
+    progress: &mut Vec<Progress>,
+    tracked: &mut Tracked,
+    now: &Now,
+    assembler: &mut Assembler,
+    sink: &mut Sink<'_>,
+) {
+    let Some(role) = tracked.connection.role() else {
+        progress.clear();
+        return;
+    };
+    let source = Source { connection: tracked.id, role, endpoints: tracked.connection.endpoints() };
+    for step in progress.drain(..) {
+        assembler.on_progress(step, source, &mut tracked.open, now, &mut |process, span| {
+            let resource = sink.environment.resource(process);
+            sink.out.push(Telemetry { resource, item: Item::Span(span) });
+        });
+    }
+}
