@@ -31,6 +31,12 @@ impl HttpConversation {
     /// A request's first byte moved at `first`; `now` is the input being read.
     fn begin_request(&mut self, first: Mark, now: Mark, out: &mut Vec<Progress>) {
         self.settle_lingering(out);
+        if self.answering == Answering::Orphan && self.responses.body_untouched() {
+            // The body that an orphan announced did not come: it answered HEAD.
+            self.answering = Answering::Nobody;
+            self.responses.lose();
+            self.trust.orphan_ends();
+        }
         let id = self.next_id;
         self.next_id += 1;
         out.push(Progress::Begun { id, mark: first });
@@ -45,11 +51,8 @@ impl HttpConversation {
             out.push(Progress::Abandoned { id, reason: AbandonReason::Limit });
             return;
         }
-        if self.queue.back().is_some_and(|last| last.request_first.call == first.call) {
-            self.trust.pipelined();
-        }
         let idle = self.queue.is_empty() && !self.responses.in_message();
-        if !self.trust.request_begins(idle) {
+        if !self.trust.request_begins(first.call, idle) {
             out.push(Progress::Abandoned { id, reason: AbandonReason::Gap });
             return;
         }
@@ -74,7 +77,7 @@ impl HttpConversation {
         }
         self.touch_incoming(mark, out);
         if framing.is_none() {
-            self.lose_request_end();
+            self.lose_request_end(out);
         }
     }
 
@@ -108,7 +111,7 @@ impl HttpConversation {
             }
             Gap::InChunks => {
                 self.touch_incoming(mark, out);
-                self.lose_request_end();
+                self.lose_request_end(out);
             }
             Gap::InHead | Gap::Between => self.lose_requests(AbandonReason::Gap, out),
             Gap::Silent => {}
@@ -135,8 +138,8 @@ impl HttpConversation {
     }
 
     /// Where the request being read ends cannot be told.
-    fn lose_request_end(&mut self) {
-        self.clean = false;
+    fn lose_request_end(&mut self, out: &mut Vec<Progress>) {
+        self.drop_early(out);
         let open = self.incoming.take().is_some();
         self.trust.request_end_lost(open);
     }

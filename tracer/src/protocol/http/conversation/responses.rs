@@ -68,9 +68,7 @@ impl HttpConversation {
 
     fn begin_response(&mut self, first: Mark, now: Mark, out: &mut Vec<Progress>) {
         self.settle_lingering(out);
-        if self.queue.len() > 1 && self.trust.is_sure() {
-            self.trust.pipelined();
-        }
+        self.trust.response_begins();
         let Some(front) = self.queue.front() else {
             self.answering = Answering::Orphan;
             self.trust.orphan_begins();

@@ -11,8 +11,8 @@
 //!   │ └── whole requests may be lost ──▶ AwaitOrphan ──response of nobody──▶ ┘
 //! ```
 
-/// Idle turns without pipelining after which a client is believed not to pipeline.
-const PIPELINING_TURNS: u8 = 8;
+/// Times in a row that a client waited for its response, after which it is believed not to pipeline.
+const PATIENCE: u8 = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -32,27 +32,51 @@ pub(super) struct Trust {
     state: State,
     /// A response of nobody began since the last request did.
     orphan: bool,
+    /// The response of nobody that is under way began in state `AwaitOrphan`.
+    awaited: bool,
     /// Responses of nobody in state `Sure`: requests that are yet to be reported, or were lost.
     owed: u32,
-    /// Turns for which the client is still believed to pipeline.
-    pipelining: u8,
+    /// Requests that began since a response did, or was lost.
+    unanswered: u32,
+    /// Call in which the last request began.
+    last_call: Option<u64>,
+    /// Requests in a row that began while nothing was open, up to `PATIENCE`.
+    waited: u8,
+    /// The client was seen to pipeline, and has not been patient since.
+    pipelines: bool,
 }
 
 impl Trust {
     pub(super) fn new(fresh: bool) -> Self {
         let state = if fresh { State::Sure } else { State::Ready };
-        Self { state, orphan: false, owed: 0, pipelining: 0 }
+        Self {
+            state,
+            orphan: false,
+            awaited: false,
+            owed: 0,
+            unanswered: 0,
+            last_call: None,
+            waited: 0,
+            pipelines: false,
+        }
     }
 
     pub(super) fn is_sure(&self) -> bool {
         self.state == State::Sure
     }
 
-    /// A request begins; `idle` if none is open and no response is under way. Whether its response can be told.
-    pub(super) fn request_begins(&mut self, idle: bool) -> bool {
+    /// A request begins in `call`; `idle` if none is open and no response is under way. Whether its response can
+    /// be told.
+    pub(super) fn request_begins(&mut self, call: u64, idle: bool) -> bool {
+        let idle = idle && self.unanswered == 0;
         self.orphan = false;
+        self.unanswered = self.unanswered.saturating_add(1);
+        if self.last_call.replace(call) == Some(call) {
+            self.pipelined();
+        }
         if idle {
-            self.pipelining = self.pipelining.saturating_sub(1);
+            self.waited = self.waited.saturating_add(1).min(PATIENCE);
+            self.pipelines &= !self.is_patient();
         }
         if self.owed > 0 {
             self.owed -= 1;
@@ -60,22 +84,37 @@ impl Trust {
         }
         match self.state {
             State::Sure => {}
-            State::Ready if idle && self.pipelining == 0 => self.state = State::Sure,
+            State::Ready if idle && !self.pipelines => self.state = State::Sure,
             State::Ready => self.state = State::AwaitOrphan,
             State::AwaitAnswer | State::AwaitOrphan => {}
         }
         self.is_sure()
     }
 
-    /// The client was seen not to wait for a response before its next request.
-    pub(super) fn pipelined(&mut self) {
-        self.pipelining = PIPELINING_TURNS;
+    /// A response begins.
+    pub(super) fn response_begins(&mut self) {
+        if std::mem::take(&mut self.unanswered) > 1 {
+            self.pipelined();
+        }
     }
 
-    /// Whole requests may be missing from here on.
+    /// The client was seen not to wait for a response before its next request.
+    fn pipelined(&mut self) {
+        self.pipelines = true;
+        self.waited = 0;
+    }
+
+    fn is_patient(&self) -> bool {
+        self.waited == PATIENCE
+    }
+
+    /// Whole requests may be missing from here on. A patient client has got all its answers if one that belongs
+    /// to nobody has passed; of another, the next request is sacrificed to see one pass.
     pub(super) fn requests_lost(&mut self) {
         self.owed = 0;
-        self.state = if self.orphan { State::Ready } else { State::AwaitOrphan };
+        self.unanswered = 0;
+        self.awaited = false;
+        self.state = if self.orphan && self.is_patient() { State::Ready } else { State::AwaitOrphan };
     }
 
     /// The end of the request that is being read will not be recognised. `open`: it still awaits its response.
@@ -87,8 +126,9 @@ impl Trust {
 
     /// A part of the responses is missing while `open` requests were open.
     pub(super) fn responses_lost(&mut self, open: usize, of_nobody: bool) {
+        self.unanswered = 0;
         self.state = match self.state {
-            State::AwaitOrphan if !of_nobody => State::AwaitOrphan,
+            State::AwaitOrphan if !(of_nobody && self.awaited) => State::AwaitOrphan,
             _ if open <= 1 => State::Ready,
             _ => State::AwaitOrphan,
         };
@@ -96,6 +136,7 @@ impl Trust {
 
     /// Requests and responses can no longer be told to match, whatever is known of either.
     pub(super) fn lost(&mut self) {
+        self.awaited = false;
         self.state = State::AwaitOrphan;
     }
 
@@ -109,6 +150,7 @@ impl Trust {
     /// A response of nobody begins.
     pub(super) fn orphan_begins(&mut self) {
         self.orphan = true;
+        self.awaited = self.state == State::AwaitOrphan;
         if self.is_sure() {
             self.owed = self.owed.saturating_add(1);
         }
@@ -123,7 +165,7 @@ impl Trust {
 
     /// A response of nobody ends.
     pub(super) fn orphan_ends(&mut self) {
-        if self.state == State::AwaitOrphan {
+        if self.state == State::AwaitOrphan && self.awaited {
             self.state = State::Ready;
         }
     }
