@@ -1,0 +1,172 @@
+//! Requests' heads: the fields that spans and framing need.
+
+use super::body::Framing;
+use super::forwarded::ForwardedFields;
+use super::head::Head;
+use super::line::parse_request_line;
+use super::{Forwarded, MAX_TARGET, MAX_TRACESTATE, MAX_VALUE, Version};
+
+/// What is kept of a request's head.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RequestHead {
+    pub(super) method: String,
+    pub(super) target: String,
+    pub(super) target_truncated: bool,
+    pub(super) version: Version,
+    pub(super) host: Option<String>,
+    pub(super) user_agent: Option<String>,
+    pub(super) trace: TraceFields,
+    forwarded: ForwardedFields,
+    framing: FramingFields,
+    otlp_content: bool,
+}
+
+/// Header fields of W3C Trace Context.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TraceFields {
+    traceparent: Option<String>,
+    /// More than one `traceparent`: none is to be believed (Trace Context section 3.2).
+    ambiguous: bool,
+    tracestate: Option<String>,
+}
+
+/// Header fields that say how a message's body ends.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FramingFields {
+    length: Option<u64>,
+    /// `Content-Length` was no number, or two different ones.
+    bad_length: bool,
+    transfer_encoding: bool,
+    /// `chunked` is the final transfer coding.
+    chunked: bool,
+}
+
+impl Head for RequestHead {
+    fn start_line(&mut self, line: &[u8]) -> bool {
+        let Some(parsed) = parse_request_line(line) else { return false };
+        self.method = String::from_utf8_lossy(parsed.method).into_owned();
+        self.target_truncated = parsed.target.len() > MAX_TARGET;
+        self.target = text(parsed.target, MAX_TARGET);
+        self.version = parsed.version;
+        true
+    }
+
+    fn field(&mut self, name: &[u8], value: &[u8]) {
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        match name.len() {
+            4 if is("host") => set_first(&mut self.host, value),
+            10 if is("user-agent") => set_first(&mut self.user_agent, value),
+            12 if is("content-type") => self.otlp_content = is_otlp_content(value),
+            11 if is("traceparent") => self.trace.traceparent(value),
+            10 if is("tracestate") => self.trace.tracestate(value),
+            _ if self.framing.field(name, value) => {}
+            _ => self.forwarded.field(name, value),
+        }
+    }
+}
+
+impl RequestHead {
+    /// RFC 9112 section 6.3, for requests. `None`: the length cannot be told, and a server must refuse it.
+    pub(super) fn framing(&self) -> Option<Framing> {
+        let fields = &self.framing;
+        match (fields.transfer_encoding, fields.chunked, fields.bad_length, fields.length) {
+            (true, true, ..) => Some(Framing::Chunked),
+            (true, false, ..) | (false, _, true, _) => None,
+            (false, _, false, length) => Some(Framing::Length(length.unwrap_or(0))),
+        }
+    }
+
+    pub(super) fn forwarded(&mut self) -> Forwarded {
+        std::mem::take(&mut self.forwarded).resolve()
+    }
+
+    /// OTLP/HTTP: a POST of protobuf or JSON to one of the signals' default paths, perhaps below a prefix.
+    pub(super) fn is_otlp_export(&self) -> bool {
+        let path = self.target.split(['?', '#']).next().unwrap_or_default();
+        let signal = ["/v1/traces", "/v1/logs", "/v1/metrics"].iter().any(|end| path.ends_with(end));
+        self.method == "POST" && self.otlp_content && signal
+    }
+}
+
+impl TraceFields {
+    fn traceparent(&mut self, value: &[u8]) {
+        self.ambiguous |= self.traceparent.is_some();
+        self.traceparent = Some(text(value, MAX_VALUE));
+    }
+
+    fn tracestate(&mut self, value: &[u8]) {
+        let joined = self.tracestate.get_or_insert_default();
+        if value.is_empty() || joined.len() + value.len() >= MAX_TRACESTATE {
+            return;
+        }
+        if !joined.is_empty() {
+            joined.push(',');
+        }
+        joined.push_str(&String::from_utf8_lossy(value));
+    }
+
+    /// `traceparent` and `tracestate` as they are to be told.
+    pub(super) fn take(&mut self) -> (Option<String>, Option<String>) {
+        let traceparent = self.traceparent.take().filter(|_| !self.ambiguous);
+        (traceparent, self.tracestate.take().filter(|state| !state.is_empty()))
+    }
+}
+
+impl FramingFields {
+    /// Takes a field if it is about framing.
+    pub(super) fn field(&mut self, name: &[u8], value: &[u8]) -> bool {
+        if name.eq_ignore_ascii_case(b"content-length") {
+            // Equal values in a list are one (section 6.3).
+            for part in value.split(|&byte| byte == b',') {
+                let length = parse_length(part.trim_ascii());
+                self.bad_length |= length.is_none() || self.length.is_some_and(|known| Some(known) != length);
+                self.length = length;
+            }
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            let last = value.rsplit(|&byte| byte == b',').next().unwrap_or_default();
+            self.transfer_encoding = true;
+            self.chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Section 6.3, for responses that can have a body.
+    pub(super) fn of_response(&self) -> Framing {
+        match (self.transfer_encoding, self.chunked, self.bad_length, self.length) {
+            (true, true, ..) => Framing::Chunked,
+            (false, _, false, Some(length)) => Framing::Length(length),
+            _ => Framing::UntilClose,
+        }
+    }
+}
+
+fn parse_length(digits: &[u8]) -> Option<u64> {
+    let sound = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    sound.then(|| std::str::from_utf8(digits).ok()?.parse().ok()).flatten()
+}
+
+fn is_otlp_content(value: &[u8]) -> bool {
+    let media = value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+    media.eq_ignore_ascii_case(b"application/x-protobuf") || media.eq_ignore_ascii_case(b"application/json")
+}
+
+fn set_first(slot: &mut Option<String>, value: &[u8]) {
+    if slot.is_none() && !value.is_empty() {
+        *slot = Some(text(value, MAX_VALUE));
+    }
+}
+
+/// At most `cap` bytes of a value as text; what is not UTF-8 is replaced.
+pub(super) fn text(value: &[u8], cap: usize) -> String {
+    match value.get(..cap) {
+        // A character that the cut splits is dropped, not replaced.
+        Some(cut) => {
+            let whole = std::str::from_utf8(cut).map_or_else(|error| error.valid_up_to(), str::len);
+            let cut = if cut.len() - whole < 4 { cut.get(..whole).unwrap_or(cut) } else { cut };
+            String::from_utf8_lossy(cut).into_owned()
+        }
+        None => String::from_utf8_lossy(value).into_owned(),
+    }
+}
