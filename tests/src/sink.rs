@@ -16,7 +16,7 @@ use bytes::Bytes;
 use flate2::read::GzDecoder;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
@@ -35,6 +35,7 @@ use prost::Message;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tonic::codec::CompressionEncoding;
+use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tower_service::Service;
 
@@ -93,6 +94,8 @@ pub struct Seen {
 pub enum Fault {
     /// gRPC: this status, with a RetryInfo if a pause is given.
     Grpc(Code, Option<Duration>),
+    /// gRPC: UNAVAILABLE with details that are no Base64.
+    GrpcGarbled,
     /// HTTP: this status, with this `Retry-After`.
     Http(u16, Option<String>),
     /// Both: taken, but so many items were rejected.
@@ -286,6 +289,12 @@ impl Grpc {
                 let details = pause.map_or_else(Bytes::new, retry_info);
                 Err(Status::with_details(code, "as the test wants it", details))
             }
+            Some(Fault::GrpcGarbled) => {
+                let mut headers = HeaderMap::new();
+                headers.insert("grpc-status-details-bin", HeaderValue::from_static("*"));
+                let metadata = MetadataMap::from_headers(headers);
+                Err(Status::with_metadata(Code::Unavailable, "as the test wants it", metadata))
+            }
             Some(Fault::Partial(rejected, message)) => Ok(Some((rejected, message))),
             Some(Fault::Delay(delay)) => {
                 tokio::time::sleep(delay).await;
@@ -382,7 +391,7 @@ async fn answer(
         Some(Fault::Http(code, retry_after)) => return Ok(fault(code, retry_after)),
         Some(Fault::Delay(delay)) => tokio::time::sleep(delay).await,
         Some(Fault::Partial(rejected, message)) => partial = Some((rejected, message)),
-        Some(Fault::Grpc(..)) | None => {}
+        Some(Fault::Grpc(..) | Fault::GrpcGarbled) | None => {}
     }
     Ok(match take(&shared, path, message) {
         Ok(()) => {
@@ -394,8 +403,7 @@ async fn answer(
     })
 }
 
-const PROTOBUF: hyper::header::HeaderValue =
-    hyper::header::HeaderValue::from_static("application/x-protobuf");
+const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 
 fn take(shared: &Shared, path: &str, message: Bytes) -> Result<(), StatusCode> {
     match path {

@@ -10,12 +10,19 @@ use std::pin::Pin;
 use std::str::FromStr;
 use std::task::{Context, Poll};
 
+use hickory_resolver::config::{ResolverConfig, ResolverOpts};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::{Name as DnsName, RecordType};
+use hickory_resolver::system_conf::parse_resolv_conf;
 use hickory_resolver::{Hosts, TokioResolver};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use tower_service::Service;
+
+/// The file that says which name servers there are, and how names are completed.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// Resolves the names of receivers.
 #[derive(Clone, Copy, Debug)]
@@ -77,15 +84,22 @@ fn listed(hosts: &Hosts, name: &str) -> Option<Vec<IpAddr>> {
     (!addresses.is_empty()).then_some(addresses)
 }
 
+/// What DNS says, asked as `/etc/resolv.conf` wants it.
 async fn asked(name: &str) -> io::Result<Vec<IpAddr>> {
-    let resolver = TokioResolver::builder_tokio().and_then(|builder| builder.build()).map_err(|error| {
-        io::Error::other(format!("cannot look up {name}: /etc/resolv.conf gives no name server ({error})"))
-    })?;
-    let lookup = resolver
-        .lookup_ip(name)
-        .await
-        .map_err(|error| io::Error::other(format!("cannot look up {name}: {error}")))?;
-    Ok(lookup.iter().collect())
+    let unusable = |error: &dyn std::fmt::Display| {
+        io::Error::other(format!("cannot look up {name}: {RESOLV_CONF} is not usable: {error}"))
+    };
+    let text = std::fs::read(RESOLV_CONF).map_err(|error| unusable(&error))?;
+    let (config, options) = parse_resolv_conf(text).map_err(|error| unusable(&error))?;
+    lookup(name, config, options).await
+}
+
+async fn lookup(name: &str, config: ResolverConfig, options: ResolverOpts) -> io::Result<Vec<IpAddr>> {
+    let failed = |error: NetError| io::Error::other(format!("cannot look up {name}: {error}"));
+    let builder =
+        TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options);
+    let answer = builder.build().map_err(failed)?.lookup_ip(name).await.map_err(failed)?;
+    Ok(answer.iter().collect())
 }
 
 /// The connector puts the port in.
@@ -95,7 +109,55 @@ fn socket_addresses(addresses: Vec<IpAddr>) -> std::vec::IntoIter<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use hickory_resolver::proto::op::{Message, OpCode, ResponseCode};
+    use hickory_resolver::proto::rr::{RData, Record};
+    use tokio::net::UdpSocket;
+
     use super::*;
+
+    /// A name server that knows one name; its port and the names that it is asked for.
+    async fn name_server(known: &'static str, address: Ipv4Addr) -> (u16, Arc<Mutex<Vec<String>>>) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&asked);
+        tokio::spawn(async move {
+            let mut packet = [0; 512];
+            while let Ok((length, from)) = socket.recv_from(&mut packet).await {
+                let question = Message::from_vec(&packet[..length]).unwrap();
+                let query = question.queries[0].clone();
+                let name = query.name().to_string();
+                let mut answer = Message::response(question.metadata.id, OpCode::Query);
+                if name != known {
+                    answer.metadata.response_code = ResponseCode::NXDomain;
+                } else if query.query_type() == RecordType::A {
+                    answer.add_answer(Record::from_rdata(query.name().clone(), 60, RData::A(address.into())));
+                }
+                answer.add_query(query);
+                told.lock().unwrap().push(name);
+                socket.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
+            }
+        });
+        (port, asked)
+    }
+
+    #[tokio::test]
+    async fn a_short_name_is_completed_as_in_a_pod() {
+        let address = Ipv4Addr::new(10, 0, 0, 7);
+        let (port, asked) = name_server("collector.monitoring.svc.cluster.local.", address).await;
+        let conf = "nameserver 127.0.0.1\nsearch shop.svc.cluster.local svc.cluster.local\noptions ndots:5\n";
+        let (config, options) = parse_resolv_conf(conf).unwrap();
+        let (domain, search, mut servers) = config.into_parts();
+        servers.iter_mut().flat_map(|server| &mut server.connections).for_each(|each| each.port = port);
+        let config = ResolverConfig::from_parts(domain, search, servers);
+        let found = lookup("collector.monitoring", config.clone(), options.clone()).await.unwrap();
+        assert_eq!(found, [IpAddr::V4(address)]);
+        assert_eq!(asked.lock().unwrap()[0], "collector.monitoring.shop.svc.cluster.local.");
+        let error = lookup("unknown", config, options).await.unwrap_err().to_string();
+        assert!(error.starts_with("cannot look up unknown: "), "{error}");
+    }
 
     #[tokio::test]
     async fn literals_and_localhost_need_no_configuration() {
