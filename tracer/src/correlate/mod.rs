@@ -5,10 +5,14 @@
 
 pub mod active;
 pub mod assemble;
+mod continuation;
 pub mod contexts;
 pub mod exchanges;
 pub mod ids;
+pub mod log_json;
+pub mod log_line;
 pub mod logs;
+pub mod severity;
 pub mod stats;
 pub mod trace_context;
 
