@@ -59,6 +59,7 @@ pub(crate) fn run(duration: Option<Duration>) -> Result<()> {
     if !status.success() {
         bail!("the tracer failed: {status}");
     }
+    drop((backend, testbed));
     say(&format!("ended after {requests} requests; everything that was started is stopped"));
     if env::var_os(ENDPOINT).is_none() {
         say(&format!("to see the same in Tempo, set {ENDPOINT}=http://COLLECTOR:4318 and run this again"));
