@@ -1,0 +1,6 @@
+//! What the project's commands and its tests share: where things lie, and real servers to test against.
+
+pub mod http;
+pub mod process;
+pub mod testbed;
+pub mod workspace;

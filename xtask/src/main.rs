@@ -1,1 +1,54 @@
-fn main(){}
+//! The project's own commands. `cargo xtask help` lists them.
+
+mod cargo;
+mod demo;
+mod privilege;
+mod setup;
+mod signals;
+mod test;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own commands.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Install what the build and the tests need; safe to repeat
+    Setup {
+        /// The tools of .ci/run too
+        #[arg(long)]
+        ci: bool,
+    },
+    /// Trace a real backend with MariaDB and Redis on this machine, and print the traces as trees
+    Demo {
+        /// End by itself after so many seconds; without it, Ctrl-C ends it
+        #[arg(long, value_name = "N")]
+        seconds: Option<u64>,
+    },
+    /// Run every test and say which tiers ran
+    Test,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Task::Setup { ci } => setup::run(setup::Options { ci }).map(|()| {
+            println!("setup: everything is there");
+            ExitCode::SUCCESS
+        }),
+        Task::Demo { seconds } => demo::run(seconds.map(Duration::from_secs)).map(|()| ExitCode::SUCCESS),
+        Task::Test => test::run(),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("xtask: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,75 @@
+//! Runs of cargo inside a command.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use xtask::workspace;
+
+/// An executable that a build made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Executable {
+    /// The target's name: of the binary or of the test.
+    pub(crate) name: String,
+    /// Where it lies.
+    pub(crate) path: PathBuf,
+}
+
+/// cargo in the workspace, without what `cargo run` put into the environment for us.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        let of_this_package = name.to_str().is_some_and(|name| {
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") || name == "LD_LIBRARY_PATH"
+        });
+        if of_this_package {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(workspace::root());
+    command
+}
+
+/// Builds and lists the executables that came of it. The compiler's messages go to standard error.
+pub(crate) fn build(arguments: &[&str]) -> Result<Vec<Executable>> {
+    let answer = cargo()
+        .args(arguments)
+        .arg("--message-format=json-render-diagnostics")
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    if !answer.status.success() {
+        bail!("`cargo {}` failed", arguments.join(" "));
+    }
+    Ok(String::from_utf8_lossy(&answer.stdout).lines().filter_map(executable).collect())
+}
+
+/// Builds the tracer as it is shipped to the tests and the demo: optimised.
+pub(crate) fn build_tracer() -> Result<PathBuf> {
+    let built = build(&["build", "--release", "--package", "tracer", "--bin", "tracer"])?;
+    let tracer = built.into_iter().find(|executable| executable.name == "tracer");
+    Ok(tracer.context("cargo built no tracer")?.path)
+}
+
+/// The executable in one of cargo's messages.
+fn executable(message: &str) -> Option<Executable> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    let path = message.get("executable")?.as_str()?;
+    let name = message.get("target")?.get("name")?.as_str()?;
+    Some(Executable { name: name.to_owned(), path: path.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_executables_are_listed() {
+        let message = r#"{"reason":"compiler-artifact","target":{"name":"live"},"executable":"/t/live-1"}"#;
+        assert_eq!(executable(message), Some(Executable { name: "live".into(), path: "/t/live-1".into() }));
+        assert_eq!(executable(r#"{"target":{"name":"x"},"executable":null}"#), None);
+        assert_eq!(executable("text"), None);
+    }
+}
