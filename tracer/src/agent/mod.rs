@@ -5,4 +5,4 @@ mod node;
 mod reader;
 mod run;
 
-pub use run::{RunError, run};
+pub use run::{RunError, RunOptions, run};
