@@ -1,18 +1,44 @@
-//! mysql
+//! MySQL and MariaDB: the classic client/server protocol.
+//!
+//! ```text
+//! bytes ─► framer ─► message ─┬─ client's ─► request ──┐
+//!                             │                        ├─► pairing ─► open ─► exchange
+//!                             └─ server's ─► reply ────┘
+//! ```
+//!
+//! The protocol: <https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html>,
+//! <https://mariadb.com/kb/en/clientserver-protocol/>. TLS and compressed connections are recognised and then
+//! left alone: nothing of what follows can be read (decompression is not built), so nothing is reported.
 
-use super::{Conversation, Opening, Protocol, Start, Verdict};
+mod capability;
+mod command;
+mod conversation;
+mod cursor;
+mod detect;
+mod exchange;
+mod framer;
+mod handshake;
+mod open;
+mod packet;
+mod pairing;
+mod plausible;
+mod reply;
+mod request;
+mod seek;
+mod session;
+mod statement;
+mod tail;
+#[cfg(test)]
+mod tests;
+
+pub use command::Command;
+pub use exchange::{Completeness, Flavor, MysqlExchange, QueryText, ServerError};
+
+use super::{Conversation, Protocol, Start};
 
 /// This protocol, for the list.
-pub const PROTOCOL: Protocol = Protocol { name: "mysql", detect, start };
+pub const PROTOCOL: Protocol = Protocol { name: "mysql", detect: detect::detect, start };
 
-fn detect(_: &Opening<'_>) -> Verdict {
-    Verdict::NotForUs
+fn start(start: Start) -> Box<dyn Conversation> {
+    Box::new(conversation::MysqlConversation::new(start))
 }
-
-fn start(_: Start) -> Box<dyn Conversation> {
-    unreachable!()
-}
-
-/// Stub.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MysqlExchange {}

@@ -1,0 +1,177 @@
+//! An exchange in progress.
+
+use std::sync::Arc;
+
+use super::super::{AbandonReason, Detail, Exchange, ExchangeId, Progress, Times};
+use super::command::Command;
+use super::exchange::{Completeness, Flavor, MysqlExchange};
+use super::packet::Ok;
+use super::reply::{Reply, Shape};
+use super::request::Request;
+use super::session::Session;
+use crate::event::Mark;
+
+/// Error numbers that only MariaDB has (1901 ER_GENERATED_COLUMN… to 1979); MySQL left them free.
+const MARIADB_ERRORS: std::ops::RangeInclusive<u16> = 1901..=1999;
+
+/// A command whose answer is not complete.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) id: ExchangeId,
+    pub(super) command: Command,
+    pub(super) request: Request,
+    /// The request's last byte was seen, or it is known that it will not be.
+    pub(super) sent: bool,
+    pub(super) request_first: Mark,
+    pub(super) request_last: Mark,
+    pub(super) response_first: Option<Mark>,
+    pub(super) response_last: Option<Mark>,
+    pub(super) reply: Reply,
+    /// Its answer's framing is lost: what it said will not be known.
+    pub(super) lost: bool,
+    /// An answer to a request that was not captured may be outstanding before its own.
+    pub(super) doubtful: bool,
+}
+
+impl Open {
+    pub(super) fn new(id: ExchangeId, command: Command, first: Mark) -> Self {
+        Self {
+            id,
+            command,
+            request: Request::default(),
+            sent: false,
+            request_first: first,
+            request_last: first,
+            response_first: None,
+            response_last: None,
+            reply: Reply::new(command.shape().unwrap_or(Shape::Simple)),
+            lost: false,
+            doubtful: false,
+        }
+    }
+
+    /// Bytes of the answer moved.
+    pub(super) fn answered(&mut self, first: Mark, last: Mark) {
+        self.response_first.get_or_insert(first);
+        self.response_last = Some(last);
+    }
+
+    /// Ends it with the answer as it was understood.
+    pub(super) fn finish(mut self, session: &mut Session, mark: Mark) -> Progress {
+        if self.doubtful {
+            return Progress::Abandoned { id: self.id, reason: AbandonReason::Gap };
+        }
+        let database = self.database(session);
+        self.teach(session);
+        if self.command == Command::Connect && self.reply.error.is_none() {
+            return Progress::Abandoned { id: self.id, reason: AbandonReason::NoSpan };
+        }
+        self.ended(session, database, Completeness::Whole, mark)
+    }
+
+    /// Ends it without knowing what the answer said. The answer came before now; if nothing at all was seen of
+    /// it, not even its time is known.
+    pub(super) fn give_up(self, session: &mut Session) -> Progress {
+        if self.request.database.is_some() {
+            // Whether the database was changed is not known.
+            session.database = None;
+        }
+        let Some(end) = self.response_last.filter(|_| !self.doubtful && self.command != Command::Connect)
+        else {
+            return Progress::Abandoned { id: self.id, reason: AbandonReason::Gap };
+        };
+        let database = self.database(session);
+        self.ended(session, database, Completeness::Unknown, end)
+    }
+
+    /// Ends it because the connection ended.
+    pub(super) fn abort(self, session: &mut Session, errno: Option<u16>, mark: Mark) -> Progress {
+        if self.lost || self.doubtful {
+            return self.give_up(session);
+        }
+        let database = self.database(session);
+        self.ended(session, database, Completeness::Aborted(errno), mark)
+    }
+
+    /// The database that the exchange is about.
+    fn database(&self, session: &Session) -> Option<Arc<str>> {
+        match self.command {
+            Command::Connect | Command::ChangeUser => self.request.database.clone(),
+            Command::InitDb => self.request.database.clone().or_else(|| session.database.clone()),
+            _ => session.database.clone(),
+        }
+    }
+
+    /// What the answer changes in the session.
+    fn teach(&mut self, session: &mut Session) {
+        session.status = self.reply.status.or(session.status);
+        session.eof_seen = self.reply.eof_seen.or(session.eof_seen);
+        let refused = self.reply.error;
+        if self.reply.mariadb || refused.is_some_and(|error| MARIADB_ERRORS.contains(&error.code)) {
+            session.flavor.get_or_insert(Flavor::Mariadb);
+        }
+        if refused.is_none() {
+            match self.command {
+                Command::Connect | Command::ChangeUser => session.database.clone_from(&self.request.database),
+                _ if self.request.database.is_some() => session.database.clone_from(&self.request.database),
+                _ => {}
+            }
+            if matches!(self.command, Command::ChangeUser | Command::ResetConnection) {
+                session.statements.clear();
+            }
+            if let (Some(id), Some(text)) = (self.reply.statement, &self.request.text) {
+                session.statements.insert(id, text.clone());
+            }
+        }
+        if let Some(schema) = self.reply.schema.take().filter(|_| session.tracks_state()) {
+            session.database = (!schema.is_empty()).then(|| schema.into());
+        }
+    }
+
+    fn ended(
+        self,
+        session: &Session,
+        database: Option<Arc<str>>,
+        completeness: Completeness,
+        end: Mark,
+    ) -> Progress {
+        let known = completeness != Completeness::Unknown;
+        let detail = MysqlExchange {
+            command: self.command,
+            flavor: session.flavor,
+            database,
+            text: self.request.text,
+            prepared: self.request.prepared,
+            no_backslash_escapes: session.no_backslash_escapes(),
+            rows: self.reply.rows.filter(|_| known),
+            affected_rows: self.reply.affected_rows.filter(|_| known),
+            warnings: self.reply.warnings.filter(|_| known),
+            error: self.reply.error,
+            completeness,
+        };
+        let times = Times {
+            request_first: self.request_first,
+            request_last: self.request_last,
+            response_first: self.response_first,
+            end,
+        };
+        let exchange = Box::new(Exchange { times, detail: Detail::Mysql(detail) });
+        Progress::Ended { id: self.id, exchange }
+    }
+
+    /// The last packet of a call whose middle was not captured told how the answer ends.
+    pub(super) fn ends_with(&mut self, terminal: Terminal<'_>) {
+        self.reply.rows = None;
+        match terminal {
+            Terminal::Ok(ok) => self.reply.note(&ok),
+            Terminal::Err(error) => self.reply.error = Some(error),
+        }
+    }
+}
+
+/// The packet that ends an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Terminal<'a> {
+    Ok(Ok<'a>),
+    Err(super::exchange::ServerError),
+}
