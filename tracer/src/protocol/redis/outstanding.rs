@@ -1,0 +1,428 @@
+//! Exchanges that have begun and not ended, and the replies that are still due, in order.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+
+use super::RedisExchange;
+use super::command::{Argument, Command, Outcome};
+use super::session::Expect;
+use crate::event::{Mark, Side};
+use crate::protocol::{AbandonReason, Detail, Exchange, ExchangeId, Progress, Times};
+
+/// Most exchanges of a connection that are open at a time; later ones are abandoned at once.
+const MAX_OPEN: usize = 4096;
+/// Most replies of a connection that may be due.
+const MAX_PENDING: usize = 65_536;
+/// Commands of an exchange that are kept; the rest is counted.
+const MAX_COMMANDS: usize = 1024;
+/// Bytes of arguments kept for a connection's open exchanges; past it commands keep their names only.
+const MAX_ARGUMENT_BYTES: usize = 256 * 1024;
+
+/// A reply that is due.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pending {
+    pub(super) expect: Expect,
+    /// Its exchange; `None` when that was abandoned for a limit.
+    pub(super) exchange: Option<ExchangeId>,
+    /// Its command's place among the exchange's kept ones.
+    pub(super) index: usize,
+}
+
+/// An exchange in the making: the commands of one write.
+#[derive(Debug)]
+struct Batch {
+    id: ExchangeId,
+    commands: Vec<Command>,
+    omitted: u32,
+    /// Replies due.
+    due: u32,
+    /// Commands answered.
+    answered: u32,
+    /// A command has begun and is not complete.
+    building: bool,
+    request_first: Mark,
+    request_last: Mark,
+    response_first: Option<Mark>,
+    end: Mark,
+    error: Option<Cow<'static, str>>,
+    failures: u32,
+    database: Option<u32>,
+    argument_bytes: usize,
+    /// Number of the input that last touched it.
+    touched: u64,
+    /// It only tests whether requests and replies are in step.
+    probe: bool,
+}
+
+/// The queue of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Outstanding {
+    batches: VecDeque<Batch>,
+    pending: VecDeque<Pending>,
+    next_id: ExchangeId,
+    argument_bytes: usize,
+    /// No byte of a reply has come since the last command.
+    joinable: bool,
+}
+
+/// How an exchange that only tested the pairing went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Probed {
+    /// One thread, active on the same thing, wrote the commands and read the replies.
+    pub(super) bound: bool,
+    pub(super) id: ExchangeId,
+}
+
+impl Outstanding {
+    /// No exchange is open and no reply is due.
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.is_empty() && self.pending.is_empty()
+    }
+
+    /// A reply was seen: what comes now is no part of the same write.
+    pub(super) fn stop_joining(&mut self) {
+        self.joinable = false;
+    }
+
+    /// The oldest reply that is due.
+    pub(super) fn front(&self) -> Option<Pending> {
+        self.pending.front().copied()
+    }
+
+    /// The exchange that a command beginning at `mark` belongs to, when it was begun by an earlier one: the
+    /// same call, or the same thread going on for the same thing without having read anything.
+    pub(super) fn joins(&self, mark: Mark) -> Option<ExchangeId> {
+        let batch = self.batches.back().filter(|batch| self.joinable && !batch.building)?;
+        let last = batch.request_last;
+        let same_call = last.call == mark.call && last.active == mark.active;
+        let same_work = mark.active.is_some() && last.active == mark.active && last.thread == mark.thread;
+        (same_call || same_work).then_some(batch.id)
+    }
+
+    /// A command begins in an exchange of its own. `None` when too many are open.
+    pub(super) fn open(
+        &mut self,
+        mark: Mark,
+        input: u64,
+        probe: bool,
+        out: &mut Vec<Progress>,
+    ) -> Option<ExchangeId> {
+        let id = self.next_id;
+        self.next_id += 1;
+        out.push(Progress::Begun { id, mark });
+        if self.batches.len() >= MAX_OPEN || self.pending.len() >= MAX_PENDING {
+            out.push(Progress::Abandoned { id, reason: AbandonReason::Limit });
+            return None;
+        }
+        self.batches.push_back(Batch {
+            id,
+            commands: Vec::new(),
+            omitted: 0,
+            due: 0,
+            answered: 0,
+            building: true,
+            request_first: mark,
+            request_last: mark,
+            response_first: None,
+            end: mark,
+            error: None,
+            failures: 0,
+            database: None,
+            argument_bytes: 0,
+            touched: input,
+            probe,
+        });
+        self.joinable = true;
+        Some(id)
+    }
+
+    /// A further command begins in exchange `id`.
+    pub(super) fn resume(&mut self, id: ExchangeId, mark: Mark, input: u64, out: &mut Vec<Progress>) {
+        if let Some(batch) = self.find(id) {
+            batch.building = true;
+        }
+        self.touch(id, Side::Request, mark, input, out);
+    }
+
+    /// More bytes of exchange `id` moved.
+    pub(super) fn touch(
+        &mut self,
+        id: ExchangeId,
+        side: Side,
+        mark: Mark,
+        input: u64,
+        out: &mut Vec<Progress>,
+    ) {
+        if let Some(batch) = self.find(id)
+            && batch.touched != input
+        {
+            batch.touched = input;
+            out.push(Progress::Touched { id, side, mark });
+        }
+    }
+
+    /// The command being read is complete. False: more replies are due than can be followed.
+    pub(super) fn add(
+        &mut self,
+        exchange: Option<ExchangeId>,
+        mut command: Command,
+        expect: Option<Expect>,
+        mark: Mark,
+    ) -> bool {
+        self.joinable = true;
+        let bytes = argument_bytes(&command);
+        if self.argument_bytes.saturating_add(bytes) > MAX_ARGUMENT_BYTES {
+            command.args_omitted =
+                command.args_omitted.saturating_add(u32::try_from(command.args.len()).unwrap_or(0));
+            command.args = Vec::new();
+        } else {
+            self.argument_bytes += bytes;
+        }
+        let index = exchange.and_then(|id| self.find(id)).map_or(usize::MAX, |batch| {
+            batch.building = false;
+            batch.request_last = mark;
+            batch.end = mark;
+            batch.due += u32::from(expect.is_some());
+            batch.argument_bytes += bytes;
+            if batch.commands.len() < MAX_COMMANDS {
+                batch.commands.push(command);
+            } else {
+                batch.omitted = batch.omitted.saturating_add(1);
+                return usize::MAX;
+            }
+            batch.commands.len() - 1
+        });
+        if let Some(expect) = expect {
+            self.pending.push_back(Pending { expect, exchange, index });
+        }
+        self.pending.len() <= MAX_PENDING
+    }
+
+    /// What was begun turned out to be no command, or was lost.
+    pub(super) fn cancel(&mut self, id: ExchangeId, reason: AbandonReason, out: &mut Vec<Progress>) {
+        if let Some(batch) = self.find(id) {
+            batch.building = false;
+            if batch.commands.is_empty() {
+                self.abandon(id, reason, out);
+            } else {
+                self.end_if_complete(id, out);
+            }
+        }
+    }
+
+    /// Bytes of a reply to the oldest command moved; its first byte at `first`.
+    pub(super) fn reply_begins(&mut self, first: Mark, mark: Mark, input: u64, out: &mut Vec<Progress>) {
+        let Some(id) = self.front().and_then(|pending| pending.exchange) else { return };
+        if let Some(batch) = self.find(id)
+            && batch.response_first.is_none()
+        {
+            batch.response_first = Some(not_before(first, batch.request_first));
+        }
+        self.touch(id, Side::Response, mark, input, out);
+    }
+
+    /// The oldest command's next step is awaited: it had several replies.
+    pub(super) fn set_front(&mut self, expect: Expect) {
+        if let Some(front) = self.pending.front_mut() {
+            front.expect = expect;
+        }
+    }
+
+    /// The oldest command is answered.
+    pub(super) fn settle(
+        &mut self,
+        outcome: Outcome,
+        database: Option<u32>,
+        mark: Mark,
+        out: &mut Vec<Progress>,
+    ) -> Option<Probed> {
+        let pending = self.pending.pop_front()?;
+        let id = pending.exchange?;
+        let batch = self.find(id)?;
+        batch.database = if batch.answered == 0 || batch.database == database { database } else { None };
+        batch.answered = batch.answered.saturating_add(1);
+        batch.due = batch.due.saturating_sub(1);
+        batch.end = not_before(mark, batch.request_last);
+        batch.set(pending.index, outcome);
+        self.end_if_complete(id, out)
+    }
+
+    /// A queued command's reply came inside `EXEC`'s. False: its exchange is over already.
+    pub(super) fn amend(&mut self, id: ExchangeId, index: usize, outcome: &Outcome) -> bool {
+        match self.find(id) {
+            Some(batch)
+                if batch.commands.get(index).is_some_and(|command| command.reply == Outcome::Queued) =>
+            {
+                batch.set(index, outcome.clone());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The name of a command that is kept.
+    pub(super) fn name(&mut self, id: ExchangeId, index: usize) -> Option<Cow<'static, str>> {
+        self.find(id).and_then(|batch| batch.commands.get(index)).map(|command| command.name.clone())
+    }
+
+    /// Gives the oldest command, an `EXEC`, the results of commands of other exchanges.
+    pub(super) fn attach(&mut self, executed: Vec<(Cow<'static, str>, Outcome)>) {
+        let Some(Pending { exchange: Some(id), index, .. }) = self.front() else { return };
+        let Some(batch) = self.find(id) else { return };
+        for (_, outcome) in &executed {
+            batch.note(outcome);
+        }
+        if let Some(command) = batch.commands.get_mut(index) {
+            command.executed = executed;
+        }
+    }
+
+    /// Ends the exchanges that no reply is due for: at the end of a call.
+    pub(super) fn end_silent(&mut self, out: &mut Vec<Progress>) {
+        let Some(id) = self.batches.back().map(|batch| batch.id) else { return };
+        if self.end_if_complete(id, out).is_some() {
+            // A probe that nothing answers shows nothing.
+            self.abandon(id, AbandonReason::Gap, out);
+        }
+    }
+
+    /// No reply will come any more.
+    pub(super) fn unanswered(&mut self, word: &'static str, mark: Mark, out: &mut Vec<Progress>) {
+        for pending in std::mem::take(&mut self.pending) {
+            if let Some(batch) = pending.exchange.and_then(|id| self.find(id)) {
+                batch.set(pending.index, Outcome::Unanswered(word));
+            }
+        }
+        for mut batch in std::mem::take(&mut self.batches) {
+            if batch.commands.is_empty() || batch.probe {
+                out.push(Progress::Abandoned { id: batch.id, reason: AbandonReason::NoSpan });
+                continue;
+            }
+            batch.end = not_before(mark, batch.request_last);
+            out.push(batch.ended());
+        }
+        self.argument_bytes = 0;
+    }
+
+    /// Drops everything.
+    pub(super) fn abandon_all(&mut self, reason: AbandonReason, out: &mut Vec<Progress>) {
+        self.pending.clear();
+        self.argument_bytes = 0;
+        out.extend(self.batches.drain(..).map(|batch| Progress::Abandoned { id: batch.id, reason }));
+    }
+
+    /// Whether what is open only tests the pairing.
+    pub(super) fn is_probe(&self) -> bool {
+        self.batches.back().is_some_and(|batch| batch.probe)
+    }
+
+    /// Ends, or abandons, the exchange whose test of the pairing has come out.
+    pub(super) fn judge(&mut self, id: ExchangeId, accepted: bool, out: &mut Vec<Progress>) {
+        if accepted {
+            if let Some(batch) = self.find(id) {
+                batch.probe = false;
+            }
+            self.end_if_complete(id, out);
+        } else {
+            self.abandon(id, AbandonReason::Gap, out);
+        }
+    }
+
+    fn find(&mut self, id: ExchangeId) -> Option<&mut Batch> {
+        // Ids grow along the queue; what is asked for is nearly always at one end.
+        match self.batches.back() {
+            Some(last) if last.id == id => self.batches.back_mut(),
+            _ => {
+                let at = if self.batches.front().is_some_and(|first| first.id == id) {
+                    0
+                } else {
+                    self.batches.binary_search_by_key(&id, |batch| batch.id).ok()?
+                };
+                self.batches.get_mut(at)
+            }
+        }
+    }
+
+    fn end_if_complete(&mut self, id: ExchangeId, out: &mut Vec<Progress>) -> Option<Probed> {
+        let batch = self.find(id)?;
+        if batch.due > 0 || batch.building || batch.commands.is_empty() {
+            return None;
+        }
+        if batch.probe {
+            return Some(Probed { bound: batch.is_bound(), id });
+        }
+        if let Some(batch) = self.remove(id) {
+            out.push(batch.ended());
+        }
+        None
+    }
+
+    fn abandon(&mut self, id: ExchangeId, reason: AbandonReason, out: &mut Vec<Progress>) {
+        if self.remove(id).is_some() {
+            out.push(Progress::Abandoned { id, reason });
+        }
+    }
+
+    fn remove(&mut self, id: ExchangeId) -> Option<Batch> {
+        let at = self.batches.binary_search_by_key(&id, |batch| batch.id).ok()?;
+        let batch = self.batches.remove(at)?;
+        self.argument_bytes = self.argument_bytes.saturating_sub(batch.argument_bytes);
+        Some(batch)
+    }
+}
+
+impl Batch {
+    fn set(&mut self, index: usize, outcome: Outcome) {
+        self.note(&outcome);
+        if let Some(command) = self.commands.get_mut(index) {
+            command.reply = outcome;
+        }
+    }
+
+    fn note(&mut self, outcome: &Outcome) {
+        if let Some(word) = outcome.failure() {
+            self.failures = self.failures.saturating_add(1);
+            self.error.get_or_insert_with(|| word.to_owned().into());
+        }
+    }
+
+    fn is_bound(&self) -> bool {
+        let first = self.request_first;
+        let same = |mark: Mark| mark.thread == first.thread && mark.active == first.active;
+        first.active.is_some()
+            && same(self.request_last)
+            && self.response_first.is_some_and(same)
+            && same(self.end)
+    }
+
+    fn ended(self) -> Progress {
+        let times = Times {
+            request_first: self.request_first,
+            request_last: self.request_last,
+            response_first: self.response_first,
+            end: self.end,
+        };
+        let detail = RedisExchange {
+            commands: self.commands,
+            omitted: self.omitted,
+            error: self.error,
+            failures: self.failures,
+            database: self.database,
+        };
+        let exchange = Box::new(Exchange { times, detail: Detail::Redis(detail) });
+        Progress::Ended { id: self.id, exchange }
+    }
+}
+
+/// A reply can be stamped a hair before its command, on another CPU: it did not come before it.
+fn not_before(mark: Mark, request: Mark) -> Mark {
+    Mark { time: mark.time.max(request.time), ..mark }
+}
+
+fn argument_bytes(command: &Command) -> usize {
+    let bytes = |arg: &Argument| match arg {
+        Argument::Hidden => 0,
+        Argument::Shown(text) | Argument::Cut(text) => text.len(),
+    };
+    command.args.iter().map(bytes).sum()
+}

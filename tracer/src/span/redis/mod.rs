@@ -1,0 +1,204 @@
+//! Redis and Valkey exchanges in the words of the semantic conventions.
+//!
+//! Source: <https://opentelemetry.io/docs/specs/semconv/db/redis/>.
+
+mod text;
+
+use std::borrow::Cow;
+
+use super::{Attribute, Description, Scope, SpanOptions, Status};
+use crate::event::{Address, Endpoints, Role};
+use crate::protocol::redis::{Command, Outcome, PORT, RedisExchange};
+
+/// Distinct names listed of a batch's commands.
+const MAX_NAMES: usize = 32;
+
+/// Describes an exchange: one span for the commands of one write, or with `redis_batch_commands` one for each.
+#[must_use]
+pub fn describe(
+    exchange: &RedisExchange,
+    role: Role,
+    endpoints: &Endpoints,
+    options: &SpanOptions,
+) -> Vec<Description> {
+    let describe = |told: Told<'_>| told.description(exchange, role, endpoints, options);
+    match exchange.commands.as_slice() {
+        [command] if exchange.omitted == 0 => vec![describe(Told::command(command))],
+        commands if options.redis_batch_commands => {
+            commands.iter().map(|command| describe(Told::command(command))).collect()
+        }
+        commands => vec![describe(Told::batch(commands, exchange))],
+    }
+}
+
+/// What a span tells: a command or a batch.
+struct Told<'a> {
+    commands: &'a [Command],
+    operation: Cow<'a, str>,
+    /// Operations of a batch that is one.
+    size: Option<u64>,
+    failures: Option<u32>,
+    omitted: u32,
+    error: Option<&'a str>,
+}
+
+impl<'a> Told<'a> {
+    fn command(command: &'a Command) -> Self {
+        Self {
+            commands: std::slice::from_ref(command),
+            operation: Cow::Borrowed(&command.name),
+            size: None,
+            failures: None,
+            omitted: 0,
+            error: failure(command),
+        }
+    }
+
+    /// `PIPELINE`, or `MULTI` for one whole transaction; with the command's name when all have the same.
+    fn batch(commands: &'a [Command], exchange: &'a RedisExchange) -> Self {
+        let (word, operations) = operations(commands);
+        let uniform = operations.windows(2).all(|pair| matches!(pair, [a, b] if a.name == b.name));
+        let operation = match operations.first() {
+            Some(first) if uniform && exchange.omitted == 0 => Cow::Owned(format!("{word} {}", first.name)),
+            _ => Cow::Borrowed(word),
+        };
+        let size = operations.len() as u64 + u64::from(exchange.omitted);
+        Self {
+            commands,
+            operation,
+            // A batch of one is none, by convention.
+            size: (size != 1).then_some(size),
+            failures: Some(exchange.failures),
+            omitted: exchange.omitted,
+            error: exchange.error.as_deref(),
+        }
+    }
+
+    fn description(
+        &self,
+        exchange: &RedisExchange,
+        role: Role,
+        endpoints: &Endpoints,
+        options: &SpanOptions,
+    ) -> Description {
+        let text = text::text(self.commands, self.omitted, options.mask_redis_keys);
+        let mut attributes = vec![
+            Attribute::new("db.system.name", "redis"),
+            Attribute::new("db.operation.name", self.operation.to_string()),
+        ];
+        if let Some(database) = exchange.database {
+            attributes.push(Attribute::new("db.namespace", database.to_string()));
+        }
+        self.add_batch(&mut attributes);
+        if options.database_dup {
+            add_old_names(&mut attributes, &self.operation, &text, exchange.database);
+        }
+        attributes.push(Attribute::new("db.query.text", text));
+        self.add_error(&mut attributes);
+        add_addresses(&mut attributes, role, endpoints);
+        Description {
+            name: self.operation.to_string(),
+            attributes,
+            status: if self.error.is_some() { Status::Error(None) } else { Status::Unset },
+            scope: Scope::Redis,
+        }
+    }
+
+    fn add_batch(&self, attributes: &mut Vec<Attribute>) {
+        if let Some(size) = self.size {
+            attributes
+                .push(Attribute::new("db.operation.batch.size", i64::try_from(size).unwrap_or(i64::MAX)));
+        }
+        if let Some(failures) = self.failures {
+            attributes.push(Attribute::new("redis.batch.commands", names(self.commands)));
+            if failures > 0 {
+                attributes.push(Attribute::new("redis.batch.failures", i64::from(failures)));
+            }
+        }
+    }
+
+    fn add_error(&self, attributes: &mut Vec<Attribute>) {
+        let Some(word) = self.error else { return };
+        // The server's own prefixes are in upper case; a lost connection has a word of ours and no code.
+        if word.starts_with(|first: char| first.is_ascii_uppercase()) {
+            attributes.push(Attribute::new("db.response.status_code", word.to_owned()));
+        }
+        attributes.push(Attribute::new("error.type", word.to_owned()));
+    }
+}
+
+fn failure(command: &Command) -> Option<&str> {
+    let executed = || command.executed.iter().find_map(|(_, outcome)| outcome.failure());
+    command.reply.failure().or_else(executed)
+}
+
+/// What a batch does, without the commands that only frame a transaction.
+fn operations(commands: &[Command]) -> (&'static str, &[Command]) {
+    match commands {
+        [first, inner @ .., last] if first.name == "MULTI" && matches!(&*last.name, "EXEC" | "DISCARD") => {
+            ("MULTI", inner)
+        }
+        all => ("PIPELINE", all),
+    }
+}
+
+/// The batch's distinct names with how many of each got a reply: `GET x50`.
+fn names(commands: &[Command]) -> Vec<String> {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for command in commands {
+        let answered = usize::from(!matches!(command.reply, Outcome::NoReply | Outcome::Unanswered(_)));
+        let known = counts.iter_mut().find(|(name, _)| *name == command.name);
+        if let Some((_, count)) = known {
+            *count += answered;
+        } else if counts.len() < MAX_NAMES {
+            counts.push((&command.name, answered));
+        }
+    }
+    counts.into_iter().map(|(name, count)| format!("{name} x{count}")).collect()
+}
+
+/// The names before the conventions became stable.
+fn add_old_names(attributes: &mut Vec<Attribute>, operation: &str, text: &str, database: Option<u32>) {
+    attributes.push(Attribute::new("db.system", "redis"));
+    attributes.push(Attribute::new("db.operation", operation.to_owned()));
+    attributes.push(Attribute::new("db.statement", text.to_owned()));
+    if let Some(database) = database {
+        attributes.push(Attribute::new("db.redis.database_index", i64::from(database)));
+    }
+}
+
+fn add_addresses(attributes: &mut Vec<Attribute>, role: Role, endpoints: &Endpoints) {
+    let server = match role {
+        Role::Client => endpoints.peer.as_ref(),
+        Role::Server => endpoints.local.as_ref(),
+    };
+    add_address(attributes, server, "server.address", Some(("server.port", PORT)));
+    if role == Role::Server {
+        add_address(attributes, endpoints.peer.as_ref(), "client.address", None);
+    }
+    add_address(attributes, endpoints.peer.as_ref(), "network.peer.address", Some(("network.peer.port", 0)));
+}
+
+/// An address, and its port unless that is the usual one.
+fn add_address(
+    attributes: &mut Vec<Attribute>,
+    address: Option<&Address>,
+    name: &'static str,
+    port: Option<(&'static str, u16)>,
+) {
+    match address {
+        Some(Address::Ip(ip)) => {
+            attributes.push(Attribute::new(name, ip.ip().to_string()));
+            if let Some((key, usual)) = port
+                && ip.port() != usual
+            {
+                attributes.push(Attribute::new(key, ip.port()));
+            }
+        }
+        Some(Address::Unix(path)) if !path.is_empty() => attributes.push(Attribute::new(name, path.clone())),
+        Some(Address::Unix(_)) | None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;
