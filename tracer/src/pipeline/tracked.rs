@@ -109,9 +109,9 @@ impl Pipeline {
 }
 
 /// Where telemetry goes, and who names its resource.
-struct Sink<'a> {
-    environment: &'a mut dyn Environment,
-    out: &'a mut Vec<Telemetry>,
+pub(super) struct Sink<'a> {
+    pub(super) environment: &'a mut dyn Environment,
+    pub(super) out: &'a mut Vec<Telemetry>,
 }
 
 fn follow_up(
