@@ -31,7 +31,7 @@ impl From<&Header> for ThreadId {
 pub struct Process {
     /// Process id, initial pid namespace.
     pub tgid: u32,
-    /// When its first thread started.
+    /// When its first thread started; 0 when that is not known.
     pub start: Nanos,
     /// Its cgroup v2 id.
     pub cgroup: u64,

@@ -172,6 +172,18 @@ impl Connection {
         endpoints::server(&self.endpoints, self.role()).and_then(endpoints::port)
     }
 
+    /// The window that was asked for last.
+    #[must_use]
+    pub fn window(&self) -> Window {
+        self.window
+    }
+
+    /// Whether bytes have moved and the protocol is still looked for.
+    #[must_use]
+    pub fn is_undecided(&self) -> bool {
+        self.moved && matches!(self.state, State::Detecting(_))
+    }
+
     /// The window that is wanted from now on, when it is another one than before.
     pub fn window_change(&mut self) -> Option<Window> {
         let wanted = match &self.state {

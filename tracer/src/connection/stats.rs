@@ -21,7 +21,7 @@ pub struct ConnectionStats {
     pub by_protocol: BTreeMap<&'static str, u64>,
     /// Connections of a protocol that is not ours.
     pub unknown: u64,
-    /// Connections whose protocol was still undecided when the bound on held bytes was reached.
+    /// Connections whose protocol was still undecided when the bound on held bytes was reached, or at their end.
     pub undecided: u64,
     /// TLS connections.
     pub tls: u64,

@@ -95,7 +95,7 @@ impl Assembler {
         emit: &mut impl FnMut(Process, Box<Span>),
     ) {
         match progress {
-            Progress::Begun { id, mark } => self.begin(id, mark, source, open),
+            Progress::Begun { id, mark } => self.begin(id, mark, source, open, now),
             Progress::Touched { id, side, mark } => self.touch(id, side, mark, open),
             Progress::Context { id, traceparent, tracestate } => {
                 self.continue_trace(id, traceparent.as_deref(), tracestate.as_deref(), open);
@@ -128,7 +128,7 @@ impl Assembler {
         }
     }
 
-    fn begin(&mut self, id: ExchangeId, mark: Mark, source: Source<'_>, open: &mut OpenExchanges) {
+    fn begin(&mut self, id: ExchangeId, mark: Mark, source: Source<'_>, open: &mut OpenExchanges, now: &Now) {
         let call = open.call(mark.call).copied();
         let part = match source.role {
             Role::Server => {
@@ -143,8 +143,11 @@ impl Assembler {
                 Part::Client(mark.active.ok_or_else(|| self.why_inactive(mark)))
             }
         };
-        let process =
-            call.map_or(Process { tgid: mark.thread.tgid, ..Process::default() }, |call| call.process);
+        let process = match call {
+            Some(call) => call.process,
+            None if now.process.tgid == mark.thread.tgid => now.process,
+            None => Process { tgid: mark.thread.tgid, ..Process::default() },
+        };
         if let Some(displaced) = open.insert(Open { id, begun: mark, process, answered: false, part }) {
             self.abandon(&displaced, Some(AbandonReason::Limit));
         }

@@ -1,202 +1,173 @@
 //! Log lines, from what threads write to a log.
+//!
+//! The plainest assembly: a record is a line, and partial writes are joined per thread and file.
 
 use lru::LruCache;
 use rustc_hash::FxBuildHasher;
 
-use super::active::Evidence;
-use crate::event::{ActiveId, Nanos, Process, ThreadId};
-use crate::span::{LogStream, Severity};
+use crate::event::{Nanos, ThreadId};
 
 /// Unfinished lines that are held; the one that was held longest is told as it is.
-pub const MAX_HELD_LINES: usize = 4096;
+pub const MAX_OPEN: usize = 256;
 
 /// Bytes of an unfinished line that are held; a longer one is told in parts.
-pub const MAX_LINE_BYTES: usize = 64 * 1024;
+pub const MAX_RECORD: usize = 64 * 1024;
 
 /// How long an unfinished line is held, in nanoseconds.
-pub const MAX_HELD: Nanos = 1_000_000_000;
+pub const MAX_WAIT: Nanos = 1_000_000_000;
 
-/// What one call wrote to a log.
-#[derive(Clone, Copy, Debug)]
-pub struct Write<'a> {
-    /// Who wrote.
+/// Where a line is being written: one thread's writes to one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LogKey {
+    /// Who writes.
     pub thread: ThreadId,
-    /// Its process.
-    pub process: Process,
-    /// Device and inode number of the log.
-    pub file: (u32, u64),
-    /// Which stream the log is.
-    pub stream: LogStream,
-    /// When.
-    pub time: Nanos,
-    /// The captured bytes.
+    /// Device of the file, in the kernel's encoding.
+    pub dev: u32,
+    /// Inode of the file.
+    pub ino: u64,
+}
+
+/// One write.
+#[derive(Clone, Copy, Debug)]
+pub struct LogWrite<'a> {
+    /// What was captured, from the write's first byte.
     pub bytes: &'a [u8],
-    /// Bytes behind them that were not captured.
-    pub missing: u32,
-    /// The exchange that the thread worked for.
-    pub active: Option<(ActiveId, Evidence)>,
+    /// How many more bytes were written but not captured.
+    pub missing: u64,
 }
 
-/// A line of a log, without its line end.
+/// A record of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// The process that wrote it.
-    pub process: Process,
-    /// Which stream.
-    pub stream: LogStream,
-    /// When its first byte was written.
-    pub time: Nanos,
-    /// The text, invalid UTF-8 replaced.
+pub struct LogLine<T> {
+    /// Its text without the line end. Invalid UTF-8 is replaced.
     pub text: String,
-    /// The exchange that it belongs to.
-    pub active: Option<(ActiveId, Evidence)>,
-    /// Its end is missing.
-    pub truncated: bool,
+    /// What came with the write in which it began.
+    pub mark: T,
+    /// Whether it was certainly written by that write, so that it may take the ids of what was active then.
+    pub own: bool,
+    /// Whether its end is missing.
+    pub cut: bool,
 }
 
-/// Cuts writes into lines: whole ones, joined from partial writes.
-pub trait LineAssembler: Send + std::fmt::Debug {
-    /// Takes one write; appends the lines that it completes.
-    fn on_write(&mut self, write: &Write<'_>, lines: &mut Vec<Line>);
-
-    /// Tells lines that were held too long.
-    fn tick(&mut self, now: Nanos, lines: &mut Vec<Line>);
-}
-
-/// Lines end at a line feed, and partial ones are joined per thread and file.
+/// Puts writes together to lines. `T` is whatever belongs to a write: its time, its stream, what was active.
 #[derive(Debug)]
-pub struct PlainLines {
-    held: LruCache<(ThreadId, (u32, u64)), Line, FxBuildHasher>,
+pub struct LogLines<T> {
+    open: LruCache<LogKey, Open<T>, FxBuildHasher>,
 }
 
-impl Default for PlainLines {
+#[derive(Debug)]
+struct Open<T> {
+    text: Vec<u8>,
+    mark: T,
+    since: Nanos,
+}
+
+impl<T: Clone> Default for LogLines<T> {
     fn default() -> Self {
-        Self { held: LruCache::unbounded_with_hasher(FxBuildHasher) }
+        Self { open: LruCache::unbounded_with_hasher(FxBuildHasher) }
     }
 }
 
-impl LineAssembler for PlainLines {
-    fn on_write(&mut self, write: &Write<'_>, lines: &mut Vec<Line>) {
-        let mut first = self.held.pop(&(write.thread, write.file));
-        let begin = lines.len();
+impl<T: Clone> LogLines<T> {
+    /// Takes a write that ended at `now` and passes on the lines that are complete with it.
+    pub fn write(
+        &mut self,
+        key: LogKey,
+        write: LogWrite<'_>,
+        mark: &T,
+        now: Nanos,
+        out: &mut Vec<LogLine<T>>,
+    ) {
+        let mut held = self.open.pop(&key);
+        let begin = out.len();
         let mut rest = write.bytes;
         while let Some(end) = memchr::memchr(b'\n', rest) {
-            lines.push(join(first.take(), write, rest.get(..end).unwrap_or_default()));
+            out.push(line(join(held.take(), rest.get(..end).unwrap_or_default(), mark, now), false));
             rest = rest.get(end + 1..).unwrap_or_default();
         }
-        // A write of several records is a buffer being flushed: only the last one is known to be this moment's.
-        let complete = lines.len().saturating_sub(begin + 1);
-        lines.iter_mut().skip(begin).take(complete).for_each(|line| line.active = None);
-        if rest.is_empty() && first.is_none() && write.missing == 0 {
+        // Only the last record that began in a write is known to be this moment's: the others can have waited in
+        // the program's buffer.
+        let tail = !rest.is_empty() || held.is_some() || write.missing > 0;
+        let earlier = out.len().saturating_sub(begin + usize::from(!tail));
+        out.iter_mut().skip(begin).take(earlier).for_each(|line| line.own = false);
+        if !tail {
             return;
         }
-        let mut line = join(first, write, rest);
-        if write.missing > 0 || line.text.len() > MAX_LINE_BYTES {
-            line.truncated = true;
-            lines.push(line);
-        } else {
-            self.hold((write.thread, write.file), line, lines);
+        let open = join(held, rest, mark, now);
+        if write.missing > 0 || open.text.len() > MAX_RECORD {
+            out.push(line(open, true));
+            return;
+        }
+        self.open.put(key, open);
+        if self.open.len() > MAX_OPEN {
+            out.extend(self.open.pop_lru().map(|(_, open)| line(open, false)));
         }
     }
 
-    fn tick(&mut self, now: Nanos, lines: &mut Vec<Line>) {
-        while self.held.peek_lru().is_some_and(|(_, line)| line.time.saturating_add(MAX_HELD) < now) {
-            lines.extend(self.held.pop_lru().map(|(_, line)| line));
+    /// Passes on the lines that have waited for [`MAX_WAIT`] at `now`.
+    pub fn expire(&mut self, now: Nanos, out: &mut Vec<LogLine<T>>) {
+        while self.open.peek_lru().is_some_and(|(_, open)| open.since.saturating_add(MAX_WAIT) <= now) {
+            out.extend(self.open.pop_lru().map(|(_, open)| line(open, false)));
         }
     }
-}
 
-impl PlainLines {
-    fn hold(&mut self, key: (ThreadId, (u32, u64)), line: Line, lines: &mut Vec<Line>) {
-        self.held.put(key, line);
-        if self.held.len() > MAX_HELD_LINES {
-            lines.extend(self.held.pop_lru().map(|(_, line)| line));
-        }
-    }
-}
-
-/// A line that began in an earlier write belongs to an exchange only if both writes do.
-fn join(earlier: Option<Line>, write: &Write<'_>, bytes: &[u8]) -> Line {
-    let text = String::from_utf8_lossy(bytes);
-    match earlier {
-        Some(mut line) => {
-            line.text.push_str(&text);
-            line.active = line.active.filter(|active| Some(*active) == write.active);
-            line
-        }
-        None => Line {
-            process: write.process,
-            stream: write.stream,
-            time: write.time,
-            text: text.into_owned(),
-            active: write.active,
-            truncated: false,
-        },
+    /// Passes on everything: at the end.
+    pub fn flush(&mut self, out: &mut Vec<LogLine<T>>) {
+        self.expire(Nanos::MAX, out);
     }
 }
 
-/// The severity that a line states.
-#[must_use]
-pub fn severity(_line: &str) -> Option<Severity> {
-    None
+fn join<T: Clone>(held: Option<Open<T>>, bytes: &[u8], mark: &T, now: Nanos) -> Open<T> {
+    let mut open = held.unwrap_or_else(|| Open { text: Vec::new(), mark: mark.clone(), since: now });
+    open.text.extend_from_slice(bytes);
+    open
+}
+
+fn line<T>(open: Open<T>, cut: bool) -> LogLine<T> {
+    LogLine { text: String::from_utf8_lossy(&open.text).into_owned(), mark: open.mark, own: true, cut }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn write(bytes: &[u8], time: Nanos, active: Option<u64>) -> Write<'_> {
-        Write {
-            thread: ThreadId { tgid: 1, tid: 1, start: 1 },
-            process: Process::default(),
-            file: (1, 1),
-            stream: LogStream::Stdout,
-            time,
-            bytes,
-            missing: 0,
-            active: active.map(|id| (ActiveId(id), Evidence::Active)),
-        }
-    }
+    const KEY: LogKey = LogKey { thread: ThreadId { tgid: 1, tid: 1, start: 1 }, dev: 1, ino: 1 };
 
-    fn told(writes: &[Write<'_>]) -> Vec<(String, Option<u64>)> {
-        let mut assembler = PlainLines::default();
-        let mut lines = Vec::new();
-        writes.iter().for_each(|write| assembler.on_write(write, &mut lines));
-        lines.into_iter().map(|line| (line.text, line.active.map(|(active, _)| active.0))).collect()
+    /// Text, number of the write in which it began, whether it may take that write's ids.
+    fn told(writes: &[&str]) -> Vec<(String, usize, bool)> {
+        let (mut lines, mut out) = (LogLines::default(), Vec::new());
+        for (number, text) in writes.iter().enumerate() {
+            lines.write(KEY, LogWrite { bytes: text.as_bytes(), missing: 0 }, &number, 0, &mut out);
+        }
+        out.into_iter().map(|line| (line.text, line.mark, line.own)).collect()
     }
 
     #[test]
     fn partial_writes_are_joined() {
-        let lines = told(&[write(b"on", 1, Some(7)), write(b"e", 2, Some(7)), write(b"\ntwo\n", 3, None)]);
-        assert_eq!(lines, [("one".to_owned(), None), ("two".to_owned(), None)]);
-        assert_eq!(
-            told(&[write(b"on", 1, Some(7)), write(b"e\n", 2, Some(7))]),
-            [("one".to_owned(), Some(7))]
-        );
+        assert_eq!(told(&["on", "e", "\n"]), [("one".to_owned(), 0, true)]);
     }
 
     #[test]
-    fn only_the_last_of_several_records_is_the_writers() {
-        let lines = told(&[write(b"a\nb\nc", 1, Some(7)), write(b"\n", 1, Some(7))]);
-        assert_eq!(lines, [("a".to_owned(), None), ("b".to_owned(), Some(7)), ("c".to_owned(), Some(7))]);
+    fn only_the_last_record_of_a_write_is_its_own() {
+        let lines = told(&["a\nb\nc", "\n", "d\n"]);
+        let expected = [("a", 0, false), ("b", 0, false), ("c", 0, true), ("d", 2, true)];
+        assert_eq!(lines, expected.map(|(text, mark, own)| (text.to_owned(), mark, own)));
     }
 
     #[test]
     fn held_lines_are_told_in_the_end() {
-        let mut assembler = PlainLines::default();
-        let mut lines = Vec::new();
-        assembler.on_write(&write(b"prompt> ", 5, None), &mut lines);
-        assembler.tick(5 + MAX_HELD, &mut lines);
-        assert_eq!(lines, []);
-        assembler.tick(6 + MAX_HELD, &mut lines);
-        assert_eq!(lines.len(), 1);
+        let (mut lines, mut out) = (LogLines::default(), Vec::new());
+        lines.write(KEY, LogWrite { bytes: b"prompt> ", missing: 0 }, &(), 5, &mut out);
+        lines.expire(4 + MAX_WAIT, &mut out);
+        assert_eq!(out, []);
+        lines.expire(5 + MAX_WAIT, &mut out);
+        assert_eq!(out.len(), 1);
     }
 
     #[test]
     fn a_cut_write_ends_its_line() {
-        let mut assembler = PlainLines::default();
-        let mut lines = Vec::new();
-        assembler.on_write(&Write { missing: 9, ..write(b"a\nlong", 5, None) }, &mut lines);
-        assert_eq!(lines.iter().map(|line| line.truncated).collect::<Vec<_>>(), [false, true]);
+        let (mut lines, mut out) = (LogLines::default(), Vec::new());
+        lines.write(KEY, LogWrite { bytes: b"a\nlong", missing: 9 }, &(), 5, &mut out);
+        assert_eq!(out.iter().map(|line| line.cut).collect::<Vec<_>>(), [false, true]);
     }
 }

@@ -3,127 +3,125 @@
 use tracer_ebpf::event::flag;
 
 use super::config::LogMode;
-use super::environment::Environment;
+use super::tracked::Sink;
 use crate::correlate::Now;
 use crate::correlate::active::Evidence;
 use crate::correlate::assemble::Assembler;
-use crate::correlate::logs::{Line, LineAssembler, PlainLines, Write, severity};
+use crate::correlate::logs::{LogKey, LogLine, LogLines, LogWrite};
 use crate::correlate::stats::LogStats;
-use crate::event::Nanos;
+use crate::event::{ActiveId, Nanos, Process};
 use crate::export::{Item, Telemetry};
 use crate::probe::decode::Log;
-use crate::span::{Attribute, LogRecord, LogStream};
+use crate::span::{Attribute, LogRecord, LogStream, Severity, SpanId, TraceId};
 
 /// The log stage.
 #[derive(Debug)]
 pub(super) struct Logs {
     mode: LogMode,
-    lines: Box<dyn LineAssembler>,
-    ready: Vec<Line>,
-    last_seen: Nanos,
+    lines: LogLines<Written>,
+    ready: Vec<LogLine<Written>>,
     /// Counters.
     pub(super) stats: LogStats,
 }
 
+/// What belongs to a write.
+#[derive(Clone, Copy, Debug)]
+struct Written {
+    process: Process,
+    stream: LogStream,
+    time: Nanos,
+    active: Option<(ActiveId, Evidence)>,
+}
+
 impl Logs {
     pub(super) fn new(mode: LogMode) -> Self {
-        Self {
-            mode,
-            lines: Box::<PlainLines>::default(),
-            ready: Vec::new(),
-            last_seen: 0,
-            stats: LogStats::default(),
-        }
+        Self { mode, lines: LogLines::default(), ready: Vec::new(), stats: LogStats::default() }
     }
 
-    pub(super) fn on_write(
-        &mut self,
-        log: &Log<'_>,
-        now: &Now,
-        environment: &mut dyn Environment,
-        assembler: &Assembler,
-        out: &mut Vec<Telemetry>,
-    ) {
+    /// Takes a write.
+    pub(super) fn on_write(&mut self, log: &Log<'_>, now: &Now, assembler: &Assembler, sink: &mut Sink<'_>) {
         if self.mode == LogMode::Off {
             return;
         }
-        let Some(stream) = stream(log, environment) else {
+        let Some(stream) = stream(log, sink) else {
             self.stats.not_logs += 1;
             return;
         };
-        let missing = log.length.saturating_sub(u32::try_from(log.bytes.len()).unwrap_or(u32::MAX));
+        let missing = u64::from(log.length).saturating_sub(log.bytes.len() as u64);
         self.stats.writes += 1;
         self.stats.bytes += u64::from(log.length);
         self.stats.cut_writes += u64::from(missing > 0);
-        self.stats.cut_bytes += u64::from(missing);
-        let write = Write {
-            thread: now.mark.thread,
-            process: now.process,
-            file: (log.dev, log.ino),
-            stream,
-            time: now.mark.time,
-            bytes: log.bytes,
-            missing,
-            active: assembler.threads.line(now.mark.thread),
-        };
-        self.lines.on_write(&write, &mut self.ready);
-        self.emit(now.mark.time, environment, assembler, out);
+        self.stats.cut_bytes += missing;
+        let key = LogKey { thread: now.mark.thread, dev: log.dev, ino: log.ino };
+        let active = assembler.threads.line(now.mark.thread);
+        let written = Written { process: now.process, stream, time: now.mark.time, active };
+        let write = LogWrite { bytes: log.bytes, missing };
+        self.lines.write(key, write, &written, now.mark.time, &mut self.ready);
+        self.emit(now.mark.time, assembler, sink);
     }
 
-    pub(super) fn tick(
-        &mut self,
-        now: Nanos,
-        environment: &mut dyn Environment,
-        assembler: &Assembler,
-        out: &mut Vec<Telemetry>,
-    ) {
-        self.lines.tick(now, &mut self.ready);
-        self.emit(if now == Nanos::MAX { self.last_seen } else { now }, environment, assembler, out);
+    /// Tells lines that waited too long for their end.
+    pub(super) fn tick(&mut self, now: Nanos, assembler: &Assembler, sink: &mut Sink<'_>) {
+        self.lines.expire(now, &mut self.ready);
+        self.emit(now, assembler, sink);
     }
 
-    fn emit(
-        &mut self,
-        now: Nanos,
-        environment: &mut dyn Environment,
-        assembler: &Assembler,
-        out: &mut Vec<Telemetry>,
-    ) {
-        self.last_seen = self.last_seen.max(now);
+    /// Tells all lines that wait for their end.
+    pub(super) fn finish(&mut self, now: Nanos, assembler: &Assembler, sink: &mut Sink<'_>) {
+        self.lines.flush(&mut self.ready);
+        self.emit(now, assembler, sink);
+    }
+
+    fn emit(&mut self, now: Nanos, assembler: &Assembler, sink: &mut Sink<'_>) {
         for line in self.ready.drain(..) {
-            let active = line.active.and_then(|(id, evidence)| Some((assembler.context(id)?, evidence)));
-            if active.is_none() && self.mode == LogMode::Correlated {
+            let Written { process, stream, time, active } = line.mark;
+            let stated = stated(&line.text);
+            // Ids that the application wrote into the line itself win.
+            let active = active.filter(|_| line.own && stated.context.is_none());
+            let active = active.and_then(|(id, evidence)| Some((assembler.context(id)?, evidence)));
+            let ours = active.map(|(context, _)| (context.trace_id, context.span_id, context.sampled));
+            let context = stated.context.or(ours);
+            if context.is_none() && self.mode == LogMode::Correlated {
                 self.stats.uncorrelated_dropped += 1;
                 continue;
             }
-            let mut attributes = Vec::new();
+            let after_response = matches!(active, Some((_, Evidence::AfterResponse)));
             self.stats.exported += 1;
             self.stats.correlated += u64::from(active.is_some());
-            if let Some((_, Evidence::AfterResponse)) = active {
-                self.stats.after_response += 1;
-                attributes.push(Attribute::new("tracer.correlation", "after_response"));
-            }
-            if line.truncated {
-                attributes.push(Attribute::new("tracer.truncated", true));
-            }
+            self.stats.after_response += u64::from(after_response);
+            let after = after_response.then(|| Attribute::new("tracer.correlation", "after_response"));
+            let cut = line.cut.then(|| Attribute::new("tracer.truncated", true));
             let record = LogRecord {
-                time_unix_ns: assembler.unix(line.time),
+                time_unix_ns: assembler.unix(time),
                 observed_unix_ns: assembler.unix(now),
-                severity: severity(&line.text),
-                context: active.map(|(context, _)| (context.trace_id, context.span_id, context.sampled)),
+                severity: stated.severity,
+                context,
                 body: line.text,
-                stream: line.stream,
-                attributes,
+                stream,
+                attributes: after.into_iter().chain(cut).collect(),
             };
-            let resource = environment.resource(line.process);
-            out.push(Telemetry { resource, item: Item::Log(Box::new(record)) });
+            let resource = sink.environment.resource(process);
+            sink.out.push(Telemetry { resource, item: Item::Log(Box::new(record)) });
         }
     }
 }
 
+/// What a line says of itself.
+#[derive(Debug, Default)]
+struct Stated {
+    severity: Option<Severity>,
+    context: Option<(TraceId, SpanId, bool)>,
+}
+
+/// The readers of levels and of ids in JSON lines go here.
+fn stated(_text: &str) -> Stated {
+    Stated::default()
+}
+
 /// Which log stream a write went to. A candidate is a log only if the process's descriptors say so; what the probe
 /// knows as a log is one even when the process is gone.
-fn stream(log: &Log<'_>, environment: &mut dyn Environment) -> Option<LogStream> {
-    let told = environment.log_stream(log.header.tgid, log.dev, log.ino, log.fd);
+fn stream(log: &Log<'_>, sink: &mut Sink<'_>) -> Option<LogStream> {
+    let told = sink.environment.log_stream(log.header.tgid, log.dev, log.ino, log.fd);
     let candidate = log.header.flags & flag::LOG_CANDIDATE != 0;
     told.or((!candidate).then_some(if log.fd == 2 { LogStream::Stderr } else { LogStream::Stdout }))
 }

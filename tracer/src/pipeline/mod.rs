@@ -24,7 +24,7 @@ pub use self::config::{Limits, LogMode, PipelineConfig};
 pub use self::environment::Environment;
 use self::logs::Logs;
 pub use self::stats::Stats;
-use self::tracked::Tracked;
+use self::tracked::{Sink, Tracked};
 use crate::connection::detect::Hints;
 use crate::connection::table::ConnectionTable;
 use crate::connection::{Connection, ConnectionStats, Stage};
@@ -126,7 +126,8 @@ impl Pipeline {
             Event::Log(log) => {
                 self.events.log += 1;
                 let now = self.observe(&log.header, false);
-                self.logs.on_write(log, &now, &mut *self.environment, &self.assembler, &mut self.out);
+                let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
+                self.logs.on_write(log, &now, &self.assembler, &mut sink);
             }
             Event::Connection(note, event) => self.on_connection(*note, event),
             Event::Process(note, event) => self.on_process(*note, event),
@@ -140,7 +141,8 @@ impl Pipeline {
     /// Time has passed without events: what was held too long is told. `now` is CLOCK_MONOTONIC.
     pub fn tick(&mut self, now: Nanos) {
         self.close_due(now);
-        self.logs.tick(now, &mut *self.environment, &self.assembler, &mut self.out);
+        let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
+        self.logs.tick(now, &self.assembler, &mut sink);
     }
 
     /// Everything is over: open exchanges end, and held lines are told. `now` is CLOCK_MONOTONIC.
@@ -148,7 +150,9 @@ impl Pipeline {
         while let Some(tracked) = self.table.pop() {
             self.close(tracked, Mark { time: now, ..Mark::default() });
         }
-        self.tick(Nanos::MAX);
+        self.closing.clear();
+        let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
+        self.logs.finish(now, &self.assembler, &mut sink);
     }
 
     /// The spans and log records that have been completed since the last call.

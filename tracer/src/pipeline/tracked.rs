@@ -8,7 +8,7 @@ use crate::correlate::assemble::{Assembler, Source};
 use crate::correlate::exchanges::OpenExchanges;
 use crate::event::{ConnectionId, Mark, Nanos};
 use crate::export::{Item, Telemetry};
-use crate::protocol::Progress;
+use crate::protocol::{Progress, Window};
 
 /// A connection in the table.
 #[derive(Debug)]
@@ -80,6 +80,12 @@ impl Pipeline {
     pub(super) fn close(&mut self, mut tracked: Tracked, mark: Mark) {
         // Nobody's call ended it: nothing may linger on the thread that happened to make room.
         let now = Now { mark: Mark { call: 0, ..mark }, ..Now::default() };
+        self.connections.undecided += u64::from(tracked.connection.is_undecided());
+        if tracked.connection.window() != Window::Default {
+            // Should it come back after having been forgotten, it begins anew.
+            let server_port = tracked.connection.server_port();
+            self.asks.push(Ask { connection: tracked.id, window: Window::Default, server_port });
+        }
         tracked.connection.close(mark, &mut self.progress);
         let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
         follow_up(&mut self.progress, &mut tracked, &now, &mut self.assembler, &mut sink);
@@ -103,9 +109,9 @@ impl Pipeline {
 }
 
 /// Where telemetry goes, and who names its resource.
-struct Sink<'a> {
-    environment: &'a mut dyn Environment,
-    out: &'a mut Vec<Telemetry>,
+pub(super) struct Sink<'a> {
+    pub(super) environment: &'a mut dyn Environment,
+    pub(super) out: &'a mut Vec<Telemetry>,
 }
 
 fn follow_up(

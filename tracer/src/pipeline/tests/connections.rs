@@ -85,6 +85,37 @@ fn a_conversations_window_is_asked_for_once() {
 }
 
 #[test]
+fn a_forgotten_connection_gets_its_ordinary_window_back() {
+    let limits = Limits { connections: 1, ..Limits::default() };
+    let mut s = Script::with(PipelineConfig { limits, ..PipelineConfig::default() });
+    s.accept(1, WEB);
+    s.recv(1, WEB, "SSH-2.0-OpenSSH\r\n");
+    s.accept(1, DB);
+    let windows: Vec<_> = s.asks.iter().map(|ask| (ask.connection.sock, ask.window)).collect();
+    assert_eq!(windows, [(WEB.0, Window::Nothing), (WEB.0, Window::Default)]);
+}
+
+#[test]
+fn a_connection_that_ends_before_its_protocol_shows_is_counted() {
+    let mut s = Script::new();
+    s.accept(1, WEB);
+    s.recv(1, WEB, "?");
+    s.close(WEB);
+    assert_eq!(s.pipeline.stats().connections.undecided, 1);
+}
+
+#[test]
+fn an_announcement_after_the_first_bytes_tells_the_addresses() {
+    let mut s = Script::new();
+    s.send(1, DB, "?");
+    s.note(1, DB, ConnectionNote::Seen);
+    s.send(1, DB, "select whole\n");
+    s.recv(1, DB, "!rows\n");
+    assert_eq!(s.names(), ["select"]);
+    assert_eq!(s.asks[0].server_port, Some(80));
+}
+
+#[test]
 fn stale_and_repeated_bytes_are_discarded() {
     let mut s = Script::new();
     s.accept(1, WEB);
