@@ -126,6 +126,18 @@ impl Chunked {
         BodyStep::Incomplete
     }
 
+    /// Passes `lost` bytes that were not seen, if all of them are data of the current chunk.
+    pub(super) fn pass(&mut self, lost: u64) -> bool {
+        let ChunkState::Data { remaining } = &mut self.state else { return false };
+        let Some(rest) = remaining.checked_sub(lost) else { return false };
+        *remaining = rest;
+        self.total = self.total.saturating_add(lost);
+        if rest == 0 {
+            self.state = ChunkState::DataEnd;
+        }
+        true
+    }
+
     /// Takes a byte outside chunk data; whether it was the body's last.
     fn framing_byte(&mut self, byte: u8) -> Result<bool, Malformed> {
         match &mut self.state {

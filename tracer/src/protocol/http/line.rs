@@ -47,6 +47,44 @@ pub(super) fn judge_request(bytes: &[u8]) -> Judgement {
     if could_become_request(line) { Judgement::Prefix } else { Judgement::Mismatch }
 }
 
+/// Methods that are believed in the middle of a connection, of RFC 9110, 5789, 4918, 3253 and 5323 and in common
+/// use. None is the end of another one: what a loss leaves of a request line must not pass for a whole one.
+const FAMILIAR_METHODS: [&[u8]; 18] = [
+    b"GET",
+    b"HEAD",
+    b"POST",
+    b"PUT",
+    b"DELETE",
+    b"CONNECT",
+    b"OPTIONS",
+    b"TRACE",
+    b"PATCH",
+    b"PROPFIND",
+    b"MKCOL",
+    b"COPY",
+    b"MOVE",
+    b"UNLOCK",
+    b"REPORT",
+    b"SEARCH",
+    b"QUERY",
+    b"PURGE",
+];
+
+/// The same as [`judge_request`] where nothing else says that a message begins here.
+pub(super) fn judge_familiar_request(bytes: &[u8]) -> Judgement {
+    let judgement = judge_request(bytes);
+    let end = memchr::memchr(b' ', bytes);
+    let method = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
+    let familiar = FAMILIAR_METHODS.iter().any(|known| match end {
+        Some(_) => *known == method,
+        None => known.starts_with(method),
+    });
+    match judgement {
+        Judgement::Match | Judgement::Prefix if !familiar => Judgement::Mismatch,
+        judgement => judgement,
+    }
+}
+
 fn could_become_request(line: &[u8]) -> bool {
     let mut parts = line.splitn(3, |&byte| byte == b' ');
     let method = parts.next().unwrap_or_default();
@@ -212,6 +250,18 @@ mod tests {
             assert_eq!(judge_request(line.as_bytes()), Judgement::Mismatch, "{line:?}");
         }
         assert_eq!(judge_request(b"PRI * HTTP/2"), Judgement::Mismatch);
+    }
+
+    #[test]
+    fn the_end_of_a_request_line_is_none() {
+        for method in FAMILIAR_METHODS {
+            let line = [method, b" / HTTP/1.1\r\n"].concat();
+            assert_eq!(judge_familiar_request(&line), Judgement::Match);
+            for begin in 1..=method.len() {
+                assert_eq!(judge_familiar_request(&line[begin..]), Judgement::Mismatch);
+                assert_eq!(judge_familiar_request(&line[..begin]), Judgement::Prefix);
+            }
+        }
     }
 
     #[test]

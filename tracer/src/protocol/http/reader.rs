@@ -59,7 +59,7 @@ pub(super) enum Item<H> {
 /// Where a gap fell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gap {
-    /// Into a body whose length is known, and not beyond: nothing is lost.
+    /// Into a body or chunk whose length is known, or a body without end, and not beyond: nothing is lost.
     InBody,
     /// The same; it was the body's rest.
     RestOfBody(u64),
@@ -67,7 +67,7 @@ pub(super) enum Gap {
     BeyondBody(u64),
     /// Into a header block.
     InHead,
-    /// Into a chunked body.
+    /// Into a chunked body, its framing included.
     InChunks,
     /// Between messages, or where the side was being sought anyway.
     Between,
@@ -202,7 +202,12 @@ impl<H: Head> Reader<H> {
             }
             State::Silent => return Gap::Silent,
             State::Body(Body::Length { total, .. }) => Gap::BeyondBody(*total),
-            State::Body(Body::Chunked(_)) => Gap::InChunks,
+            State::Body(Body::Chunked(chunked)) => {
+                if chunked.pass(lost) {
+                    return Gap::InBody;
+                }
+                Gap::InChunks
+            }
             State::Head(_) => Gap::InHead,
             State::Boundary | State::Seeking(_) => Gap::Between,
         };

@@ -29,7 +29,7 @@ pub fn describe(
     options: &SpanOptions,
 ) -> Description {
     let target = Target::parse(&exchange.method, &exchange.target);
-    let known_method = options.known_methods.iter().any(|known| *known == exchange.method);
+    let known_method = options.known_methods.contains(&exchange.method);
     let route = match role {
         Role::Server => server_route(exchange, &target, options),
         Role::Client => None,

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use self::trust::Trust;
 use super::Failure;
 use super::early::Early;
-use super::line::{judge_request, judge_status};
+use super::line::{judge_familiar_request, judge_status};
 use super::open::Open;
 use super::reader::Reader;
 use super::request::RequestHead;
@@ -60,7 +60,7 @@ impl HttpConversation {
     pub fn new(start: Start) -> Self {
         Self {
             role: start.role,
-            requests: Reader::new(start.fresh, judge_request),
+            requests: Reader::new(start.fresh, judge_familiar_request),
             responses: Reader::new(start.fresh, judge_status),
             queue: VecDeque::new(),
             incoming: None,

@@ -15,7 +15,7 @@ impl HttpConversation {
         {
             self.responses.restart();
             self.answering = Answering::Nobody;
-            self.trust.orphan_ends();
+            self.trust.orphan_ended_before();
         }
         let mark = input.mark;
         loop {

@@ -5,11 +5,14 @@
 //! request that begins while nothing is open: a client that does not pipeline has then got all its answers.
 //!
 //! ```text
-//!          response side lost, one open                       request begins, nothing open
-//!  Sure ──────────────────────────────────────────▶ Ready ─────────────────────────────────▶ Sure
-//!   │ ├── request's own framing lost ──▶ AwaitAnswer ──last open answered──▶ ▲
-//!   │ └── whole requests may be lost ──▶ AwaitOrphan ──response of nobody──▶ ┘
+//!   Sure ── responses lost, at most one request open ───────────────────────────────────▶ Ready
+//!   Sure ── a request's end lost ──▶ AwaitAnswer ── the last open request is answered ──▶ Ready
+//!   Sure ── requests lost, or too many open ──▶ AwaitOrphan ── a response of nobody ────▶ Ready
+//!   Ready ── a request begins, nothing open ──▶ Sure
 //! ```
+//!
+//! Whether a client pipelines is learnt from what it does: a client that did must be patient for a while before
+//! it is believed again. One that pipelines for the first time within a loss cannot be told from one that waits.
 
 /// Times in a row that a client waited for its response, after which it is believed not to pipeline.
 const PATIENCE: u8 = 8;
@@ -161,6 +164,12 @@ impl Trust {
         if self.is_sure() {
             self.owed = self.owed.saturating_sub(1);
         }
+    }
+
+    /// A response of nobody turns out to have ended earlier than it said; others may have been taken for its body.
+    pub(super) fn orphan_ended_before(&mut self) {
+        self.unanswered = 0;
+        self.orphan_ends();
     }
 
     /// A response of nobody ends.

@@ -39,6 +39,15 @@ fn a_gap_in_a_chunked_response() {
 }
 
 #[test]
+fn a_gap_inside_one_chunk_loses_nothing() {
+    let mut tap = Tap::new(true);
+    tap.request(GET).response(CHUNKS).response("64\r\n12345").gap(Response, 90);
+    tap.part(Response, b"12345\r\n0\r\n\r\n", false).request(NEXT);
+    tap.response(CHUNKS).response("64\r\n").gap(Response, 100).response("\r\n0\r\n\r\n").close();
+    assert_eq!(tap.told(), ["GET /a 201 0/100", "GET /next 201 0/100"]);
+}
+
+#[test]
 fn a_gap_in_a_chunked_request() {
     let mut tap = Tap::new(true);
     tap.request("POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n").gap(Request, 99);
