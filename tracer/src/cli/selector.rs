@@ -296,11 +296,18 @@ fn is_name(name: &str) -> bool {
 
 /// RFC 1123 subdomain.
 fn is_subdomain(name: &str) -> bool {
-    let label = |label: &str| {
-        let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-        !label.is_empty() && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    name.len() <= MAX_PREFIX && name.split('.').all(label)
+    name.len() <= MAX_PREFIX && name.split('.').all(is_label)
+}
+
+/// RFC 1123 label, at most 63 characters: the name of a namespace.
+#[must_use]
+pub fn is_dns_label(name: &str) -> bool {
+    name.len() <= MAX_NAME && is_label(name)
+}
+
+fn is_label(label: &str) -> bool {
+    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    !label.is_empty() && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
 }
 
 #[cfg(test)]
