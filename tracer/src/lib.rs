@@ -12,3 +12,4 @@ pub mod correlate;
 pub mod enrich;
 pub mod export;
 pub mod cli;
+pub mod check;
