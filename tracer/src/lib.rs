@@ -1,16 +1,21 @@
 //! Zero-code tracing: from what the kernel saw of a process's sockets to its spans and log records.
 //!
-//! Modules stand in pipeline order. `connection`, `protocol`, `span` and `correlate` are pure: no clock, no
-//! input or output, no tokio; times and bytes arrive in events.
+//! ```text
+//! probe → ring buffer → connection → protocol → span → correlate → enrich → export
+//! ```
+//!
+//! `connection`, `protocol`, `span`, `correlate` and `pipeline` are pure: no clock, no input or output, no tokio;
+//! times and bytes arrive in events. `agent` runs them.
 
-pub mod event;
-pub mod probe;
+pub mod agent;
+pub mod check;
+pub mod cli;
 pub mod connection;
-pub mod protocol;
-pub mod span;
 pub mod correlate;
 pub mod enrich;
+pub mod event;
 pub mod export;
 pub mod pipeline;
-pub mod cli;
-pub mod agent;
+pub mod probe;
+pub mod protocol;
+pub mod span;

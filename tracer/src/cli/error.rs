@@ -1,0 +1,153 @@
+//! What can be wrong with the command line, in sentences.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use tracer_ebpf::limits::MAX_CAPTURE;
+
+use super::run_config::{MAX_RING, MIN_HEAD, MIN_RING};
+use super::selector::SelectorError;
+use super::size::ByteSize;
+use crate::probe::targets::TargetError;
+
+/// Why the command line is not good.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The arguments do not fit the options; or help or the version was asked for.
+    #[error("{0}")]
+    Arguments(#[from] clap::Error),
+    /// `--config` could not be read.
+    #[error("the configuration file {} could not be read", path.display())]
+    ConfigRead {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// `--config` does not hold options.
+    #[error("the configuration file {} is not valid: {problem}", path.display())]
+    ConfigContent {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and in which line.
+        problem: String,
+    },
+    /// No target was given.
+    #[error(
+        "nothing is selected: say what to trace with --pid PID, --exe GLOB, --port PORT or --cgroup PATH (several \
+         are OR-ed)"
+    )]
+    NothingSelected,
+    /// `--exe ''` or `--cgroup ''`.
+    #[error("--exe and --cgroup need a value that is not empty")]
+    EmptyTarget,
+    /// A process that was given cannot be traced.
+    #[error("--pid: {0}")]
+    Target(#[source] TargetError),
+    /// `--port 0`.
+    #[error("--port 0 is no port to listen on: give 1 to 65535")]
+    PortZero,
+    /// `--exe` is no pattern.
+    #[error("--exe {pattern:?} is not a pattern: {problem}")]
+    Glob {
+        /// What was given.
+        pattern: String,
+        /// What is wrong with it.
+        problem: globset::ErrorKind,
+    },
+    /// `--pod-selector` is no label selector.
+    #[error("--pod-selector {selector:?} is not a label selector: {source}")]
+    Selector {
+        /// What was given.
+        selector: String,
+        /// What is wrong with it, and where.
+        source: SelectorError,
+    },
+    /// `--namespace` can be no namespace.
+    #[error(
+        "--namespace {0:?} is not a name of a namespace: lower-case letters, digits and '-', at most 63 characters"
+    )]
+    Namespace(String),
+    /// Pods cannot be selected by this build.
+    #[error(
+        "selecting pods (--pod-selector, --namespace) needs a later version of the tracer: this one does not talk \
+         to Kubernetes yet; select with --pid, --exe, --port or --cgroup"
+    )]
+    KubernetesNotBuilt,
+    /// `--head` and `--tail` do not fit the probe.
+    #[error(
+        "--head must be at least {MIN_HEAD} bytes, and --head and --tail together at most {}",
+        bytes(MAX_CAPTURE)
+    )]
+    Window,
+    /// `--ring-size` is not possible.
+    #[error(
+        "--ring-size of {size} is not possible: give a power of two from {} to {}",
+        bytes(MIN_RING),
+        bytes(MAX_RING)
+    )]
+    Ring {
+        /// What was given.
+        size: ByteSize,
+    },
+    /// `--route` is no path.
+    #[error("--route {0:?} is not a route: it must begin with a slash")]
+    RoutePattern(String),
+    /// `--routes patterns` without one.
+    #[error("--routes patterns needs at least one --route PATTERN")]
+    NoRoutePatterns,
+    /// `tracer replay` is not there yet.
+    #[error("replaying {} needs a later version of the tracer: this one traces live processes only", file.display())]
+    ReplayNotBuilt {
+        /// What was to be replayed.
+        file: PathBuf,
+    },
+}
+
+fn bytes(size: u32) -> ByteSize {
+    ByteSize(u64::from(size))
+}
+
+impl CliError {
+    /// 0 for help and version, 1 for what failed though it was asked rightly, 2 for wrong usage.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Arguments(error) => u8::try_from(error.exit_code()).unwrap_or(2),
+            Self::ConfigRead { .. }
+            | Self::Target(_)
+            | Self::KubernetesNotBuilt
+            | Self::ReplayNotBuilt { .. } => 1,
+            _ => 2,
+        }
+    }
+
+    /// Tells the user: help and version on standard output, errors on standard error, in one sentence.
+    #[must_use]
+    pub fn report(&self) -> ExitCode {
+        if let Self::Arguments(error) = self {
+            // Nobody is left to tell if even this cannot be written.
+            let _ = error.print();
+        } else {
+            eprintln!("error: {}", sentence(self));
+        }
+        ExitCode::from(self.exit_code())
+    }
+}
+
+/// An error with its causes, those that its own text does not hold already.
+#[must_use]
+pub fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}

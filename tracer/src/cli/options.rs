@@ -1,0 +1,303 @@
+//! The options of `tracer run`, as they stand in arguments, environment and configuration file alike.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+use super::size::ByteSize;
+
+/// What is set in one place. Nothing here has a default: that is decided when all places are put together.
+///
+/// The keys of the configuration file are the names of the long options.
+#[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Options {
+    /// Trace this process and its descendants
+    #[arg(long, value_name = "PID", env = "TRACER_PID", hide_env_values = true, value_delimiter = ',')]
+    #[arg(help_heading = "Targets (several are OR-ed)")]
+    pub pid: Vec<u32>,
+
+    /// Trace processes whose executable matches: its path if GLOB has a slash, else its file name
+    #[arg(long, value_name = "GLOB", env = "TRACER_EXE", hide_env_values = true)]
+    #[arg(help_heading = "Targets (several are OR-ed)")]
+    pub exe: Vec<String>,
+
+    /// Trace processes that listen on this TCP port
+    // Not TRACER_PORT: Kubernetes sets that in every pod beside a Service named "tracer".
+    #[arg(
+        long,
+        value_name = "PORT",
+        env = "TRACER_TARGET_PORT",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    #[arg(help_heading = "Targets (several are OR-ed)")]
+    pub port: Vec<u16>,
+
+    /// Trace processes in this cgroup and those below it
+    #[arg(long, value_name = "PATH", env = "TRACER_CGROUP", hide_env_values = true)]
+    #[arg(help_heading = "Targets (several are OR-ed)")]
+    pub cgroup: Vec<PathBuf>,
+
+    /// Trace pods with such labels, for example 'app=x,tier in (a,b)'
+    #[arg(long, value_name = "SELECTOR", env = "TRACER_POD_SELECTOR", hide_env_values = true)]
+    #[arg(help_heading = "Targets (several are OR-ed)")]
+    pub pod_selector: Vec<String>,
+
+    /// Trace pods of this namespace only
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        env = "TRACER_NAMESPACE",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    #[arg(help_heading = "Targets (several are OR-ed)")]
+    pub namespace: Vec<String>,
+
+    /// service.name of targets that do not name themselves
+    #[arg(long, value_name = "NAME", env = "TRACER_SERVICE_NAME", hide_env_values = true)]
+    pub service_name: Option<String>,
+
+    /// Where spans and logs go: otlp, console or file:PATH [default: otlp if its endpoint is set, else console]
+    #[arg(long, value_name = "WHERE", env = "TRACER_EXPORT", hide_env_values = true, value_delimiter = ',')]
+    pub export: Vec<ExportTarget>,
+
+    /// How the probe is attached [default: auto]
+    #[arg(long, value_name = "HOW", env = "TRACER_ATTACH", hide_env_values = true)]
+    pub attach: Option<Attach>,
+
+    /// Which log lines are exported [default: all]
+    #[arg(long, value_name = "WHICH", env = "TRACER_LOGS", hide_env_values = true)]
+    pub logs: Option<LogMode>,
+
+    /// What to do with targets that already export OTLP by themselves [default: skip]
+    #[arg(long, value_name = "WHAT", env = "TRACER_SDK_TARGETS", hide_env_values = true)]
+    pub sdk_targets: Option<SdkTargets>,
+
+    /// Text of SQL statements [default: sanitized]
+    #[arg(long, value_name = "HOW", env = "TRACER_SQL_TEXT", hide_env_values = true)]
+    pub sql_text: Option<SqlTextMode>,
+
+    /// Keys of Redis commands [default: show]
+    #[arg(long, value_name = "HOW", env = "TRACER_REDIS_KEYS", hide_env_values = true)]
+    pub redis_keys: Option<RedisKeys>,
+
+    /// Redis commands sent together: one span, or one each [default: batch]
+    #[arg(long, value_name = "HOW", env = "TRACER_REDIS_BATCH", hide_env_values = true)]
+    pub redis_batch: Option<RedisBatch>,
+
+    /// Where http.route and span names come from [default: heuristic]
+    #[arg(long, value_name = "HOW", env = "TRACER_ROUTES", hide_env_values = true)]
+    pub routes: Option<RouteMode>,
+
+    /// A route, for example /users/{id}
+    #[arg(long, value_name = "PATTERN", env = "TRACER_ROUTE", hide_env_values = true)]
+    pub route: Vec<String>,
+
+    /// Bytes captured from the start of each call [default: 8K]
+    #[arg(long, value_name = "SIZE", env = "TRACER_HEAD", hide_env_values = true)]
+    pub head: Option<ByteSize>,
+
+    /// Bytes captured from the end of each longer call [default: 512]
+    #[arg(long, value_name = "SIZE", env = "TRACER_TAIL", hide_env_values = true)]
+    pub tail: Option<ByteSize>,
+
+    /// Size of the buffer between kernel and tracer: a power of two [default: 16M]
+    #[arg(long, value_name = "SIZE", env = "TRACER_RING_SIZE", hide_env_values = true)]
+    pub ring_size: Option<ByteSize>,
+
+    /// How much the tracer says of itself [default: info]
+    #[arg(long, value_name = "LEVEL", env = "TRACER_LOG_LEVEL", hide_env_values = true)]
+    pub log_level: Option<LogLevel>,
+}
+
+impl Options {
+    /// These options, completed by those of `below`, which counts less. An option that is set here replaces the
+    /// other one, lists included. The targets are one setting: any here replaces all there.
+    #[must_use]
+    pub fn over(self, below: Self) -> Self {
+        let targets = if self.selects() { self.clone() } else { below.clone() };
+        Self {
+            pid: targets.pid,
+            exe: targets.exe,
+            port: targets.port,
+            cgroup: targets.cgroup,
+            pod_selector: targets.pod_selector,
+            namespace: targets.namespace,
+            service_name: self.service_name.or(below.service_name),
+            export: first(self.export, below.export),
+            attach: self.attach.or(below.attach),
+            logs: self.logs.or(below.logs),
+            sdk_targets: self.sdk_targets.or(below.sdk_targets),
+            sql_text: self.sql_text.or(below.sql_text),
+            redis_keys: self.redis_keys.or(below.redis_keys),
+            redis_batch: self.redis_batch.or(below.redis_batch),
+            routes: self.routes.or(below.routes),
+            route: first(self.route, below.route),
+            head: self.head.or(below.head),
+            tail: self.tail.or(below.tail),
+            ring_size: self.ring_size.or(below.ring_size),
+            log_level: self.log_level.or(below.log_level),
+        }
+    }
+
+    fn selects(&self) -> bool {
+        !(self.pid.is_empty()
+            && self.exe.is_empty()
+            && self.port.is_empty()
+            && self.cgroup.is_empty()
+            && self.pod_selector.is_empty()
+            && self.namespace.is_empty())
+    }
+}
+
+fn first<T>(own: Vec<T>, below: Vec<T>) -> Vec<T> {
+    if own.is_empty() { below } else { own }
+}
+
+/// `--export`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum ExportTarget {
+    /// To a collector, as the standard `OTEL_EXPORTER_OTLP_*` variables say.
+    Otlp,
+    /// Readable trees on standard output.
+    Console,
+    /// OTLP JSON Lines.
+    File(PathBuf),
+}
+
+/// Not an [`ExportTarget`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no place to export to: give otlp, console or file:PATH")]
+pub struct ExportTargetError(String);
+
+impl FromStr for ExportTarget {
+    type Err = ExportTargetError;
+
+    fn from_str(text: &str) -> Result<Self, ExportTargetError> {
+        match (text, text.strip_prefix("file:")) {
+            ("otlp", _) => Ok(Self::Otlp),
+            ("console", _) => Ok(Self::Console),
+            (_, Some(path)) if !path.is_empty() => Ok(Self::File(path.into())),
+            _ => Err(ExportTargetError(text.to_owned())),
+        }
+    }
+}
+
+impl TryFrom<String> for ExportTarget {
+    type Error = ExportTargetError;
+
+    fn try_from(text: String) -> Result<Self, ExportTargetError> {
+        text.parse()
+    }
+}
+
+/// `--attach`.
+#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Attach {
+    /// What suits this kernel
+    #[default]
+    Auto,
+    /// The BTF tracepoint at the exit of every system call: loses no call
+    Tracepoint,
+    /// The exits of the traced system calls alone: may miss calls, and counts them
+    Fexit,
+}
+
+/// `--logs`.
+#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogMode {
+    /// Every line
+    #[default]
+    All,
+    /// Lines that belong to a span
+    Correlated,
+    /// None
+    Off,
+}
+
+/// `--sdk-targets`.
+#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum SdkTargets {
+    /// Export nothing of them
+    #[default]
+    Skip,
+    /// Export their log lines
+    Logs,
+    /// Trace them like others
+    Trace,
+}
+
+/// `--sql-text`.
+#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum SqlTextMode {
+    /// As it was sent, with all values
+    Raw,
+    /// Literals become ?
+    #[default]
+    Sanitized,
+    /// No text
+    Off,
+}
+
+/// `--redis-keys`.
+#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum RedisKeys {
+    /// As they are
+    #[default]
+    Show,
+    /// As ?
+    Mask,
+}
+
+/// `--redis-batch`.
+#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum RedisBatch {
+    /// One span for the commands that were sent together
+    #[default]
+    Batch,
+    /// One span a command
+    Commands,
+}
+
+/// `--routes`.
+#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum RouteMode {
+    /// The given patterns, then a template of the path
+    #[default]
+    Heuristic,
+    /// The given patterns alone
+    Patterns,
+    /// No routes
+    Off,
+}
+
+/// `--log-level`.
+#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogLevel {
+    /// Nothing
+    Off,
+    /// Failures
+    Error,
+    /// What is degraded or lost, too
+    Warn,
+    /// What is traced and exported, too
+    #[default]
+    Info,
+    /// Decisions on connections and processes, too
+    Debug,
+    /// Everything
+    Trace,
+}

@@ -1,0 +1,337 @@
+use clap::CommandFactory as _;
+use tracing::level_filters::LevelFilter;
+
+use super::options::{Attach, LogMode, RouteMode, SdkTargets};
+use super::*;
+use crate::enrich::fixture::Directory;
+use crate::span::SqlText;
+
+fn parse_with(arguments: &[&str], variable: &dyn Fn(&str) -> Option<String>) -> Result<Command, CliError> {
+    let proc = Proc::default();
+    let surroundings = Surroundings { variable, proc: &proc, own: std::process::id() };
+    parse(std::iter::once(&"tracer").chain(arguments), &surroundings)
+}
+
+fn parse_bare(arguments: &[&str]) -> Result<Command, CliError> {
+    parse_with(arguments, &|_| None)
+}
+
+fn run(arguments: &[&str]) -> RunConfig {
+    match parse_bare(&[&["run"], arguments].concat()) {
+        Ok(Command::Run(config)) => *config,
+        other => panic!("{arguments:?}: {other:?}"),
+    }
+}
+
+/// The sentence and the exit code for `tracer run` with these arguments.
+fn refused(arguments: &[&str]) -> (String, u8) {
+    let error = parse_bare(&[&["run"], arguments].concat()).unwrap_err();
+    (sentence(&error), error.exit_code())
+}
+
+#[test]
+fn the_arguments_are_consistent() {
+    Arguments::command().debug_assert();
+}
+
+#[test]
+fn defaults() {
+    let config = run(&["--port", "80"]);
+    assert_eq!(config.selection.ports, [80]);
+    assert_eq!(config.exports, [ExportTarget::Console]);
+    assert_eq!(
+        (config.attach, config.logs, config.sdk_targets),
+        (Attach::Auto, LogMode::All, SdkTargets::Skip)
+    );
+    assert_eq!(
+        (config.sql_text, config.mask_redis_keys, config.redis_batch_commands),
+        (SqlText::Sanitized, false, false)
+    );
+    assert_eq!((config.routes, config.log_level), (RouteMode::Heuristic, LevelFilter::INFO));
+    assert_eq!((config.head, config.tail, config.ring_size), (8192, 512, 16 << 20));
+    assert_eq!((config.known_methods, config.database_dup), (None, false));
+}
+
+#[test]
+fn everything_given() {
+    let config = run(&[
+        "--pid",
+        "1",
+        "--exe",
+        "python3*",
+        "--exe",
+        "/usr/**",
+        "--port",
+        "80,81",
+        "--cgroup",
+        "/a",
+        "--service-name",
+        "s",
+        "--export",
+        "otlp",
+        "--export",
+        "file:/x,console",
+        "--export",
+        "otlp",
+        "--attach",
+        "fexit",
+        "--logs",
+        "correlated",
+        "--sdk-targets",
+        "trace",
+        "--sql-text",
+        "off",
+        "--redis-keys",
+        "mask",
+        "--redis-batch",
+        "commands",
+        "--routes",
+        "patterns",
+        "--route",
+        "/a/{id}",
+        "--head",
+        "16K",
+        "--tail",
+        "0",
+        "--ring-size",
+        "64MiB",
+        "--log-level",
+        "trace",
+    ]);
+    assert_eq!(
+        (config.selection.pids.as_slice(), config.selection.ports.as_slice()),
+        (&[1][..], &[80, 81][..])
+    );
+    assert_eq!((config.selection.exes.len(), config.selection.cgroups.len()), (2, 1));
+    assert_eq!(config.service_name.as_deref(), Some("s"));
+    assert_eq!(config.exports, [ExportTarget::Otlp, ExportTarget::File("/x".into()), ExportTarget::Console]);
+    assert_eq!(
+        (config.attach, config.logs, config.sdk_targets),
+        (Attach::Fexit, LogMode::Correlated, SdkTargets::Trace)
+    );
+    assert_eq!(
+        (config.sql_text, config.mask_redis_keys, config.redis_batch_commands),
+        (SqlText::Off, true, true)
+    );
+    assert_eq!(
+        (config.routes, config.route_patterns.as_slice()),
+        (RouteMode::Patterns, &["/a/{id}".to_owned()][..])
+    );
+    assert_eq!((config.head, config.tail, config.ring_size), (16_384, 0, 64 << 20));
+    assert_eq!(config.log_level, LevelFilter::TRACE);
+}
+
+#[test]
+fn the_default_export_follows_the_standard_variables() {
+    for name in [
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+    ] {
+        for (value, wanted) in [("http://c:4318", ExportTarget::Otlp), ("", ExportTarget::Console)] {
+            let variable = |asked: &str| (asked == name).then(|| value.to_owned());
+            let command = parse_with(&["run", "--port", "80"], &variable).unwrap();
+            let Command::Run(config) = command else { panic!("{command:?}") };
+            assert_eq!(config.exports, [wanted], "{name}={value}");
+        }
+    }
+    let variable = |name: &str| match name {
+        "OTEL_SEMCONV_STABILITY_OPT_IN" => Some("http, database/dup".to_owned()),
+        "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS" => Some("GET,PURGE".to_owned()),
+        _ => None,
+    };
+    let Command::Run(config) = parse_with(&["run", "--port", "80"], &variable).unwrap() else { panic!() };
+    assert!(config.database_dup);
+    assert_eq!(config.known_methods.unwrap(), ["GET", "PURGE"]);
+}
+
+#[test]
+fn errors_are_sentences() {
+    let table: [(&[&str], &str, u8); 19] = [
+        (
+            &[],
+            "nothing is selected: say what to trace with --pid PID, --exe GLOB, --port PORT or --cgroup PATH (several are OR-ed)",
+            2,
+        ),
+        (&["--pid", "4194305"], "--pid: there is no process 4194305", 1),
+        (&["--pid", "0"], "--pid: there is no process 0", 1),
+        (&["--port", "0"], "--port 0 is no port to listen on: give 1 to 65535", 2),
+        (&["--exe", "a["], "--exe \"a[\" is not a pattern: unclosed character class; missing ']'", 2),
+        (&["--exe", ""], "--exe and --cgroup need a value that is not empty", 2),
+        (
+            &["--pod-selector", "app x"],
+            "--pod-selector \"app x\" is not a label selector: expected '=', '==', '!=', 'in', 'notin', '>', '<', ',' or the end, found 'x' at character 5",
+            2,
+        ),
+        (
+            &["--pod-selector", ""],
+            "--pod-selector \"\" is not a label selector: the selector is empty at character 1",
+            2,
+        ),
+        (
+            &["--namespace", "A b"],
+            "--namespace \"A b\" is not a name of a namespace: lower-case letters, digits and '-', at most 63 characters",
+            2,
+        ),
+        (
+            &["--pod-selector", "app=x", "--port", "80"],
+            "selecting pods (--pod-selector, --namespace) needs a later version of the tracer: this one does not talk to Kubernetes yet; select with --pid, --exe, --port or --cgroup",
+            1,
+        ),
+        (
+            &["--port", "80", "--head", "1"],
+            "--head must be at least 64 bytes, and --head and --tail together at most 64 KiB",
+            2,
+        ),
+        (
+            &["--port", "80", "--head", "64K"],
+            "--head must be at least 64 bytes, and --head and --tail together at most 64 KiB",
+            2,
+        ),
+        (
+            &["--port", "80", "--tail", "5G"],
+            "--head must be at least 64 bytes, and --head and --tail together at most 64 KiB",
+            2,
+        ),
+        (
+            &["--port", "80", "--ring-size", "3M"],
+            "--ring-size of 3 MiB is not possible: give a power of two from 512 KiB to 1 GiB",
+            2,
+        ),
+        (
+            &["--port", "80", "--ring-size", "4K"],
+            "--ring-size of 4 KiB is not possible: give a power of two from 512 KiB to 1 GiB",
+            2,
+        ),
+        (&["--port", "80", "--route", "a"], "--route \"a\" is not a route: it must begin with a slash", 2),
+        (
+            &["--port", "80", "--routes", "patterns"],
+            "--routes patterns needs at least one --route PATTERN",
+            2,
+        ),
+        (
+            &["--config", "/nowhere/x.yaml"],
+            "the configuration file /nowhere/x.yaml could not be read: No such file or directory (os error 2)",
+            1,
+        ),
+        (
+            &["--pid", &std::process::id().to_string()],
+            &format!("--pid: process {} is the tracer itself, which is never a target", std::process::id()),
+            1,
+        ),
+    ];
+    for (arguments, text, code) in table {
+        assert_eq!(refused(arguments), (text.to_owned(), code), "{arguments:?}");
+    }
+}
+
+#[test]
+fn clap_refuses_what_it_knows() {
+    for (arguments, word) in [
+        (vec!["run", "--prot", "80"], "--port"),
+        (vec!["run", "--port", "http"], "http"),
+        (vec!["run", "--port", "70000"], "70000"),
+        (vec!["run", "--head", "five"], "not a size"),
+        (vec!["run", "--export", "nowhere"], "give otlp, console or file:PATH"),
+        (vec!["run", "--export", "file:"], "give otlp, console or file:PATH"),
+        (vec!["run", "--attach", "kprobe"], "tracepoint"),
+        (vec!["trace"], "trace"),
+        (vec!["replay"], "<FILE>"),
+        (vec![], "Usage"),
+    ] {
+        let error = parse_bare(&arguments).unwrap_err();
+        assert!(error.to_string().contains(word), "{arguments:?}: {error}");
+        assert_eq!(error.exit_code(), 2, "{arguments:?}");
+    }
+    assert_eq!(parse_bare(&["--help"]).unwrap_err().exit_code(), 0);
+    assert_eq!(parse_bare(&["--version"]).unwrap_err().exit_code(), 0);
+}
+
+#[test]
+fn the_other_commands() {
+    assert_eq!(parse_bare(&["check", "--json"]).unwrap(), Command::Check { json: true });
+    let error = parse_bare(&["replay", "a.pcap"]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "replaying a.pcap needs a later version of the tracer: this one traces live processes only"
+    );
+    assert_eq!(error.exit_code(), 1);
+}
+
+#[test]
+fn arguments_beat_the_file() {
+    let root = Directory::new();
+    root.write("c.yaml", "port: [90]\nlogs: off\nexport: [otlp]\nservice-name: file\nroute: [/a]\n");
+    let path = root.join("c.yaml");
+    let path = path.to_str().unwrap();
+    let config = run(&["--config", path]);
+    assert_eq!((config.selection.ports.as_slice(), config.logs), (&[90][..], LogMode::Off));
+    assert_eq!(
+        (config.exports.as_slice(), config.service_name.as_deref()),
+        (&[ExportTarget::Otlp][..], Some("file"))
+    );
+    let config = run(&[
+        "--config",
+        path,
+        "--exe",
+        "x",
+        "--logs",
+        "all",
+        "--export",
+        "console",
+        "--service-name",
+        "given",
+    ]);
+    // Targets are one setting: the file's port is gone.
+    assert_eq!(
+        (config.selection.ports.len(), config.selection.exes.len(), config.logs),
+        (0, 1, LogMode::All)
+    );
+    assert_eq!(
+        (config.exports.as_slice(), config.service_name.as_deref()),
+        (&[ExportTarget::Console][..], Some("given"))
+    );
+    assert_eq!(config.route_patterns, ["/a"]);
+
+    root.write("c.yaml", "port: [90]\nprot: [1]\n");
+    let (text, code) = refused(&["--config", path]);
+    assert!(text.contains("c.yaml") && text.contains("prot") && text.contains("line 2"), "{text}");
+    assert_eq!(code, 2);
+    root.write("c.yaml", "port: [0]\n");
+    assert_eq!(refused(&["--config", path]).0, "--port 0 is no port to listen on: give 1 to 65535");
+}
+
+/// Runs itself with variables set: a process's own cannot be changed safely while threads run.
+#[test]
+fn variables_stand_between_arguments_and_file() {
+    const NAME: &str = "cli::tests::variables_stand_between_arguments_and_file";
+    if std::env::var_os("TRACER_TARGET_PORT").is_none() {
+        let root = Directory::new();
+        root.write("c.yaml", "port: [1]\nlogs: off\nservice-name: file\nhead: 1K\n");
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", NAME]).env("TRACER_TARGET_PORT", "2,3").env("TRACER_LOGS", "correlated");
+        child.env("TRACER_SERVICE_NAME", "variable").env("TRACER_CONFIG", root.join("c.yaml"));
+        let output = child.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+        return;
+    }
+    let config = run(&["--service-name", "argument"]);
+    assert_eq!((config.selection.ports.as_slice(), config.logs), (&[2, 3][..], LogMode::Correlated));
+    assert_eq!((config.service_name.as_deref(), config.head), (Some("argument"), 1024));
+}
+
+#[test]
+fn every_option_has_a_variable() {
+    let command = Arguments::command();
+    let run = command.find_subcommand("run").unwrap();
+    for argument in
+        run.get_arguments().filter(|argument| !["help", "version"].contains(&argument.get_id().as_str()))
+    {
+        let wanted = match argument.get_long().unwrap() {
+            "port" => "TRACER_TARGET_PORT".to_owned(),
+            long => format!("TRACER_{}", long.to_uppercase().replace('-', "_")),
+        };
+        assert_eq!(argument.get_env().and_then(|name| name.to_str()), Some(wanted.as_str()));
+    }
+}
