@@ -13,6 +13,8 @@ const MAX_LINE_KEPT: usize = 64;
 const MAX_FIRST: usize = 16;
 /// Elements of an `EXEC` reply whose outcomes are kept.
 pub(super) const MAX_OUTCOMES: usize = 1024;
+/// Stands for an error prefix that was not captured.
+const UNSEEN_PREFIX: &str = "_OTHER";
 /// Longest error prefix.
 const MAX_PREFIX: usize = 32;
 
@@ -64,6 +66,8 @@ struct Level {
 struct Bulk {
     kind: u8,
     text: Vec<u8>,
+    /// Bytes of it were not captured: what follows them is not kept.
+    cut: bool,
 }
 
 impl ReplyReader {
@@ -95,6 +99,7 @@ impl ReplyReader {
 
     /// Passes over bytes that were not captured. False: the place is lost.
     pub(super) fn skip(&mut self, lost: u64) -> bool {
+        self.bulk.cut = true;
         self.tokens.skip(lost)
     }
 
@@ -131,18 +136,24 @@ impl Bulk {
     fn begin(&mut self, kind: u8) -> bool {
         self.kind = kind;
         self.text.clear();
+        self.cut = false;
         false
     }
 
     fn keep(&mut self, part: &[u8]) -> bool {
-        let room = MAX_LINE_KEPT.saturating_sub(self.text.len());
+        let room = if self.cut { 0 } else { MAX_LINE_KEPT.saturating_sub(self.text.len()) };
         self.text.extend_from_slice(part.get(..room).unwrap_or(part));
         false
     }
 
     fn value(&self) -> Value<'_> {
-        let outcome = if self.kind == b'!' { error(&self.text) } else { Outcome::Ok };
-        Value { kind: self.kind, outcome, text: &self.text }
+        let is_whole = !self.cut || self.text.contains(&b' ');
+        let outcome = match self.kind {
+            b'!' if is_whole => error(&self.text),
+            b'!' => Outcome::Error(Cow::Borrowed(UNSEEN_PREFIX)),
+            _ => Outcome::Ok,
+        };
+        Value { kind: self.kind, outcome, text: if is_whole { &self.text } else { &[] } }
     }
 }
 

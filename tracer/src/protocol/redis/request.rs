@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::command::{Argument, Command, MAX_ARGUMENT, MAX_ARGUMENTS, MAX_NAME, Outcome, Shown, Spec};
+use super::command::{Argument, Command, MAX_ARGUMENT, MAX_ARGUMENTS, MAX_NAME, Outcome, Part, Shown, Spec};
 use super::command::{UNKNOWN_NAME, decimal, is_word, lookup};
 use super::resp::{Malformed, Token, Tokenizer};
 
@@ -121,8 +121,9 @@ impl RequestReader {
         let building = self.building.take();
         self.reset();
         building.map(|building| {
-            let mut request = building.request;
-            request.command.args_omitted = building.total.saturating_sub(args(&request.command));
+            let total = building.total;
+            let mut request = building.finish();
+            request.command.args_omitted = total.saturating_sub(args(&request.command));
             Box::new(request)
         })
     }
@@ -209,7 +210,7 @@ impl RequestReader {
     fn finish(&mut self) -> Step {
         self.state = State::Idle;
         match self.building.take() {
-            Some(building) => Step::Command(Box::new(building.request)),
+            Some(building) => Step::Command(Box::new(building.finish())),
             None => Step::Nothing,
         }
     }
@@ -236,6 +237,20 @@ impl Building {
         let reply = Outcome::default();
         let command = Command { name, args, args_omitted: 0, reply, executed: Vec::new() };
         Ok(Self { spec, request: Request { command, arguments: total, noted: Default::default() }, total })
+    }
+
+    /// What is a value is only known now for some commands.
+    fn finish(mut self) -> Request {
+        let command = &mut self.request.command;
+        let shown = self.spec.map_or(Shown::Nothing, |spec| spec.shown);
+        let is_value = |index| shown.part(index, &command.args, command.args_omitted) == Part::Value;
+        let values: Vec<usize> = (0..command.args.len()).filter(|&index| is_value(index)).collect();
+        for index in values {
+            if let Some(argument) = command.args.get_mut(index) {
+                *argument = Argument::Hidden;
+            }
+        }
+        self.request
     }
 
     fn is_credible(&self) -> bool {

@@ -22,7 +22,7 @@ use super::outstanding::Probed;
 /// Silence after a reply that shows that no other is on its way: far above what a reply takes.
 const QUIET: Nanos = 20_000_000;
 /// So many exchanges by turns make a connection one that works by turns.
-const ENOUGH_TURNS: u32 = 8;
+const ENOUGH_TURNS: u32 = 32;
 
 /// How sure the pairing is.
 #[derive(Debug)]

@@ -1,0 +1,271 @@
+//! Batches, order, modes, gaps and ends.
+
+use super::*;
+
+const GET_A: &str = "*2\r\n$3\r\nGET\r\n$1\r\na\r\n";
+const GET_B: &str = "*2\r\n$3\r\nGET\r\n$1\r\nb\r\n";
+const OK: &str = "+OK\r\n";
+
+fn fresh(calls: &[Call]) -> Run {
+    let mut run = Run::new(true);
+    for call in calls {
+        run.call(call);
+    }
+    run
+}
+
+#[test]
+fn commands_of_one_call_are_one_exchange() {
+    let run = fresh(&[request(&format!("{GET_A}{GET_B}")), response("$1\r\nx\r\n"), response("$-1\r\n")]);
+    assert_eq!(run.lines(), ["GET ok, GET nil @0"]);
+    let times = run.exchanges().next().unwrap().0.times;
+    let marks = [times.request_first, times.request_last, times.response_first.unwrap(), times.end];
+    assert_eq!(marks.map(|mark| mark.call), [1, 1, 2, 3]);
+}
+
+#[test]
+fn separate_calls_are_one_exchange_only_for_one_binding() {
+    let run = |first: Option<u64>, second: Option<u64>, second_thread: u32| {
+        let mut run = Run::new(true);
+        run.active = first.map(ActiveId);
+        run.call(&request(GET_A));
+        run.active = second.map(ActiveId);
+        run.thread.tid = second_thread;
+        run.call(&request(GET_B));
+        run.call(&response("+1\r\n+2\r\n"));
+        run.lines().len()
+    };
+    assert_eq!(run(Some(1), Some(1), 1), 1);
+    assert_eq!(run(Some(1), Some(2), 1), 2, "another request's");
+    assert_eq!(run(Some(1), Some(1), 2), 2, "another thread's");
+    assert_eq!(run(None, None, 1), 2, "unknown bindings are never merged");
+}
+
+#[test]
+fn a_reply_in_between_separates() {
+    let mut run = Run::new(true);
+    run.active = Some(ActiveId(1));
+    for call in [request(GET_A), response(OK), request(GET_B), response(OK)] {
+        run.call(&call);
+    }
+    assert_eq!(run.lines(), ["GET ok @0", "GET ok @0"]);
+}
+
+#[test]
+fn a_multiplexed_connection_pairs_in_order() {
+    let run = fresh(&[
+        request(GET_A),
+        request(GET_B),
+        response("-E1 x\r\n"),
+        request(GET_A),
+        response("-E2 x\r\n-E3 x\r\n"),
+    ]);
+    assert_eq!(run.lines(), ["GET E1 @0", "GET E2 @0", "GET E3 @0"]);
+}
+
+#[test]
+fn begun_comes_with_the_first_byte_and_touched_once_an_input() {
+    let mut run = Run::new(true);
+    run.next_call();
+    run.part(Side::Request, b"*", true);
+    assert!(matches!(run.out.as_slice(), [Progress::Begun { mark, .. }] if mark.call == 1));
+    run.call(&request(&GET_A[1..]));
+    run.call(&response("$3\r\nab"));
+    run.call(&response("c\r\n"));
+    let kinds: Vec<_> = run
+        .out
+        .iter()
+        .map(|progress| match progress {
+            Progress::Begun { .. } => "begun",
+            Progress::Touched { side: Side::Request, .. } => "request",
+            Progress::Touched { side: Side::Response, .. } => "response",
+            Progress::Ended { .. } => "ended",
+            _ => "other",
+        })
+        .collect();
+    assert_eq!(kinds, ["begun", "request", "response", "response", "ended"]);
+}
+
+#[test]
+fn a_reply_whose_event_came_first_waits_for_its_command() {
+    let mut run = fresh(&[response("+PONG\r\n"), request("PING\r\n")]);
+    assert_eq!(run.lines(), ["PING ok @0"]);
+    run.check();
+    let mut run = Run::new(false);
+    for call in [response("+PONG\r\n"), request("PING\r\n")] {
+        run.call(&call);
+    }
+    assert_eq!(run.lines(), [""; 0], "only while nothing was missed");
+}
+
+#[test]
+fn a_transaction_in_separate_calls_stays_separate() {
+    let set = "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n";
+    let run = fresh(&[
+        request("MULTI\r\n"),
+        response(OK),
+        request(set),
+        response("+QUEUED\r\n"),
+        request("EXEC\r\n"),
+        response("*1\r\n-WRONGTYPE x\r\n"),
+    ]);
+    assert_eq!(run.lines(), ["MULTI ok @0", "SET queued @0", "EXEC ok [SET WRONGTYPE] @0"]);
+    assert_eq!(run.exchanges().last().unwrap().1.error.as_deref(), Some("WRONGTYPE"));
+}
+
+#[test]
+fn a_list_that_looks_like_a_message_is_a_reply() {
+    let list = "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nx\r\n";
+    let run = fresh(&[request("LRANGE l 0 -1\r\n"), response(list), request(GET_A), response("$-1\r\n")]);
+    assert_eq!(run.lines(), ["LRANGE ok @0", "GET nil @0"]);
+}
+
+#[test]
+fn pushes_come_between_without_harm() {
+    let run = fresh(&[
+        request(GET_A),
+        response(">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\na\r\n$1\r\n1\r\n>2\r\n$10\r\ninvalidate\r\n_\r\n"),
+        response(">2\r\n$10\r\ninvalidate\r\n_\r\n"),
+        request(GET_B),
+        response("$-1\r\n"),
+    ]);
+    assert_eq!(run.lines(), ["GET ok @0", "GET nil @0"]);
+}
+
+#[test]
+fn a_refused_subscription_has_one_reply() {
+    let run =
+        fresh(&[request("SUBSCRIBE a b c\r\n"), response("-NOAUTH x\r\n"), request(GET_A), response(OK)]);
+    assert_eq!(run.lines(), ["SUBSCRIBE NOAUTH @0", "GET ok @0"]);
+}
+
+#[test]
+fn a_gap_inside_a_value_costs_nothing() {
+    let mut run = Run::new(true);
+    run.call(&request("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$100000\r\nxyz"));
+    run.gap(Side::Request, 99_000);
+    run.part(Side::Request, &[b'x'; 997], false);
+    run.part(Side::Request, b"\r\n", false);
+    run.call(&response("+OK\r\n"));
+    run.call(&request(GET_A));
+    run.call(&response("$100000\r\n"));
+    run.gap(Side::Response, 100_002);
+    assert_eq!(run.lines(), ["SET ok @0", "GET ok @0"]);
+    assert_eq!(run.abandoned(), []);
+}
+
+#[test]
+fn a_gap_in_the_replies_abandons_what_is_open() {
+    let mut run = fresh(&[request(GET_A), request(GET_B)]);
+    run.gap(Side::Response, 10);
+    run.call(&response("-E2 x\r\n"));
+    assert_eq!(run.lines(), [""; 0]);
+    assert_eq!(run.abandoned(), [AbandonReason::Gap, AbandonReason::Gap]);
+    run.check();
+}
+
+#[test]
+fn a_gap_in_the_requests_keeps_what_was_sent_before() {
+    let mut run = fresh(&[request(GET_A)]);
+    run.gap(Side::Request, 21);
+    run.call(&response("-E1 x\r\n"));
+    run.call(&response("-E2 x\r\n"));
+    assert_eq!(run.lines(), ["GET E1"]);
+    run.check();
+}
+
+#[test]
+fn a_gap_among_a_commands_arguments_does_not_cost_its_reply() {
+    let mut run = Run::new(true);
+    run.active = Some(ActiveId(1));
+    run.call(&request("*9\r\n$4\r\nMSET\r\n$1\r\na\r\n$1\r\n1\r\n$1\r\nb"));
+    run.gap(Side::Request, 40);
+    run.call(&response(OK));
+    assert_eq!(run.lines(), ["MSET ok"]);
+    // One exchange shows that nothing is on its way; then it goes on.
+    for call in [request(GET_A), response(OK), request(GET_B), response("$-1\r\n")] {
+        run.call(&call);
+    }
+    assert_eq!(run.lines()[1..], ["GET nil"]);
+    run.check();
+}
+
+#[test]
+fn an_old_unbound_connection_is_followed_after_a_quiet_moment() {
+    let mut run = Run::new(false);
+    for call in [request(GET_A), response(OK), request(GET_A), response(OK)] {
+        run.call(&call);
+    }
+    assert_eq!(run.lines(), [""; 0], "turns alone prove nothing");
+    run.time += 20_000_000;
+    run.call(&request(GET_B));
+    run.call(&response("$-1\r\n"));
+    assert_eq!(run.lines(), ["GET nil"]);
+    run.check();
+}
+
+#[test]
+fn a_reply_of_something_unseen_is_not_paired() {
+    let mut run = Run::new(false);
+    run.active = Some(ActiveId(1));
+    run.call(&request(GET_A));
+    run.call(&response("-E0 x\r\n-E1 x\r\n"));
+    assert_eq!(run.lines(), [""; 0]);
+    run.check();
+}
+
+#[test]
+fn a_lost_connection_leaves_its_commands_unanswered() {
+    let mut run = fresh(&[request(&format!("{GET_A}{GET_B}")), response(OK)]);
+    run.end(Side::Response, End::Failed(104));
+    assert_eq!(run.lines(), ["GET ok, GET connection_reset @0"]);
+    run.check();
+    let mut run = fresh(&[request(GET_A)]);
+    run.end(Side::Request, End::Closed);
+    assert_eq!(run.abandoned(), [AbandonReason::NoSpan], "perhaps only forgotten");
+}
+
+#[test]
+fn replication_ends_the_interest() {
+    let mut run = fresh(&[
+        request("*3\r\n$5\r\nPSYNC\r\n$1\r\n?\r\n$2\r\n-1\r\n"),
+        response("+FULLRESYNC x 0\r\n$5\r\nab"),
+    ]);
+    assert_eq!(run.abandoned(), [AbandonReason::NoSpan]);
+    run.check();
+}
+
+#[test]
+fn malformed_bytes_abandon() {
+    let mut run = fresh(&[request(GET_A), response("hello\r\n")]);
+    assert_eq!(run.abandoned(), [AbandonReason::Malformed]);
+    run.check();
+    let mut run = fresh(&[request("*2\r\n$3\r\nGET\r\n:1\r\n")]);
+    assert_eq!(run.abandoned(), [AbandonReason::Malformed]);
+    run.check();
+}
+
+#[test]
+fn a_pipeline_of_any_length_is_counted() {
+    let count = 30_000;
+    let run = fresh(&[request(&GET_A.repeat(count)), response(&"-WRONGTYPE x\r\n".repeat(count))]);
+    let (_, exchange) = run.exchanges().next().unwrap();
+    assert_eq!(exchange.commands.len() + exchange.omitted as usize, count);
+    assert_eq!(exchange.failures as usize, count);
+}
+
+#[test]
+fn too_many_replies_due_end_in_resynchronisation() {
+    let mut run = fresh(&[request(&GET_A.repeat(70_000))]);
+    assert_eq!(run.abandoned(), [AbandonReason::Limit]);
+    run.check();
+    let mut run = Run::new(true);
+    for _ in 0..5000 {
+        run.call(&request(GET_A));
+    }
+    run.call(&response(&OK.repeat(5000)));
+    run.call(&request(GET_B));
+    run.call(&response("$-1\r\n"));
+    assert_eq!(run.exchanges().count(), 4097, "later ones are abandoned, but their replies are counted");
+    run.check();
+}
