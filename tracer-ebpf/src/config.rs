@@ -119,7 +119,9 @@ impl ProbeConfig {
     #[must_use]
     pub fn words(&self) -> &[u32] {
         // SAFETY: `repr(C)` with nothing but u32 fields: no padding, the same alignment.
-        unsafe { core::slice::from_raw_parts((&raw const *self).cast(), size_of::<Self>() / size_of::<u32>()) }
+        unsafe {
+            core::slice::from_raw_parts((&raw const *self).cast(), size_of::<Self>() / size_of::<u32>())
+        }
     }
 }
 

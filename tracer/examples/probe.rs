@@ -1,9 +1,17 @@
 //! scratch
 fn main() {
     let mut options = tracer::probe::ProbeOptions::default();
-    if std::env::args().nth(2).as_deref() == Some("fexit") { options.attach = tracer::probe::AttachMode::Fexit; }
+    if std::env::args().nth(2).as_deref() == Some("fexit") {
+        options.attach = tracer::probe::AttachMode::Fexit;
+    }
     let t = std::time::Instant::now();
-    let (mut probe, mut ring) = match tracer::probe::Probe::load(&options) { Ok(p) => p, Err(e) => { println!("ERR {e}"); return; } };
+    let (mut probe, mut ring) = match tracer::probe::Probe::load(&options) {
+        Ok(p) => p,
+        Err(e) => {
+            println!("ERR {e}");
+            return;
+        }
+    };
     println!("loaded in {:?}: {:?}", t.elapsed(), probe.verified_instructions());
     let pid: u32 = std::env::args().nth(1).unwrap().parse().unwrap();
     probe.select_process(pid).unwrap();
@@ -16,8 +24,25 @@ fn main() {
             let d = |o: usize| u32::from_ne_bytes(r[o..o + 4].try_into().unwrap());
             if kind <= 2 {
                 let n = d(84).min(60) as usize;
-                println!("kind {kind} flags {flags:x} tid {} wait {} mux {} sock {:x} ino {} pos {} len {} head {} tail {}@{} errno {} dir {} | {:?}", d(20), d(48), d(52), w(56), w(64), w(72), d(80), d(84), d(88), d(92), d(96) & 0xffff, r[98], String::from_utf8_lossy(&r[104..104 + n]));
-            } else { println!("kind {kind} flags {flags:x} tgid {} {:?}", d(16), &r[56..r.len().min(144)]); }
+                println!(
+                    "kind {kind} flags {flags:x} tid {} wait {} mux {} sock {:x} ino {} pos {} len {} head {} tail {}@{} errno {} dir {} | {:?}",
+                    d(20),
+                    d(48),
+                    d(52),
+                    w(56),
+                    w(64),
+                    w(72),
+                    d(80),
+                    d(84),
+                    d(88),
+                    d(92),
+                    d(96) & 0xffff,
+                    r[98],
+                    String::from_utf8_lossy(&r[104..104 + n])
+                );
+            } else {
+                println!("kind {kind} flags {flags:x} tgid {} {:?}", d(16), &r[56..r.len().min(144)]);
+            }
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }

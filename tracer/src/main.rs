@@ -1,26 +1,66 @@
-//! The agent's command line.
+//! The agent's command line: arguments, logging, exit codes.
 
-use tracer::agent::{RunOptions, run};
+use std::process::ExitCode;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> std::process::ExitCode {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(std::env::var("TRACER_LOG").unwrap_or("info".into())).init();
-    let args: Vec<String> = std::env::args().collect();
-    let mut o = RunOptions { selection: Default::default(), service_name: None, probe: Default::default(), pipeline: Default::default(), exports: vec![], variables: std::env::vars().collect() };
-    let mut i = 2;
-    while i + 1 < args.len() {
-        let v = args[i + 1].clone();
-        match args[i].as_str() {
-            "--pid" => o.selection.pids.push(v.parse().unwrap()),
-            "--cgroup" => o.selection.cgroups.push(v.into()),
-            "--port" => o.selection.ports.push(v.parse().unwrap()),
-            "--export" => o.exports.push(v.parse().unwrap()),
-            "--service-name" => o.service_name = Some(v),
-            "--attach" => o.probe.attach = if v == "fexit" { tracer::probe::AttachMode::Fexit } else { Default::default() },
-            _ => panic!(),
-        }
-        i += 2;
+use anyhow::Context as _;
+use tracer::agent::{self, RunOptions};
+use tracer::check;
+use tracer::cli::{self, Command, RunConfig, Surroundings};
+use tracer::enrich::process::Proc;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let proc = Proc::default();
+    let variable = |name: &str| std::env::var(name).ok();
+    let surroundings = Surroundings { variable: &variable, proc: &proc, own: std::process::id() };
+    let outcome = match cli::parse(std::env::args_os(), &surroundings) {
+        Err(error) => return error.report(),
+        Ok(Command::Run(config)) => run(&config),
+        Ok(Command::Check { json }) => report(json),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("tracer: {}", cli::sentence(error.as_ref()));
+        ExitCode::FAILURE
+    })
+}
+
+/// `tracer run`: everything but the reader's thread and the local sinks shares one thread.
+fn run(config: &RunConfig) -> anyhow::Result<ExitCode> {
+    log_to_stderr(config);
+    check::require(&check::Node::default())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+    runtime.block_on(agent::run(RunOptions::new(config, variables())))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `tracer check`.
+fn report(json: bool) -> anyhow::Result<ExitCode> {
+    let report = check::report(&check::Node::default());
+    if json {
+        println!("{}", report.json()?);
+    } else {
+        println!("{report}");
     }
-    if o.exports.is_empty() { o.exports.push(tracer::export::Target::Console); }
-    match run(o).await { Ok(()) => std::process::ExitCode::SUCCESS, Err(e) => { eprintln!("tracer: {e}"); std::process::ExitCode::FAILURE } }
+    Ok(ExitCode::from(report.exit_code()))
+}
+
+/// The tracer's own messages. `TRACER_LOG` refines them by module, as `RUST_LOG` does elsewhere.
+fn log_to_stderr(config: &RunConfig) {
+    let filter = EnvFilter::try_from_env("TRACER_LOG")
+        .unwrap_or_else(|_| EnvFilter::new(config.log_level.to_string()));
+    let colours =
+        std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .with_target(false)
+        .init();
+}
+
+/// The environment; a variable that is no text cannot be meant for us.
+fn variables() -> std::collections::BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }

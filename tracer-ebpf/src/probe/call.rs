@@ -73,7 +73,9 @@ pub fn on_exit(number: u64, regs: *const u64, ret: i64) {
         arch::CONNECT if ret == 0 || ret == -EINPROGRESS => {
             note(&caller, task, arch::argument::<0>(regs) as u32, ConnectionNote::Connect, 0);
         }
-        arch::ACCEPT | arch::ACCEPT4 if ret >= 0 => note(&caller, task, ret as u32, ConnectionNote::Accept, 0),
+        arch::ACCEPT | arch::ACCEPT4 if ret >= 0 => {
+            note(&caller, task, ret as u32, ConnectionNote::Accept, 0)
+        }
         arch::SHUTDOWN if ret == 0 => {
             let how = arch::argument::<1>(regs) as u8;
             note(&caller, task, arch::argument::<0>(regs) as u32, ConnectionNote::Shutdown, how);

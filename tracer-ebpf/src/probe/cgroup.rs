@@ -69,6 +69,8 @@ fn tell(place: &Place, removed: u32) {
     header.kind = EventKind::Cgroup as u16;
     header.size = size_of::<CgroupEvent>() as u32;
     // SAFETY: the record has this size.
-    unsafe { record.write(CgroupEvent { header, id: place.id, parent_id: place.parent, removed, padding: 0 }) };
+    unsafe {
+        record.write(CgroupEvent { header, id: place.id, parent_id: place.parent, removed, padding: 0 })
+    };
     emit::submit(record);
 }

@@ -100,7 +100,8 @@ pub fn header(caller: &Caller) -> Header {
 /// came about, and follows what comes next once instead of once per way.
 #[inline(always)]
 pub fn begin(event: &DataEvent, payload: u64) -> Option<*mut DataEvent> {
-    let reason = if event.header.kind == EventKind::Log as u16 { LossReason::RingLog } else { LossReason::RingData };
+    let reason =
+        if event.header.kind == EventKind::Log as u16 { LossReason::RingLog } else { LossReason::RingData };
     let record: *mut DataEvent = reserve_bytes(size_of::<DataEvent>() as u64 + payload, reason)?.cast();
     // SAFETY: the record is at least as long as the event and aligned to 8.
     unsafe { record.write(*event) };
@@ -155,7 +156,9 @@ pub fn buffer(event: &DataEvent, address: u64, head: u32, tail: u32) {
 #[inline(always)]
 pub fn copy(payload: *mut u8, offset: u64, length: u64, address: u64) -> bool {
     // SAFETY: the callers keep `offset + length` inside the record, which the verifier checks.
-    unsafe { bpf_probe_read_user(payload.add(offset as usize).cast(), length as u32, address as *const _) == 0 }
+    unsafe {
+        bpf_probe_read_user(payload.add(offset as usize).cast(), length as u32, address as *const _) == 0
+    }
 }
 
 #[inline(always)]

@@ -11,7 +11,11 @@ pub fn read<T: Copy>(base: u64, offset: u32) -> T {
     let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the destination has room for a T, and the helper writes all of it in any case.
     unsafe {
-        bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, (base + offset as u64) as *const _);
+        bpf_probe_read_kernel(
+            value.as_mut_ptr().cast(),
+            size_of::<T>() as u32,
+            (base + offset as u64) as *const _,
+        );
         value.assume_init()
     }
 }

@@ -40,7 +40,8 @@ pub static LOG_INODES: HashMap<LogInode, u32> = HashMap::with_max_entries(limits
 
 /// Connections that were seen, by the address of their `struct sock`.
 #[map]
-pub static CONNECTIONS: LruHashMap<u64, Connection> = LruHashMap::with_max_entries(limits::MAX_CONNECTIONS, 0);
+pub static CONNECTIONS: LruHashMap<u64, Connection> =
+    LruHashMap::with_max_entries(limits::MAX_CONNECTIONS, 0);
 
 /// Windows that conversations asked for, by the address of the `struct sock`.
 #[map]

@@ -65,8 +65,14 @@ pub fn tell(caller: &Caller, note: ProcessNote, child: u64) {
     let mut header = emit::header(caller);
     header.kind = EventKind::Process as u16;
     header.size = size_of::<ProcessEvent>() as u32;
-    let mut event =
-        ProcessEvent { header, note: note as u32, child_tgid: 0, child_tid: 0, padding: 0, child_start_ns: 0 };
+    let mut event = ProcessEvent {
+        header,
+        note: note as u32,
+        child_tgid: 0,
+        child_tid: 0,
+        padding: 0,
+        child_start_ns: 0,
+    };
     if child != 0 {
         event.child_tgid = read(child, config!(task_tgid));
         event.child_tid = read(child, config!(task_pid));

@@ -189,7 +189,11 @@ fn complete<const CAP: u64>(record: *mut DataEvent, end: &Progress) {
     // The end was not reached: what was copied from the start is good all the same.
     let head = if end.at < end.head { end.at } else { end.head };
     if head != 0 {
-        count_loss(if end.count > MAX_SEGMENTS as u64 { LossReason::IovecCap } else { LossReason::UnreadablePage });
+        count_loss(if end.count > MAX_SEGMENTS as u64 {
+            LossReason::IovecCap
+        } else {
+            LossReason::UnreadablePage
+        });
     }
     finish(record, Captured { head: head as u32, tail: 0, tail_offset: 0, cut: true });
 }

@@ -35,7 +35,12 @@ fn on_close(sock: u64) {
         return;
     }
     let protocol: u16 = read(sock, config!(sk_protocol));
-    let socket = Socket { sock, ino, family: if family == INET6 { INET6 } else { 2 }, sequence: protocol == IPPROTO_TCP };
+    let socket = Socket {
+        sock,
+        ino,
+        family: if family == INET6 { INET6 } else { 2 },
+        sequence: protocol == IPPROTO_TCP,
+    };
     announce(&emit::header(&current()), &socket, ConnectionNote::Closed, 0);
     let _ = CONNECTIONS.remove(&sock);
     let _ = WINDOWS.remove(&sock);

@@ -2,6 +2,7 @@
 
 pub mod clock;
 mod node;
+mod options;
 mod reader;
 mod run;
 

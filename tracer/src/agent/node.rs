@@ -43,7 +43,13 @@ pub struct Node {
 impl Node {
     /// Knows nothing of targets yet: see [`Self::adopt`].
     #[must_use]
-    pub fn new(proc: Proc, probe: SharedProbe, selection: Selection, resources: Resources, capture_logs: bool) -> Self {
+    pub fn new(
+        proc: Proc,
+        probe: SharedProbe,
+        selection: Selection,
+        resources: Resources,
+        capture_logs: bool,
+    ) -> Self {
         Self {
             mount: CgroupMount::find(&proc).ok(),
             proc,
@@ -103,7 +109,9 @@ impl Node {
             return;
         }
         match log_files(&self.proc, pid) {
-            Ok(files) => files.into_iter().for_each(|file| self.remember(file.dev, file.ino, Some(file.stream))),
+            Ok(files) => {
+                files.into_iter().for_each(|file| self.remember(file.dev, file.ino, Some(file.stream)))
+            }
             Err(error) => debug!(pid, %error, "logs unknown"),
         }
     }

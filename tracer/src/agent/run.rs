@@ -173,8 +173,11 @@ fn detach(probe: &SharedProbe) -> Vec<(&'static str, u64)> {
 
 async fn finish(settings: &Settings, exporting: Exporting, stats: &Stats, losses: &[(&'static str, u64)]) {
     let summary = exporting.shutdown(settings.flush_timeout()).await;
-    let lost: Vec<String> =
-        losses.iter().filter(|(_, count)| *count > 0).map(|(reason, count)| format!("{reason} {count}")).collect();
+    let lost: Vec<String> = losses
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(reason, count)| format!("{reason} {count}"))
+        .collect();
     let lost = if lost.is_empty() { "nothing".to_owned() } else { lost.join(", ") };
     info!("lost in the kernel: {lost}");
     for line in stats.to_string().lines().chain(summary.to_string().lines()) {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use tracer_ebpf::limits::MAX_CAPTURE;
+use tracer_ebpf::limits::{HUGE_HEAD, MAX_TAIL};
 
 use super::run_config::{MAX_RING, MIN_HEAD, MIN_RING};
 use super::selector::SelectorError;
@@ -78,8 +78,9 @@ pub enum CliError {
     KubernetesNotBuilt,
     /// `--head` and `--tail` do not fit the probe.
     #[error(
-        "--head must be at least {MIN_HEAD} bytes, and --head and --tail together at most {}",
-        bytes(MAX_CAPTURE)
+        "--head must be from {MIN_HEAD} bytes to {}, and --tail at most {}",
+        bytes(HUGE_HEAD),
+        bytes(MAX_TAIL)
     )]
     Window,
     /// `--ring-size` is not possible.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use tracer_ebpf::limits::{DEFAULT_HEAD, DEFAULT_TAIL, MAX_CAPTURE};
+use tracer_ebpf::limits::{DEFAULT_HEAD, DEFAULT_TAIL, HUGE_HEAD, MAX_TAIL};
 use tracing::level_filters::LevelFilter;
 
 use super::options::{
@@ -54,7 +54,7 @@ pub struct RunConfig {
     pub route_patterns: Vec<String>,
     /// Bytes captured from the start of a call.
     pub head: u32,
-    /// Bytes captured from the end of a longer call; together with `head` at most [`MAX_CAPTURE`].
+    /// Bytes captured from the end of a longer call.
     pub tail: u32,
     /// Size of the ring buffer in bytes: a power of two.
     pub ring_size: u32,
@@ -148,9 +148,7 @@ fn selection(options: &Options) -> Result<Selection, CliError> {
 fn window(head: Option<ByteSize>, tail: Option<ByteSize>) -> Result<(u32, u32), CliError> {
     let head = head.map_or(Some(DEFAULT_HEAD), |size| u32::try_from(size.0).ok());
     let tail = tail.map_or(Some(DEFAULT_TAIL), |size| u32::try_from(size.0).ok());
-    let fits = |head: u32, tail: u32| {
-        head >= MIN_HEAD && head.checked_add(tail).is_some_and(|sum| sum <= MAX_CAPTURE)
-    };
+    let fits = |head: u32, tail: u32| (MIN_HEAD..=HUGE_HEAD).contains(&head) && tail <= MAX_TAIL;
     head.zip(tail).filter(|(head, tail)| fits(*head, *tail)).ok_or(CliError::Window)
 }
 

@@ -299,8 +299,8 @@ impl Assembler {
 /// Posts of telemetry never become spans: neither the tracer's own, nor those of a target's SDK.
 fn is_telemetry_post(exchange: &Exchange) -> bool {
     match &exchange.detail {
-        // The HTTP reader's mark of an OTLP export goes here.
-        Detail::Http(_) | Detail::Mysql(_) | Detail::Redis(_) => false,
+        Detail::Http(http) => http.otlp_export,
+        Detail::Mysql(_) | Detail::Redis(_) => false,
         #[cfg(test)]
         Detail::Line(line) => line.starts_with("?otlp"),
     }

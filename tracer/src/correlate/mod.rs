@@ -1,17 +1,16 @@
 //! What belongs together: exchanges to traces, log lines to spans.
 //!
 //! [`active`] knows which server exchange a thread works for; [`assemble`] turns the conversations' progress into
-//! spans with ids and parents; [`logs`] cuts what was written to a log into lines.
+//! spans with ids and parents; [`log_line`] cuts what was written to a log into lines.
 
 pub mod active;
 pub mod assemble;
-mod continuation;
 pub mod contexts;
+mod continuation;
 pub mod exchanges;
 pub mod ids;
 pub mod log_json;
 pub mod log_line;
-pub mod logs;
 pub mod severity;
 pub mod stats;
 pub mod trace_context;

@@ -4,11 +4,11 @@ use tracer_ebpf::event::flag;
 
 use super::config::LogMode;
 use super::tracked::Sink;
-use crate::correlate::Now;
 use crate::correlate::active::Evidence;
 use crate::correlate::assemble::Assembler;
-use crate::correlate::logs::{LogKey, LogLine, LogLines, LogWrite};
+use crate::correlate::log_line::{LogKey, LogLine, LogLines, LogWrite};
 use crate::correlate::stats::LogStats;
+use crate::correlate::{Now, log_json, severity};
 use crate::event::{ActiveId, Nanos, Process};
 use crate::export::{Item, Telemetry};
 use crate::probe::decode::Log;
@@ -113,9 +113,14 @@ struct Stated {
     context: Option<(TraceId, SpanId, bool)>,
 }
 
-/// The readers of levels and of ids in JSON lines go here.
-fn stated(_text: &str) -> Stated {
-    Stated::default()
+fn stated(text: &str) -> Stated {
+    if text.trim_start().starts_with('{') {
+        let fields = log_json::read(text);
+        let ids = fields.trace_id.zip(fields.span_id);
+        let context = ids.map(|(trace, span)| (trace, span, fields.sampled.unwrap_or(true)));
+        return Stated { severity: fields.severity, context };
+    }
+    Stated { severity: severity::of(text), context: None }
 }
 
 /// Which log stream a write went to. A candidate is a log only if the process's descriptors say so; what the probe

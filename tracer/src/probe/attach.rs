@@ -30,9 +30,29 @@ pub enum Attached {
 
 /// The calls whose functions have an fexit program, `fexit_<call>`. Not every architecture has the last three.
 const CALLS: &[&str] = &[
-    "read", "write", "readv", "writev", "recvfrom", "sendto", "recvmsg", "sendmsg", "recvmmsg", "sendmmsg",
-    "sendfile64", "splice", "connect", "accept", "accept4", "shutdown", "ppoll", "pselect6", "epoll_pwait",
-    "epoll_pwait2", "poll", "select", "epoll_wait",
+    "read",
+    "write",
+    "readv",
+    "writev",
+    "recvfrom",
+    "sendto",
+    "recvmsg",
+    "sendmsg",
+    "recvmmsg",
+    "sendmmsg",
+    "sendfile64",
+    "splice",
+    "connect",
+    "accept",
+    "accept4",
+    "shutdown",
+    "ppoll",
+    "pselect6",
+    "epoll_pwait",
+    "epoll_pwait2",
+    "poll",
+    "select",
+    "epoll_wait",
 ];
 
 /// What the kernel puts before the name of a call's function.
@@ -110,7 +130,9 @@ fn refused(name: &str, error: ProgramError) -> ProbeError {
     match ProbeError::from_program(name, error) {
         ProbeError::NotPermitted { what } => ProbeError::Program {
             program: name.to_owned(),
-            reason: format!("{what} is not permitted here; use `--attach tracepoint`, which works on every kernel"),
+            reason: format!(
+                "{what} is not permitted here; use `--attach tracepoint`, which works on every kernel"
+            ),
         },
         other => other,
     }

@@ -61,7 +61,8 @@ impl Btf {
         if btf.bytes.get(2) != Some(&1) {
             return Err(BtfError::Format("the version is not 1"));
         }
-        let field = |at| btf.u32(at).map(|value| value as usize).ok_or(BtfError::Format("the header is cut short"));
+        let field =
+            |at| btf.u32(at).map(|value| value as usize).ok_or(BtfError::Format("the header is cut short"));
         let (header, types, types_length, strings) = (field(4)?, field(8)?, field(12)?, field(16)?);
         btf.strings = header.saturating_add(strings);
         btf.index(header.saturating_add(types), types_length)?;
@@ -74,12 +75,16 @@ impl Btf {
     /// # Errors
     /// When the structure or the member is not there.
     pub fn offset(&self, structure: &str, member: &str) -> Result<u32, BtfError> {
-        let id = *self.structs.get(structure.as_bytes()).ok_or_else(|| BtfError::NoStruct(structure.to_owned()))?;
+        let id = *self
+            .structs
+            .get(structure.as_bytes())
+            .ok_or_else(|| BtfError::NoStruct(structure.to_owned()))?;
         let mut offset = 0;
         let mut current = Some(id);
         for name in member.split('.') {
             let found = current.and_then(|id| self.member(id, name.as_bytes(), MAX_NESTING));
-            let (bits, next) = found.ok_or_else(|| BtfError::NoMember(structure.to_owned(), member.to_owned()))?;
+            let (bits, next) =
+                found.ok_or_else(|| BtfError::NoMember(structure.to_owned(), member.to_owned()))?;
             offset += bits / 8;
             current = self.aggregate(next);
         }
@@ -99,7 +104,9 @@ impl Btf {
                 self.structs.entry(name).or_insert(id);
             }
             self.types.push(at);
-            at = at + 12 + trailing(entry.kind, entry.members).ok_or(BtfError::Format("a type is of unknown kind"))?;
+            at = at
+                + 12
+                + trailing(entry.kind, entry.members).ok_or(BtfError::Format("a type is of unknown kind"))?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use tracer_ebpf::config::{self, ProbeConfig, option};
 use tracer_ebpf::{LossReason, limits};
 use tracing::{debug, info};
 
-use super::attach::{self, Attached, AttachMode};
+use super::attach::{self, AttachMode, Attached};
 use super::btf::Btf;
 use super::error::ProbeError;
 use super::offsets;
@@ -41,7 +41,7 @@ impl Default for ProbeOptions {
         Self {
             head: limits::DEFAULT_HEAD,
             tail: limits::DEFAULT_TAIL,
-            ring_bytes: 8 * 1024 * 1024,
+            ring_bytes: 16 * 1024 * 1024,
             logs: true,
             all_execs: false,
             attach: AttachMode::Auto,
@@ -80,8 +80,14 @@ impl Probe {
             .map_max_entries("EVENTS", options.ring_bytes.next_power_of_two())
             .load(OBJECT)
             .map_err(ProbeError::from_object)?;
-        for name in ["inet_sock_set_state", "sched_process_fork", "sched_process_exec", "sched_process_exit", "cgroup_mkdir", "cgroup_rmdir"]
-        {
+        for name in [
+            "inet_sock_set_state",
+            "sched_process_fork",
+            "sched_process_exec",
+            "sched_process_exit",
+            "cgroup_mkdir",
+            "cgroup_rmdir",
+        ] {
             tracepoint(&mut ebpf, name, &btf)?;
         }
         let attached = attach::calls(&mut ebpf, &btf, options.attach)?;
@@ -230,7 +236,10 @@ fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, ProbeErro
     ebpf.take_map(name).ok_or(ProbeError::Missing(name))
 }
 
-fn hash<K: aya::Pod, V: aya::Pod>(ebpf: &mut Ebpf, name: &'static str) -> Result<HashMap<MapData, K, V>, ProbeError> {
+fn hash<K: aya::Pod, V: aya::Pod>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<HashMap<MapData, K, V>, ProbeError> {
     HashMap::try_from(take(ebpf, name)?).map_err(map_error(name))
 }
 

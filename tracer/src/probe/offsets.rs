@@ -23,11 +23,8 @@ fn tasks(btf: &Btf, config: &mut ProbeConfig) -> Result<(), BtfError> {
     config.task_tgid = task("tgid")?;
     config.task_pid = task("pid")?;
     config.task_signal = task("signal")?;
-    config.task_status = if cfg!(target_arch = "x86_64") {
-        task("thread_info.status")?
-    } else {
-        task("thread_info.flags")?
-    };
+    config.task_status =
+        if cfg!(target_arch = "x86_64") { task("thread_info.status")? } else { task("thread_info.flags")? };
     config.signal_live = btf.offset("signal_struct", "live")?;
     Ok(())
 }

@@ -113,7 +113,12 @@ pub struct Description {
 
 /// Describes an exchange. Most give one description; a Redis batch can be told command by command.
 #[must_use]
-pub fn describe(exchange: &Exchange, role: Role, endpoints: &Endpoints, options: &SpanOptions) -> Vec<Description> {
+pub fn describe(
+    exchange: &Exchange,
+    role: Role,
+    endpoints: &Endpoints,
+    options: &SpanOptions,
+) -> Vec<Description> {
     match &exchange.detail {
         Detail::Http(detail) => vec![http::describe(detail, role, endpoints, options)],
         Detail::Mysql(detail) => vec![mysql::describe(detail, role, endpoints, options)],
