@@ -84,7 +84,7 @@ def run(pid, attach):
 def main():
     pid, ways = sys.argv[1:]
     if not wait_until(START_LIMIT, client.healthy):
-        sys.exit(f"the application and its servers did not answer within {START_LIMIT:.0f} s")
+        sys.exit(f"the application and its servers did not answer within {START_LIMIT:.0f} s: {client.ill()}")
     note("servers")
     for attach in ways.split(","):
         run(pid, attach)

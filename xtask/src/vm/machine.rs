@@ -53,7 +53,7 @@ impl Machine<'_> {
         let log = File::create(self.directory.join("qemu.log"))?;
         let mut command = Command::new(QEMU);
         command.args(["-no-user-config", "-nodefaults", "-display", "none", "-no-reboot"]);
-        command.args(["-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp", "2", "-m", "1024"]);
+        command.args(["-accel", "tcg,thread=multi", "-cpu", "max,la57=off,cx16=off", "-smp", "2", "-m", "1024"]);
         command.args(["-serial", &file("console.log"), "-serial", &file("results.tar.gz")]);
         command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(self.initramfs);
         command.arg("-append").arg(format!("console=ttyS0 quiet panic=-1 attach={attach}"));
