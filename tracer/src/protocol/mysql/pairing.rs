@@ -47,6 +47,9 @@ pub(super) struct Violation;
 #[derive(Debug)]
 pub(super) struct Pairing {
     pub(super) phase: Phase,
+    /// Everything since the connection's first byte was seen, so a command without an answer is only waiting, and
+    /// an answer without a command is only early.
+    pub(super) gapless: bool,
     session: Session,
     open: VecDeque<Open>,
     next: ExchangeId,
@@ -68,6 +71,7 @@ impl Pairing {
     pub(super) fn new(fresh: bool) -> Self {
         Self {
             phase: if fresh { Phase::Setup { greeted: false, answered: false } } else { Phase::Commands },
+            gapless: fresh,
             session: Session::default(),
             open: VecDeque::new(),
             next: 0,
@@ -170,6 +174,11 @@ impl Pairing {
         if self.open.len() >= MAX_OPEN {
             self.abandon_all(AbandonReason::Limit, out);
         }
+        let lost = self.is_out_of_turn(first);
+        if lost {
+            self.open.iter_mut().for_each(|open| open.lost = true);
+            self.doubt = Some(false);
+        }
         if self.open.is_empty() {
             self.restart = true;
             if self.doubt == Some(true) {
@@ -178,9 +187,16 @@ impl Pairing {
         }
         let mut open = Open::new(self.next, command, first);
         self.next += 1;
-        open.doubtful = self.doubt.is_some();
+        open.doubtful = self.doubt.is_some() && !lost;
+        open.lost = lost;
         out.push(Progress::Begun { id: open.id, mark: first });
         self.open.push_back(open);
+    }
+
+    /// A command begins while the one before it is unanswered, and not in the same call. If not all bytes were
+    /// seen, the answer may have been missed, or reported too early: which answer is whose cannot be told.
+    fn is_out_of_turn(&self, first: Mark) -> bool {
+        !self.gapless && self.open.back().is_some_and(|open| open.request_last.call != first.call)
     }
 
     fn on_login(
@@ -221,11 +237,12 @@ impl Pairing {
         }
     }
 
-    /// The rest of the client's message in progress will not be seen: its answer may come all the same.
+    /// The rest of the client's message in progress will not be seen, or its answer comes before.
     pub(super) fn cut_request(&mut self, partial: Option<&Message<'_>>, mark: Mark, out: &mut Vec<Progress>) {
-        if let (Some(message), Some(Kind::Command(command))) = (partial, self.receiving.take()) {
+        if let (Some(message), Some(Kind::Command(command))) = (partial, self.receiving) {
             self.on_command(command, message, mark, out);
         }
+        self.receiving = self.receiving.map(|_| Kind::Data);
         if let Some(open) = self.open.back_mut() {
             open.sent = true;
         }
@@ -354,10 +371,6 @@ impl Pairing {
         let logged_in = open.command == Command::Connect && open.reply.error.is_none();
         self.pipelined |= self.open.front().is_some_and(|next| next.sent && !next.lost);
         self.doubt = self.doubt.map(|_| true);
-        if self.open.is_empty() && !open.sent {
-            // The answer came before the request's end: the rest of the request belongs to nothing.
-            self.receiving = self.receiving.map(|_| Kind::Data);
-        }
         out.push(open.finish(&mut self.session, end));
         if logged_in {
             self.phase = Phase::Commands;
@@ -383,6 +396,8 @@ impl Pairing {
             self.abandon_all(AbandonReason::Gap, out);
             return;
         }
+        // A missing answer explains why two commands were open.
+        self.doubt = None;
         self.open.iter_mut().for_each(|open| open.lost = true);
     }
 

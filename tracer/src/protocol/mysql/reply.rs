@@ -191,7 +191,9 @@ impl Reply {
     /// OK, or the EOF that ends rows: the result is over, and the answer too unless another result follows.
     fn ok(&mut self, message: &Message<'_>) -> Progress {
         let ok = Ok::parse(message.head, message.length);
-        if self.state == State::Rows || self.state == State::AfterColumns {
+        if self.state == State::AfterColumns && ok.has(STATUS_CURSOR) {
+            self.rows = None;
+        } else if self.state == State::Rows || self.state == State::AfterColumns {
             self.rows.get_or_insert(0);
         } else if let Some(affected) = ok.affected_rows {
             self.affected_rows = Some(self.affected_rows.unwrap_or(0).saturating_add(affected));
@@ -244,6 +246,7 @@ impl Reply {
         self.eof_seen = Some(true);
         let eof = Ok::parse(message.head, message.length);
         if eof.has(STATUS_CURSOR) {
+            self.rows = None;
             self.note(&eof);
             return Progress::Done;
         }
