@@ -12,7 +12,7 @@ use super::super::{Conversation, End, Input, Progress, Start, Window};
 use super::framer::{Framer, Message};
 use super::pairing::{Pairing, Phase};
 use super::plausible::{self, Fit};
-use super::reply::{FIRST_SEQ, Shape};
+use super::reply::Shape;
 use super::seek::Seeker;
 use super::tail;
 use crate::event::{Mark, Side};
@@ -157,11 +157,12 @@ impl MysqlConversation {
         if input.mark.time < open.request_first.time {
             return Responses::Awaited;
         }
+        let expected = open.reply.expected_seq();
         let begins = match self.pairing.front_shape() {
             Some(Shape::Results | Shape::Simple | Shape::Prepared) => {
-                plausible::response(input.bytes) != Fit::No
+                plausible::response(input.bytes, expected) != Fit::No
             }
-            _ => input.bytes.get(3).is_none_or(|seq| *seq == FIRST_SEQ),
+            _ => input.bytes.get(3).zip(expected).is_none_or(|(seq, expected)| *seq == expected),
         };
         if input.call_start && begins { Responses::Framed } else { Responses::Lost }
     }

@@ -4,7 +4,6 @@
 use super::command::Command;
 use super::framer::{FULL_PACKET, HEADER, header};
 use super::handshake::PROTOCOL_VERSION;
-use super::reply::FIRST_SEQ;
 use super::request::{after_attributes, looks_attributed};
 
 /// How well bytes fit.
@@ -188,9 +187,9 @@ fn arguments_fit(command: Command, arguments: &[u8], size: usize, whole: bool) -
     }
 }
 
-/// Judges the start of an answer to a command.
-pub(super) fn response(bytes: &[u8]) -> Fit {
-    if bytes.get(3).is_some_and(|seq| *seq != FIRST_SEQ) {
+/// Judges the start of an answer to a command; its first packet has number `seq` if that is known.
+pub(super) fn response(bytes: &[u8], seq: Option<u8>) -> Fit {
+    if seq.is_some_and(|expected| bytes.get(3).is_some_and(|seq| *seq != expected)) {
         return Fit::No;
     }
     let Some((length, _)) = header(bytes) else { return Fit::Open };

@@ -20,7 +20,7 @@ use super::packet::{EOF_LENGTH, Err, Ok};
 const MAX_COLUMNS: u64 = 0xffff;
 /// Every column definition begins with the catalog, which is always this.
 const DEFINITION: &[u8] = b"\x03def";
-/// Sequence number of an answer's first packet: one more than the command's.
+/// Sequence number of the first packet of an answer to a command of one packet.
 pub(super) const FIRST_SEQ: u8 = 1;
 
 /// What the answer to a command looks like.
@@ -124,6 +124,18 @@ impl Reply {
             mariadb: false,
             eof_seen: None,
         }
+    }
+
+    /// The request's last packet had this number (`None`: not known), from which the answer's go on.
+    pub(super) fn goes_on_from(&mut self, last: Option<u8>) {
+        if self.seq.is_some() {
+            self.seq = last.map(|last| last.wrapping_add(1));
+        }
+    }
+
+    /// The number that the next packet must have, where that is certain.
+    pub(super) fn expected_seq(&self) -> Option<u8> {
+        self.seq
     }
 
     /// The server asked for a file, which the client is sending.

@@ -163,6 +163,7 @@ impl Pairing {
             }
         } else if let Some(open) = self.open.back_mut() {
             open.request = request;
+            open.reply.goes_on_from(Some(message.last_seq));
             (open.sent, open.request_last) = (true, mark);
         }
     }
@@ -174,12 +175,14 @@ impl Pairing {
         mark: Mark,
         out: &mut Vec<Progress>,
     ) {
+        let cut = self.receiving.is_some_and(|kind| kind != Kind::Data);
         if let (Some(message), Some(Kind::Command(command))) = (partial, self.receiving) {
             self.on_command(command, message, mark, out);
         }
         self.receiving = self.receiving.map(|_| Kind::Data);
-        if let Some(open) = self.open.back_mut() {
+        if let Some(open) = self.open.back_mut().filter(|open| !open.sent || cut) {
             open.sent = true;
+            open.reply.goes_on_from(None);
         }
     }
 }

@@ -139,7 +139,9 @@ fn payloads_of_sixteen_mebibytes_are_stepped_over() {
         &told[0][..80]
     );
     assert_eq!(exchanges(&out).next().unwrap().1.text.as_ref().unwrap().text.len(), 64 * 1024);
+    assert!(told[0].ends_with("…] in shop"), "{}", &told[0][told[0].len() - 40..]);
     assert!(told[1].ends_with("rows=1"), "{}", told[1]);
+    assert!(lines(&play(&steps[3..], false))[0].ends_with("…]"));
 }
 
 #[test]
