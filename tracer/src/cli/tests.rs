@@ -180,17 +180,17 @@ fn errors_are_sentences() {
         ),
         (
             &["--port", "80", "--head", "1"],
-            "--head must be at least 64 bytes, and --head and --tail together at most 64 KiB",
+            "--head must be from 64 bytes to 63 KiB, and --tail at most 1 KiB",
             2,
         ),
         (
             &["--port", "80", "--head", "64K"],
-            "--head must be at least 64 bytes, and --head and --tail together at most 64 KiB",
+            "--head must be from 64 bytes to 63 KiB, and --tail at most 1 KiB",
             2,
         ),
         (
             &["--port", "80", "--tail", "5G"],
-            "--head must be at least 64 bytes, and --head and --tail together at most 64 KiB",
+            "--head must be from 64 bytes to 63 KiB, and --tail at most 1 KiB",
             2,
         ),
         (

@@ -55,7 +55,11 @@ fn summary(exchange: &MysqlExchange) -> String {
         return words;
     }
     let summary = format!("{} {words}", Command::Prepare.name());
-    if words.is_empty() || summary.chars().count() > super::sql::MAX_SUMMARY { String::new() } else { summary }
+    if words.is_empty() || summary.chars().count() > super::sql::MAX_SUMMARY {
+        String::new()
+    } else {
+        summary
+    }
 }
 
 fn statement<'a>(exchange: &MysqlExchange, text: &'a QueryText) -> Statement<'a> {
@@ -121,8 +125,10 @@ fn error_type(exchange: &MysqlExchange) -> Option<String> {
     const EPIPE: u16 = 32;
     const ECONNRESET: u16 = 104;
     const ETIMEDOUT: u16 = 110;
-    if let Some(error) = exchange.error {
-        return Some(error.code.to_string());
+    match exchange.error.map(|error| error.code) {
+        Some(0) => return Some("_OTHER".to_owned()),
+        Some(code) => return Some(code.to_string()),
+        None => {}
     }
     let Completeness::Aborted(errno) = exchange.completeness else { return None };
     let word = match errno {
@@ -135,7 +141,7 @@ fn error_type(exchange: &MysqlExchange) -> Option<String> {
 }
 
 fn push_outcome(attributes: &mut Vec<Attribute>, exchange: &MysqlExchange) {
-    if let Some(error) = exchange.error {
+    if let Some(error) = exchange.error.filter(|error| error.code != 0) {
         attributes.push(Attribute::new("db.response.status_code", error.code.to_string()));
     }
     if let Some(error) = error_type(exchange) {
@@ -167,7 +173,6 @@ fn push_endpoints(attributes: &mut Vec<Attribute>, role: Role, endpoints: &Endpo
     if let Some(Address::Ip(peer)) = &endpoints.peer {
         if role == Role::Server {
             attributes.push(Attribute::new("client.address", peer.ip().to_string()));
-            attributes.push(Attribute::new("client.port", peer.port()));
         }
         attributes.push(Attribute::new("network.peer.address", peer.ip().to_string()));
         attributes.push(Attribute::new("network.peer.port", peer.port()));
@@ -267,7 +272,9 @@ mod tests {
 
     #[test]
     fn an_unfinished_exchange_says_how_the_connection_ended() {
-        for (errno, word) in [(None, "connection_closed"), (Some(104), "connection_reset"), (Some(110), "timeout")] {
+        for (errno, word) in
+            [(None, "connection_closed"), (Some(104), "connection_reset"), (Some(110), "timeout")]
+        {
             let exchange = MysqlExchange { completeness: Completeness::Aborted(errno), ..query("SELECT 1") };
             let description = describe(&exchange, Role::Client, &tcp(3306), &SpanOptions::default());
             assert_eq!(description.status, Status::Error(None));
@@ -333,7 +340,8 @@ mod tests {
         for expected in ["server.address=10.0.0.1", "server.port=Int(40000)", "client.address=10.0.0.2"] {
             assert!(server.contains(&expected.to_owned()), "{expected} in {server:?}");
         }
-        let socket = Endpoints { peer: Some(Address::Unix("/run/my.sock".to_owned())), unix: true, local: None };
+        let socket =
+            Endpoints { peer: Some(Address::Unix("/run/my.sock".to_owned())), unix: true, local: None };
         let unix = told(&describe(&query("COMMIT"), Role::Client, &socket, &SpanOptions::default()));
         assert!(unix.contains(&"server.address=/run/my.sock".to_owned()));
         assert!(unix.contains(&"network.transport=unix".to_owned()));

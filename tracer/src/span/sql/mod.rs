@@ -5,9 +5,10 @@
 
 mod sanitise;
 mod summary;
-mod tokenizer;
 #[cfg(test)]
 mod tests;
+mod tokenizer;
+mod words;
 
 use tokenizer::{Backslash, Kind, Tokens};
 
