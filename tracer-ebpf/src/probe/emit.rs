@@ -1,7 +1,5 @@
 //! Reserving, filling and submitting records of the ring buffer.
 
-use core::arch::asm;
-
 use aya_ebpf::helpers::generated::{
     bpf_get_current_task, bpf_ktime_get_ns, bpf_probe_read_user, bpf_ringbuf_query, bpf_ringbuf_reserve,
     bpf_ringbuf_submit,
@@ -14,27 +12,12 @@ use tracer_ebpf::{DataEvent, EventKind, Header, LossReason};
 use super::filter::Caller;
 use super::kernel::read;
 use super::maps::{EVENTS, count_loss};
+use super::verifier::{clamp, forget};
 use super::wait;
 
 const BPF_RB_NO_WAKEUP: u64 = 1;
 const BPF_RB_FORCE_WAKEUP: u64 = 2;
 const BPF_RB_AVAIL_DATA: u64 = 0;
-
-/// Hides a value's history from the compiler, so that it keeps the comparison that the verifier needs.
-#[inline(always)]
-pub fn opaque(mut value: u64) -> u64 {
-    // SAFETY: a move to itself. (An empty sequence would give two source lines to one instruction, which the kernel
-    // refuses in the line information.)
-    unsafe { asm!("{0} = {0}", inout(reg) value, options(nomem, nostack, preserves_flags)) };
-    value
-}
-
-/// At most `CAP`, in a way that the verifier sees.
-#[inline(always)]
-pub fn clamp<const CAP: u64>(value: u64) -> u64 {
-    let value = opaque(value);
-    if value > CAP { CAP } else { value }
-}
 
 #[inline(always)]
 fn ring() -> *mut core::ffi::c_void {
@@ -112,16 +95,6 @@ pub fn begin(event: &DataEvent, payload: u64) -> Option<*mut DataEvent> {
 pub fn payload(record: *mut DataEvent) -> *mut u8 {
     // SAFETY: a record made by `begin` is longer than the event.
     unsafe { record.add(1).cast() }
-}
-
-/// The same value, of which the verifier no longer knows anything. `scratch` is a word of a record.
-#[inline(always)]
-pub fn forget(scratch: *mut u8, value: u64) -> u64 {
-    // SAFETY: the callers name a place inside the record that is aligned to 8.
-    unsafe {
-        scratch.cast::<u64>().write_volatile(value);
-        scratch.cast::<u64>().read_volatile()
-    }
 }
 
 /// Emits the event without payload.

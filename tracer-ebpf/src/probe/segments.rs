@@ -3,9 +3,10 @@
 use tracer_ebpf::limits::{LARGE_HEAD, MAX_MESSAGES, MAX_SEGMENTS, MAX_SEGMENTS_HEAD, MAX_TAIL};
 use tracer_ebpf::{DataEvent, LossReason};
 
-use super::emit::{Captured, begin, clamp, copy, finish, opaque, payload};
+use super::emit::{Captured, begin, copy, finish, payload};
 use super::kernel::read_user;
 use super::maps::count_loss;
+use super::verifier::{clamp, opaque};
 
 const LARGE: u64 = MAX_SEGMENTS_HEAD as u64;
 const TAIL: u64 = MAX_TAIL as u64;
@@ -28,26 +29,38 @@ struct Progress {
     at: u64,
 }
 
-/// Emits the event with what it moved from or to `count` segments described at `vector` (`struct iovec[]`).
+/// How many bytes from the start and from the end of a call that moved `length` are captured, of those wanted.
+#[inline(always)]
+pub fn ends(length: u32, head: u32, tail: u32) -> (u32, u32) {
+    let limit = if head > MAX_SEGMENTS_HEAD { MAX_SEGMENTS_HEAD } else { head };
+    if length <= limit { (length, 0) } else { (limit, tail) }
+}
+
+/// Emits the event with what it moved from or to `count` segments described at `vector` (`struct iovec[]`). `head` and
+/// `tail` are from [`ends`].
 #[inline(always)]
 pub fn vector(event: &DataEvent, vector: u64, count: u64, head: u32, tail: u32) {
-    let length = event.length as u64;
-    let limit = if head as u64 > LARGE { LARGE } else { head as u64 };
-    let (head, tail) = if length <= limit { (length, 0) } else { (limit, tail as u64) };
-    let start = Progress { vector, count, length, head, tail, at: 0 };
+    let start = Progress {
+        vector,
+        count,
+        length: event.length as u64,
+        head: head as u64,
+        tail: tail as u64,
+        at: 0,
+    };
     if tail != 0 {
-        return if head <= LARGE_HEAD as u64 {
+        return if head <= LARGE_HEAD {
             gather::<{ LARGE_HEAD as u64 }, TAIL, Segment>(event, start)
         } else {
             gather::<LARGE, TAIL, Segment>(event, start)
         };
     }
-    match length {
-        l if l <= 512 => gather::<512, 0, Segment>(event, start),
-        l if l <= 1024 => gather::<1024, 0, Segment>(event, start),
-        l if l <= 2048 => gather::<2048, 0, Segment>(event, start),
-        l if l <= 4096 => gather::<4096, 0, Segment>(event, start),
-        l if l <= 8192 => gather::<8192, 0, Segment>(event, start),
+    match head {
+        h if h <= 512 => gather::<512, 0, Segment>(event, start),
+        h if h <= 1024 => gather::<1024, 0, Segment>(event, start),
+        h if h <= 2048 => gather::<2048, 0, Segment>(event, start),
+        h if h <= 4096 => gather::<4096, 0, Segment>(event, start),
+        h if h <= 8192 => gather::<8192, 0, Segment>(event, start),
         _ => gather::<LARGE, 0, Segment>(event, start),
     }
 }
@@ -56,9 +69,7 @@ pub fn vector(event: &DataEvent, vector: u64, count: u64, head: u32, tail: u32) 
 #[inline(always)]
 pub fn messages(event: &DataEvent, vector: u64, count: u64, head: u32) {
     let length = event.length as u64;
-    let limit = if head as u64 > LARGE { LARGE } else { head as u64 };
-    let head = if length < limit { length } else { limit };
-    gather::<LARGE, 0, Message>(event, Progress { vector, count, length, head, tail: 0, at: 0 });
+    gather::<LARGE, 0, Message>(event, Progress { vector, count, length, head: head as u64, tail: 0, at: 0 });
 }
 
 /// Bytes that `count` messages moved in all; `count` itself where it is an error.
