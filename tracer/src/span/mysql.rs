@@ -55,7 +55,11 @@ fn summary(exchange: &MysqlExchange) -> String {
         return words;
     }
     let summary = format!("{} {words}", Command::Prepare.name());
-    if words.is_empty() || summary.chars().count() > super::sql::MAX_SUMMARY { String::new() } else { summary }
+    if words.is_empty() || summary.chars().count() > super::sql::MAX_SUMMARY {
+        String::new()
+    } else {
+        summary
+    }
 }
 
 fn statement<'a>(exchange: &MysqlExchange, text: &'a QueryText) -> Statement<'a> {
@@ -267,7 +271,9 @@ mod tests {
 
     #[test]
     fn an_unfinished_exchange_says_how_the_connection_ended() {
-        for (errno, word) in [(None, "connection_closed"), (Some(104), "connection_reset"), (Some(110), "timeout")] {
+        for (errno, word) in
+            [(None, "connection_closed"), (Some(104), "connection_reset"), (Some(110), "timeout")]
+        {
             let exchange = MysqlExchange { completeness: Completeness::Aborted(errno), ..query("SELECT 1") };
             let description = describe(&exchange, Role::Client, &tcp(3306), &SpanOptions::default());
             assert_eq!(description.status, Status::Error(None));
@@ -333,7 +339,8 @@ mod tests {
         for expected in ["server.address=10.0.0.1", "server.port=Int(40000)", "client.address=10.0.0.2"] {
             assert!(server.contains(&expected.to_owned()), "{expected} in {server:?}");
         }
-        let socket = Endpoints { peer: Some(Address::Unix("/run/my.sock".to_owned())), unix: true, local: None };
+        let socket =
+            Endpoints { peer: Some(Address::Unix("/run/my.sock".to_owned())), unix: true, local: None };
         let unix = told(&describe(&query("COMMIT"), Role::Client, &socket, &SpanOptions::default()));
         assert!(unix.contains(&"server.address=/run/my.sock".to_owned()));
         assert!(unix.contains(&"network.transport=unix".to_owned()));

@@ -5,9 +5,9 @@
 
 mod sanitise;
 mod summary;
-mod tokenizer;
 #[cfg(test)]
 mod tests;
+mod tokenizer;
 
 use tokenizer::{Backslash, Kind, Tokens};
 

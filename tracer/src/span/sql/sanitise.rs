@@ -5,15 +5,16 @@ use super::tokenizer::{Kind, Token, Tokens};
 
 /// Words after which `-` and `+` are a number's sign, not an operator.
 const BEFORE_SIGN: &[&str] = &[
-    "ALL", "AND", "AS", "BETWEEN", "BY", "CALL", "CASE", "DEFAULT", "DISTINCT", "DIV", "DO", "ELSE", "FROM", "HAVING", "IN",
-    "INTERVAL", "IS", "LIKE", "LIMIT", "MOD", "NOT", "OFFSET", "ON", "OR", "REGEXP", "RETURN", "RLIKE", "SELECT", "SET",
-    "THEN", "TO", "VALUES", "WHEN", "WHERE", "WITH", "XOR",
+    "ALL", "AND", "AS", "BETWEEN", "BY", "CALL", "CASE", "DEFAULT", "DISTINCT", "DIV", "DO", "ELSE", "FROM",
+    "HAVING", "IN", "INTERVAL", "IS", "LIKE", "LIMIT", "MOD", "NOT", "OFFSET", "ON", "OR", "REGEXP",
+    "RETURN", "RLIKE", "SELECT", "SET", "THEN", "TO", "VALUES", "WHEN", "WHERE", "WITH", "XOR",
 ];
 
 /// The text without values and comments. A list of values after `IN` becomes one, and of several rows after
 /// `VALUES` the first is shown: the text then is the same however many there were.
 pub(super) fn sanitise(statement: &Statement<'_>) -> String {
-    let mut writer = Writer { out: String::with_capacity(statement.text.len().min(4096)), context: Context::Start };
+    let mut writer =
+        Writer { out: String::with_capacity(statement.text.len().min(4096)), context: Context::Start };
     let mut tokens = statement.tokens();
     while let Some(token) = tokens.next() {
         let opens_list = token.is_word("IN");
@@ -73,7 +74,8 @@ impl Writer {
     fn separate(&mut self, after: &Tokens<'_>) {
         let joins = |last: char| last.is_alphanumeric() || matches!(last, '_' | '$' | '?');
         let next = after.clone().next();
-        let glued = next.is_some_and(|next| matches!(next.kind, Kind::Word | Kind::Value | Kind::Placeholder));
+        let glued =
+            next.is_some_and(|next| matches!(next.kind, Kind::Word | Kind::Value | Kind::Placeholder));
         if glued && self.out.chars().next_back().is_some_and(joins) {
             self.out.push(' ');
         }
@@ -89,7 +91,9 @@ impl Writer {
     /// After `IN`: a parenthesis of nothing but values becomes `(?)`.
     fn list(&mut self, tokens: &mut Tokens<'_>) {
         let mut ahead = tokens.clone();
-        let Some(open) = ahead.find(|token| token.kind != Kind::Space).filter(|token| token.is('(')) else { return };
+        let Some(open) = ahead.find(|token| token.kind != Kind::Space).filter(|token| token.is('(')) else {
+            return;
+        };
         let mut values = 0_usize;
         for token in ahead.by_ref() {
             match token.kind {

@@ -32,42 +32,130 @@ enum Form {
 
 /// Words that begin a statement.
 const OPERATIONS: &[(&str, Form)] = &[
-    ("SELECT", Form::Select), ("INSERT", Form::Insert), ("UPDATE", Form::Update), ("DELETE", Form::Delete),
-    ("REPLACE", Form::Insert), ("SET", Form::Alone), ("COMMIT", Form::Alone), ("ROLLBACK", Form::Alone),
-    ("BEGIN", Form::Alone), ("START", Form::TwoWords), ("CALL", Form::Name), ("CREATE", Form::Define),
-    ("ALTER", Form::Define), ("DROP", Form::Define), ("RENAME", Form::Define), ("TRUNCATE", Form::Name),
-    ("USE", Form::Name), ("SHOW", Form::TwoWords), ("DESCRIBE", Form::Name), ("DESC", Form::Name),
-    ("EXPLAIN", Form::Prefix), ("ANALYZE", Form::Name), ("OPTIMIZE", Form::Name), ("CHECK", Form::Name),
-    ("CHECKSUM", Form::Name), ("REPAIR", Form::Name), ("LOAD", Form::Insert), ("WITH", Form::Prefix),
-    ("EXECUTE", Form::Name), ("EXEC", Form::Name), ("PREPARE", Form::Name), ("DEALLOCATE", Form::TwoWords),
-    ("HANDLER", Form::Name), ("SAVEPOINT", Form::Alone), ("RELEASE", Form::TwoWords), ("LOCK", Form::TwoWords),
-    ("UNLOCK", Form::TwoWords), ("KILL", Form::Alone), ("FLUSH", Form::Alone), ("GRANT", Form::Alone),
-    ("REVOKE", Form::Alone), ("DO", Form::Alone), ("XA", Form::Alone), ("VALUES", Form::Alone),
-    ("TABLE", Form::Name), ("SIGNAL", Form::Alone), ("RESET", Form::Alone), ("CHANGE", Form::TwoWords),
-    ("STOP", Form::TwoWords), ("SHUTDOWN", Form::Alone), ("INSTALL", Form::TwoWords), ("GET", Form::Alone),
-    ("UNINSTALL", Form::TwoWords), ("PURGE", Form::TwoWords), ("HELP", Form::Alone), ("RESIGNAL", Form::Alone),
+    ("SELECT", Form::Select),
+    ("INSERT", Form::Insert),
+    ("UPDATE", Form::Update),
+    ("DELETE", Form::Delete),
+    ("REPLACE", Form::Insert),
+    ("SET", Form::Alone),
+    ("COMMIT", Form::Alone),
+    ("ROLLBACK", Form::Alone),
+    ("BEGIN", Form::Alone),
+    ("START", Form::TwoWords),
+    ("CALL", Form::Name),
+    ("CREATE", Form::Define),
+    ("ALTER", Form::Define),
+    ("DROP", Form::Define),
+    ("RENAME", Form::Define),
+    ("TRUNCATE", Form::Name),
+    ("USE", Form::Name),
+    ("SHOW", Form::TwoWords),
+    ("DESCRIBE", Form::Name),
+    ("DESC", Form::Name),
+    ("EXPLAIN", Form::Prefix),
+    ("ANALYZE", Form::Name),
+    ("OPTIMIZE", Form::Name),
+    ("CHECK", Form::Name),
+    ("CHECKSUM", Form::Name),
+    ("REPAIR", Form::Name),
+    ("LOAD", Form::Insert),
+    ("WITH", Form::Prefix),
+    ("EXECUTE", Form::Name),
+    ("EXEC", Form::Name),
+    ("PREPARE", Form::Name),
+    ("DEALLOCATE", Form::TwoWords),
+    ("HANDLER", Form::Name),
+    ("SAVEPOINT", Form::Alone),
+    ("RELEASE", Form::TwoWords),
+    ("LOCK", Form::TwoWords),
+    ("UNLOCK", Form::TwoWords),
+    ("KILL", Form::Alone),
+    ("FLUSH", Form::Alone),
+    ("GRANT", Form::Alone),
+    ("REVOKE", Form::Alone),
+    ("DO", Form::Alone),
+    ("XA", Form::Alone),
+    ("VALUES", Form::Alone),
+    ("TABLE", Form::Name),
+    ("SIGNAL", Form::Alone),
+    ("RESET", Form::Alone),
+    ("CHANGE", Form::TwoWords),
+    ("STOP", Form::TwoWords),
+    ("SHUTDOWN", Form::Alone),
+    ("INSTALL", Form::TwoWords),
+    ("GET", Form::Alone),
+    ("UNINSTALL", Form::TwoWords),
+    ("PURGE", Form::TwoWords),
+    ("HELP", Form::Alone),
+    ("RESIGNAL", Form::Alone),
 ];
 
 /// What CREATE, ALTER, DROP and RENAME act on.
 const OBJECTS: &[&str] = &[
-    "TABLE", "TABLES", "VIEW", "INDEX", "DATABASE", "SCHEMA", "PROCEDURE", "FUNCTION", "TRIGGER", "EVENT", "USER", "ROLE",
-    "SEQUENCE", "SERVER", "TABLESPACE", "PACKAGE", "INSTANCE",
+    "TABLE",
+    "TABLES",
+    "VIEW",
+    "INDEX",
+    "DATABASE",
+    "SCHEMA",
+    "PROCEDURE",
+    "FUNCTION",
+    "TRIGGER",
+    "EVENT",
+    "USER",
+    "ROLE",
+    "SEQUENCE",
+    "SERVER",
+    "TABLESPACE",
+    "PACKAGE",
+    "INSTANCE",
 ];
 
 /// Words that may stand before a name without being one.
 const NO_NAMES: &[&str] = &[
-    "IF", "NOT", "EXISTS", "LOW_PRIORITY", "HIGH_PRIORITY", "DELAYED", "QUICK", "IGNORE", "INTO",
-    "LOCAL", "NO_WRITE_TO_BINLOG", "ONLY", "LATERAL", "CONCURRENT", "PERSISTENT",
+    "IF",
+    "NOT",
+    "EXISTS",
+    "LOW_PRIORITY",
+    "HIGH_PRIORITY",
+    "DELAYED",
+    "QUICK",
+    "IGNORE",
+    "INTO",
+    "LOCAL",
+    "NO_WRITE_TO_BINLOG",
+    "ONLY",
+    "LATERAL",
+    "CONCURRENT",
+    "PERSISTENT",
 ];
 
 /// Words that end a list of tables.
 const AFTER_TABLES: &[&str] = &[
-    "WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "WINDOW", "FOR", "INTO", "PROCEDURE", "UNION", "EXCEPT",
-    "INTERSECT", "SET", "VALUES", "VALUE", "RETURNING", "FETCH", "OFFSET", "READ",
+    "WHERE",
+    "GROUP",
+    "HAVING",
+    "ORDER",
+    "LIMIT",
+    "WINDOW",
+    "FOR",
+    "INTO",
+    "PROCEDURE",
+    "UNION",
+    "EXCEPT",
+    "INTERSECT",
+    "SET",
+    "VALUES",
+    "VALUE",
+    "RETURNING",
+    "FETCH",
+    "OFFSET",
+    "READ",
 ];
 
 /// Words between `SHOW` and what is shown.
-const SHOW_MODIFIERS: &[&str] = &["FULL", "GLOBAL", "SESSION", "LOCAL", "EXTENDED", "STORAGE", "ALL", "COUNT"];
+const SHOW_MODIFIERS: &[&str] =
+    &["FULL", "GLOBAL", "SESSION", "LOCAL", "EXTENDED", "STORAGE", "ALL", "COUNT"];
 
 pub(super) fn summary(statement: &Statement<'_>) -> String {
     let mut reader = Reader::default();
@@ -305,7 +393,10 @@ impl<'a> Reader<'a> {
             if matches!(self.level.form, Some(Form::Select | Form::Delete)) {
                 (self.level.tables, self.level.target) = (true, true);
             }
-        } else if (token.is_word("JOIN") || token.is_word("STRAIGHT_JOIN")) && reads_tables && self.level.tables {
+        } else if (token.is_word("JOIN") || token.is_word("STRAIGHT_JOIN"))
+            && reads_tables
+            && self.level.tables
+        {
             self.level.target = true;
         } else if token.is_word("INTO") && self.level.form == Some(Form::Insert) {
             self.level.target = true;

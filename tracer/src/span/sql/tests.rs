@@ -29,7 +29,12 @@ fn published_literals() {
         ("string", "SELECT 'word'", "SELECT ?", "SELECT"),
         ("doubled quote", "SELECT 'it''s one string'", "SELECT ?", "SELECT"),
         ("newline in string", "SELECT 'one \n string'", "SELECT ?", "SELECT"),
-        ("digits in names", "SELECT a1b, c2d FROM e3 WHERE f4g5=67", "SELECT a1b, c2d FROM e3 WHERE f4g5=?", "SELECT e3"),
+        (
+            "digits in names",
+            "SELECT a1b, c2d FROM e3 WHERE f4g5=67",
+            "SELECT a1b, c2d FROM e3 WHERE f4g5=?",
+            "SELECT e3",
+        ),
         ("guid", "SELECT { guid 'abcdef01-2345' }", "SELECT { guid ? }", "SELECT"),
         ("parentheses", "SELECT ((12)) AS n, ABS((-3));", "SELECT ((?)) AS n, ABS((?));", "SELECT"),
         ("cast", "SELECT CAST((12) AS INT);", "SELECT CAST((?) AS INT);", "SELECT"),
@@ -45,10 +50,25 @@ fn published_literals() {
 #[test]
 fn published_lists_and_comments() {
     check(&[
-        ("in", "SELECT * FROM table WHERE v IN (1, 2, 'c')", "SELECT * FROM table WHERE v IN (?)", "SELECT table"),
-        ("in, signed", "SELECT * FROM t WHERE v IN (-1, .2, 'c', 1e3)", "SELECT * FROM t WHERE v IN (?)", "SELECT t"),
+        (
+            "in",
+            "SELECT * FROM table WHERE v IN (1, 2, 'c')",
+            "SELECT * FROM table WHERE v IN (?)",
+            "SELECT table",
+        ),
+        (
+            "in, signed",
+            "SELECT * FROM t WHERE v IN (-1, .2, 'c', 1e3)",
+            "SELECT * FROM t WHERE v IN (?)",
+            "SELECT t",
+        ),
         ("in, hex", "SELECT * FROM t WHERE v IN (0xA, .2)", "SELECT * FROM t WHERE v IN (?)", "SELECT t"),
-        ("in, malformed", "SELECT * FROM t WHERE v IN ('c', 0xA, .2,", "SELECT * FROM t WHERE v IN (?, ?, ?,", "SELECT t"),
+        (
+            "in, malformed",
+            "SELECT * FROM t WHERE v IN ('c', 0xA, .2,",
+            "SELECT * FROM t WHERE v IN (?, ?, ?,",
+            "SELECT t",
+        ),
         (
             "comments",
             "SELECT c -- to the end\nFROM /* two \n lines */ table",
@@ -63,7 +83,12 @@ fn published_targets() {
     let joined = "SELECT x.a FROM one x JOIN two y ON x.a = y.a JOIN three z ON y.b = z.b GROUP BY x.a, y.b";
     let nested = "SELECt d\nFROM   (sELECT *\nFROM   one o\nJOIN two c\nON o.i = c.i)";
     check(&[
-        ("periods", "SELECT a FROM s.Tab JOIN s.Other", "SELECT a FROM s.Tab JOIN s.Other", "SELECT s.Tab s.Other"),
+        (
+            "periods",
+            "SELECT a FROM s.Tab JOIN s.Other",
+            "SELECT a FROM s.Tab JOIN s.Other",
+            "SELECT s.Tab s.Other",
+        ),
         // Difference: `??`, as above.
         ("insert", "INSERT INTO Y VALUES(1, 2.5, 3+4)", "INSERT INTO Y VALUES(?, ?, ?+?)", "INSERT Y"),
         (
@@ -84,7 +109,12 @@ fn published_targets() {
             "SELECT a, COUNT(*) OVER (PARTITION BY a) AS n FROM B;",
             "SELECT B",
         ),
-        ("union", "SELECT a FROM B UNION SELECT a FROM C ORDER BY a", "SELECT a FROM B UNION SELECT a FROM C ORDER BY a", "SELECT B C"),
+        (
+            "union",
+            "SELECT a FROM B UNION SELECT a FROM C ORDER BY a",
+            "SELECT a FROM B UNION SELECT a FROM C ORDER BY a",
+            "SELECT B C",
+        ),
         // Difference: the published summary is a bare `UPDATE`, which names no target.
         ("update", "UPDATE T SET a = (9);", "UPDATE T SET a = (?);", "UPDATE T"),
         ("exec", "EXEC proc_name 'a', 'b';", "EXEC proc_name ?, ?;", "EXEC proc_name"),
@@ -143,9 +173,19 @@ fn statements_of_applications() {
         ("explain", "EXPLAIN SELECT * FROM t", "EXPLAIN SELECT * FROM t", "EXPLAIN SELECT t"),
         ("executed comment", "/*!40101 SET NAMES utf8 */", "/*!40101 SET NAMES utf8 */", "SET"),
         ("hint", "SELECT /*+ NO_ICP(t) */ a FROM t", "SELECT  a FROM t", "SELECT t"),
-        ("several", "UPDATE t SET a = 1; DELETE FROM u", "UPDATE t SET a = ?; DELETE FROM u", "UPDATE t DELETE u"),
+        (
+            "several",
+            "UPDATE t SET a = 1; DELETE FROM u",
+            "UPDATE t SET a = ?; DELETE FROM u",
+            "UPDATE t DELETE u",
+        ),
         ("unknown", "xyzzy 12 foo", "xyzzy ? foo", ""),
-        ("load", "LOAD DATA LOCAL INFILE '/f' INTO TABLE t", "LOAD DATA LOCAL INFILE ? INTO TABLE t", "LOAD DATA t"),
+        (
+            "load",
+            "LOAD DATA LOCAL INFILE '/f' INTO TABLE t",
+            "LOAD DATA LOCAL INFILE ? INTO TABLE t",
+            "LOAD DATA t",
+        ),
         ("partition", "SELECT a FROM t PARTITION (p0), u", "SELECT a FROM t PARTITION (p0), u", "SELECT t u"),
         (
             "rows",
@@ -178,7 +218,10 @@ fn statements_of_applications() {
 fn every_kind_of_literal() {
     let query = r#"SELECT 'a', "b", 'c\'d', "e""f", _utf8mb4'g', _latin1 'h', N'i', x'4A', b'01', 0xFF, 0b1, 1e-5, .5, 'k' 'l'"#;
     assert_eq!(sanitise(query), "SELECT ?, ?, ?, ?, ?, _latin1 ?, ?, ?, ?, ?, ?, ?, ?, ? ?");
-    assert_eq!(sanitise("SELECT a-1, a - 1, (a)-1, @x-1, -1, 2--1"), "SELECT a-?, a - ?, (a)-?, @x-?, ?, ?-?");
+    assert_eq!(
+        sanitise("SELECT a-1, a - 1, (a)-1, @x-1, -1, 2--1"),
+        "SELECT a-?, a - ?, (a)-?, @x-?, ?, ?-?"
+    );
     assert_eq!(sanitise("ALTER USER 'bob'@'%' IDENTIFIED BY 'pw'"), "ALTER USER ?@? IDENTIFIED BY ?");
     assert_eq!(sanitise("SELECT `a'b`, c FROM `x``y` WHERE d='e'"), "SELECT `a'b`, c FROM `x``y` WHERE d=?");
     assert_eq!(sanitise("SELECT/**/1/*x*/FROM/**/t#end"), "SELECT ? FROM t");

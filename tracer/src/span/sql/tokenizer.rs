@@ -86,9 +86,11 @@ impl<'a> Tokens<'a> {
         let bytes = self.rest.as_bytes();
         let first = *bytes.first()?;
         Some(match first {
-            b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => {
-                (Kind::Space, run(bytes, |byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)), false)
-            }
+            b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => (
+                Kind::Space,
+                run(bytes, |byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)),
+                false,
+            ),
             b'\'' | b'"' => self.string(0),
             b'`' => quoted(bytes, 0, Kind::Quoted, Backslash::Literal),
             b'#' => (Kind::Comment, line(bytes), false),

@@ -23,7 +23,9 @@ fn dump() {
     for (text, _) in FIXTURES {
         let steps = fixture(text);
         println!("{}", text.lines().next().unwrap());
-        for line in lines(&play(&steps, true)) { println!("   {line:?},"); }
+        for line in lines(&play(&steps, true)) {
+            println!("   {line:?},");
+        }
     }
     panic!();
 }
