@@ -9,8 +9,11 @@ mod client;
 mod plan;
 mod verdict;
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use tests::live::{Outcome, Tracer};
-use xtask::testbed::{BackendOptions, DatabaseRoute, Server, Testbed, WorkerClass};
+use xtask::testbed::{Backend, BackendOptions, DatabaseRoute, Server, Testbed, WorkerClass};
 
 use self::client::Answer;
 use self::plan::Request;
@@ -18,6 +21,9 @@ use self::verdict::Verdict;
 
 /// Clients that send at the same time.
 const CLIENTS: usize = 8;
+
+/// How long the application may take to write its last line.
+const LOG_PATIENCE: Duration = Duration::from_secs(5);
 
 #[test]
 fn every_request_statement_command_and_line_of_2000_is_told_under_its_request() {
@@ -49,13 +55,25 @@ fn judge(name: &str, requests: usize, options: &BackendOptions) {
     );
     let plans = plan::plan(requests, CLIENTS);
     let (answers, seconds) = client::send(&backend, &plans);
+    let log = whole_log(&backend, requests);
     let outcome = tracer.stop();
-    let log = std::fs::read_to_string(backend.output()).unwrap();
     print(requests, seconds, &outcome);
     let truth: Vec<(&Request, &Answer)> = plans.iter().flatten().zip(answers.iter().flatten()).collect();
     let verdict = Verdict::of(&truth, &log, &outcome);
     println!("{name}: {verdict}");
     verdict.require_perfect(&outcome);
+}
+
+/// The application's log once it holds the access log's line of every request, which is written after the answer.
+fn whole_log(backend: &Backend, requests: usize) -> String {
+    let since = Instant::now();
+    loop {
+        let log = std::fs::read_to_string(backend.output()).unwrap();
+        if log.matches(" HTTP/1.1\" ").count() >= requests || since.elapsed() > LOG_PATIENCE {
+            return log;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn print(requests: usize, seconds: f64, outcome: &Outcome) {
