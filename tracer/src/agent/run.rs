@@ -55,6 +55,9 @@ pub enum RunError {
     /// The probe cannot be loaded.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    /// The reader's thread ended by a panic, which has told where.
+    #[error("the thread that reads the probe's events failed: this is a bug")]
+    Reader,
     /// The system refuses something ordinary.
     #[error("{0}: {1}")]
     System(&'static str, std::io::Error),
@@ -76,14 +79,21 @@ pub async fn run(options: RunOptions) -> Result<(), RunError> {
     let probe: SharedProbe = Arc::new(Mutex::new(probe));
     let node = adopt(&options, &proc, &probe)?;
     let stopping = Arc::new(AtomicBool::new(false));
-    let reader = start_reader(&options, node, ring, &probe, exporter, &stopping)?;
-    stop.wait().await;
+    let mut reader = start_reader(&options, node, ring, &probe, exporter, &stopping)?;
+    let early = tokio::select! {
+        () = stop.wait() => None,
+        ended = &mut reader => Some(ended),
+    };
     info!("stopping: detaching the probe and exporting what is left");
     let losses = detach(&probe);
     stopping.store(true, Ordering::Release);
-    let stats = reader.await.unwrap_or_default();
-    finish(&settings, exporting, &stats, &losses).await;
-    Ok(())
+    let stats = match early {
+        Some(ended) => ended,
+        None => reader.await,
+    };
+    finish(&settings, exporting, stats.as_ref().ok(), &losses).await;
+    // Only a panic ends the thread without its counters: who started us must learn that nothing is traced any more.
+    stats.map(drop).map_err(|_| RunError::Reader)
 }
 
 /// SIGTERM and SIGINT, caught from the moment it is made.
@@ -171,7 +181,12 @@ fn detach(probe: &SharedProbe) -> Vec<(&'static str, u64)> {
     counted.chain([("recursion_miss", missed)]).collect()
 }
 
-async fn finish(settings: &Settings, exporting: Exporting, stats: &Stats, losses: &[(&'static str, u64)]) {
+async fn finish(
+    settings: &Settings,
+    exporting: Exporting,
+    stats: Option<&Stats>,
+    losses: &[(&'static str, u64)],
+) {
     let summary = exporting.shutdown(settings.flush_timeout()).await;
     let lost: Vec<String> = losses
         .iter()
@@ -180,7 +195,8 @@ async fn finish(settings: &Settings, exporting: Exporting, stats: &Stats, losses
         .collect();
     let lost = if lost.is_empty() { "nothing".to_owned() } else { lost.join(", ") };
     info!("lost in the kernel: {lost}");
-    for line in stats.to_string().lines().chain(summary.to_string().lines()) {
+    let stats = stats.map(Stats::to_string).unwrap_or_default();
+    for line in stats.lines().chain(summary.to_string().lines()) {
         info!("{line}");
     }
 }
