@@ -225,6 +225,6 @@ fn key(event: &ProcessEvent) -> ProcessKey {
 
 fn tell(result: Result<(), crate::probe::ProbeError>, what: &str) {
     if let Err(error) = result {
-        warn!(%error, "{what}");
+        warn!("{what}: {error}");
     }
 }
