@@ -5,5 +5,6 @@ mod ending;
 mod node;
 mod reader;
 mod run;
+mod sdk;
 
 pub use run::{RunError, run};

@@ -7,14 +7,15 @@ use rustc_hash::FxHashMap;
 use tracer_ebpf::{CgroupEvent, ProcessEvent, ProcessNote};
 use tracing::{debug, warn};
 
+use super::sdk::SdkPolicy;
 use crate::enrich::Resource;
 use crate::enrich::process::Proc;
 use crate::enrich::table::{ProcessKey, Resources};
 use crate::event::Process;
-use crate::pipeline::Environment;
+use crate::pipeline::{Environment, Exports};
 use crate::probe::Probe;
 use crate::probe::targets::{CgroupMount, LogFile, Selection, Targets, log_files};
-use crate::span::LogStream;
+use crate::span::{LogStream, Value};
 
 /// Inodes whose nature is remembered; fewer than the probe's own map holds, so that it never is the one to refuse.
 const MAX_LOG_FILES: usize = 8192;
@@ -32,6 +33,7 @@ pub struct Node {
     probe: SharedProbe,
     selection: Selection,
     resources: Resources,
+    sdk: SdkPolicy,
     /// Processes selected by themselves; the probe's map holds the same.
     processes: HashSet<u32>,
     cgroups: HashSet<u64>,
@@ -48,6 +50,7 @@ impl Node {
         probe: SharedProbe,
         selection: Selection,
         resources: Resources,
+        sdk: SdkPolicy,
         capture_logs: bool,
     ) -> Self {
         Self {
@@ -56,6 +59,7 @@ impl Node {
             probe,
             selection,
             resources,
+            sdk,
             processes: HashSet::new(),
             cgroups: HashSet::new(),
             logs: FxHashMap::default(),
@@ -171,7 +175,15 @@ impl Node {
 
 impl Environment for Node {
     fn resource(&mut self, process: Process) -> Arc<Resource> {
-        self.resources.get(ProcessKey { tgid: process.tgid, start: process.start })
+        let identity = self.resources.identity(key_of(process));
+        if let Some(evidence) = &identity.sdk {
+            self.sdk.tell(service(&identity.resource), process.tgid, evidence);
+        }
+        identity.resource
+    }
+
+    fn exports(&mut self, process: Process) -> Exports {
+        self.sdk.exports(self.resources.identity(key_of(process)).sdk.as_deref())
     }
 
     fn log_stream(&mut self, tgid: u32, device: u32, ino: u64, _fd: u32) -> Option<LogStream> {
@@ -216,6 +228,18 @@ impl Environment for Node {
         } else {
             self.cgroups.remove(&event.id);
         }
+    }
+}
+
+fn key_of(process: Process) -> ProcessKey {
+    ProcessKey { tgid: process.tgid, start: process.start }
+}
+
+fn service(resource: &Resource) -> &str {
+    let name = resource.attributes.iter().find(|attribute| attribute.key == "service.name");
+    match name.map(|attribute| &attribute.value) {
+        Some(Value::Str(name)) => name,
+        _ => "a target",
     }
 }
 

@@ -12,6 +12,7 @@ use super::clock;
 use super::ending::{Panicked, Stop, Worker, stopped_or_ended};
 use super::node::{Node, SharedProbe};
 use super::reader::{Reader, Windows};
+use super::sdk::SdkPolicy;
 use crate::check::{self, Lacking};
 use crate::cli::RunConfig;
 use crate::enrich::process::Proc;
@@ -135,7 +136,8 @@ fn adopt(
     let mut resources = Resources::new(proc.clone(), defaults, MAX_PROCESSES);
     resources.set_suspended(clock::suspended());
     let logs = config.pipeline.logs != LogMode::Off;
-    let mut node = Node::new(proc.clone(), Arc::clone(probe), config.selection.clone(), resources, logs);
+    let sdk = SdkPolicy::new(config.sdk_targets);
+    let mut node = Node::new(proc.clone(), Arc::clone(probe), config.selection.clone(), resources, sdk, logs);
     for _ in 0..2 {
         node.adopt(&targets::initial(&config.selection, proc, std::process::id())?);
     }

@@ -21,7 +21,7 @@ use tracer_ebpf::event::flag;
 use tracer_ebpf::{ConnectionEvent, ConnectionNote, Direction, Header, ProcessEvent, ProcessNote};
 
 pub use self::config::{Limits, LogMode, PipelineConfig};
-pub use self::environment::Environment;
+pub use self::environment::{Environment, Exports};
 use self::logs::Logs;
 pub use self::stats::Stats;
 use self::tracked::{Sink, Tracked};

@@ -135,6 +135,7 @@ fn exchanges(f: &mut fmt::Formatter<'_>, stats: &SpanStats) -> fmt::Result {
         (stats.abandoned_unfinished, "because they never ended"),
         (stats.unsampled, "because their caller did not sample the trace"),
         (stats.telemetry_posts, "because they carried telemetry"),
+        (stats.exported_by_target, "because their process exports its own"),
     ];
     for (count, reason) in reasons.into_iter().filter(|(count, _)| *count > 0) {
         writeln!(f, "{count} exchanges became no span {reason}.")?;
@@ -162,6 +163,13 @@ fn logs(f: &mut fmt::Formatter<'_>, stats: &LogStats) -> fmt::Result {
         f,
         "{exported} log lines: {correlated} of a request ({after_response} of them after its response)."
     )?;
+    if stats.exported_by_target > 0 {
+        writeln!(
+            f,
+            "{} log lines were not exported because their process exports its own.",
+            stats.exported_by_target
+        )?;
+    }
     if stats.cut_writes > 0 {
         writeln!(f, "{} writes to logs were cut by {} bytes in all.", stats.cut_writes, stats.cut_bytes)?;
     }

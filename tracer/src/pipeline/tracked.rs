@@ -6,9 +6,10 @@ use crate::connection::{Connection, Stage};
 use crate::correlate::Now;
 use crate::correlate::assemble::{Assembler, Source};
 use crate::correlate::exchanges::OpenExchanges;
-use crate::event::{ConnectionId, Mark, Nanos};
+use crate::event::{ConnectionId, Mark, Nanos, Process};
 use crate::export::{Item, Telemetry};
 use crate::protocol::{Progress, Window};
+use crate::span::Span;
 
 /// A connection in the table.
 #[derive(Debug)]
@@ -114,6 +115,18 @@ pub(super) struct Sink<'a> {
     pub(super) out: &'a mut Vec<Telemetry>,
 }
 
+impl Sink<'_> {
+    /// Hands a span on, unless its process exports by itself: then `false`.
+    fn take(&mut self, process: Process, span: Box<Span>) -> bool {
+        let wanted = self.environment.exports(process).spans;
+        if wanted {
+            let resource = self.environment.resource(process);
+            self.out.push(Telemetry { resource, item: Item::Span(span) });
+        }
+        wanted
+    }
+}
+
 fn follow_up(
     progress: &mut Vec<Progress>,
     tracked: &mut Tracked,
@@ -127,9 +140,7 @@ fn follow_up(
     };
     let source = Source { connection: tracked.id, role, endpoints: tracked.connection.endpoints() };
     for step in progress.drain(..) {
-        assembler.on_progress(step, source, &mut tracked.open, now, &mut |process, span| {
-            let resource = sink.environment.resource(process);
-            sink.out.push(Telemetry { resource, item: Item::Span(span) });
-        });
+        assembler
+            .on_progress(step, source, &mut tracked.open, now, &mut |process, span| sink.take(process, span));
     }
 }
