@@ -8,9 +8,10 @@ pub const MAX_SEGMENTS: usize = 32;
 pub const MAX_MESSAGES: usize = 8;
 
 /// Payload capacities of the ring's size classes.
-pub const SIZE_CLASSES: [u32; 5] = [256, 1024, 4096, LARGE_HEAD + MAX_TAIL, HUGE_HEAD + MAX_TAIL];
+pub const SIZE_CLASSES: [u32; 8] =
+    [256, 512, 1024, 2048, 4096, LARGE_HEAD + MAX_TAIL, 2 * (LARGE_HEAD + MAX_TAIL), HUGE_HEAD + MAX_TAIL];
 
-/// Longest head in the last size class but one.
+/// Longest head of a call that is captured by its two ends, unless more is asked for.
 pub const LARGE_HEAD: u32 = 8 * 1024;
 
 /// Longest head of all: what a conversation can ask for.

@@ -325,13 +325,26 @@ fn on_end(call: &Moved, socket: &Socket) {
         32 | 103 | 104 | 110 | 113 => -call.ret,
         _ => return,
     };
-    if connection::known(socket).is_none() {
+    let Some(entry) = connection::known(socket) else {
+        return;
+    };
+    let mut event = event(call, EventKind::Data, socket.sock, socket.ino);
+    set_flags(&mut event, socket, call.direction);
+    if errno == 0 && socket.sequence && event.header.flags & flag::PEER_DONE == 0 && !is_closed(socket) {
+        // TCP gives nothing only when the peer is done: this socket was not the one that was read.
+        count_loss(LossReason::StaleDescriptor);
         return;
     }
-    let mut event = event(call, EventKind::Data, socket.sock, socket.ino);
+    event.position = connection::position(socket, entry, call.direction, 0);
     event.errno = errno as u16;
     event.header.flags |= flag::END;
     emit::bare(&event);
+}
+
+#[inline(always)]
+fn is_closed(socket: &Socket) -> bool {
+    const TCP_CLOSE: u8 = 7;
+    read::<u8>(socket.sock, config!(skc_state)) == TCP_CLOSE
 }
 
 /// A write to a file that is no socket: a log line, if the inode is a log or may be one.

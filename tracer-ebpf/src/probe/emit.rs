@@ -143,7 +143,10 @@ pub fn buffer(event: &DataEvent, address: u64, head: u32, tail: u32) {
             l if l <= SIZE_CLASSES[1] => whole::<{ SIZE_CLASSES[1] as u64 }>(event, address),
             l if l <= SIZE_CLASSES[2] => whole::<{ SIZE_CLASSES[2] as u64 }>(event, address),
             l if l <= SIZE_CLASSES[3] => whole::<{ SIZE_CLASSES[3] as u64 }>(event, address),
-            _ => whole::<{ SIZE_CLASSES[4] as u64 }>(event, address),
+            l if l <= SIZE_CLASSES[4] => whole::<{ SIZE_CLASSES[4] as u64 }>(event, address),
+            l if l <= SIZE_CLASSES[5] => whole::<{ SIZE_CLASSES[5] as u64 }>(event, address),
+            l if l <= SIZE_CLASSES[6] => whole::<{ SIZE_CLASSES[6] as u64 }>(event, address),
+            _ => whole::<{ SIZE_CLASSES[7] as u64 }>(event, address),
         }
     } else if head <= LARGE_HEAD {
         ends::<{ LARGE_HEAD as u64 }>(event, address, head, tail);

@@ -1,14 +1,12 @@
 //! Capturing calls whose bytes lie in several segments (readv, writev, sendmsg, recvmsg, and their kin with several messages).
 
-use tracer_ebpf::limits::{MAX_MESSAGES, MAX_SEGMENTS, MAX_SEGMENTS_HEAD, MAX_TAIL};
+use tracer_ebpf::limits::{LARGE_HEAD, MAX_MESSAGES, MAX_SEGMENTS, MAX_SEGMENTS_HEAD, MAX_TAIL};
 use tracer_ebpf::{DataEvent, LossReason};
 
 use super::emit::{Captured, begin, clamp, copy, finish, opaque, payload};
 use super::kernel::read_user;
 use super::maps::count_loss;
 
-const SMALL: u64 = 1024;
-const MEDIUM: u64 = 4096;
 const LARGE: u64 = MAX_SEGMENTS_HEAD as u64;
 const TAIL: u64 = MAX_TAIL as u64;
 
@@ -37,12 +35,20 @@ pub fn vector(event: &DataEvent, vector: u64, count: u64, head: u32, tail: u32) 
     let limit = if head as u64 > LARGE { LARGE } else { head as u64 };
     let (head, tail) = if length <= limit { (length, 0) } else { (limit, tail as u64) };
     let start = Progress { vector, count, length, head, tail, at: 0 };
-    if head <= SMALL {
-        gather::<SMALL, Segment>(event, start);
-    } else if head <= MEDIUM {
-        gather::<MEDIUM, Segment>(event, start);
-    } else {
-        gather::<LARGE, Segment>(event, start);
+    if tail != 0 {
+        return if head <= LARGE_HEAD as u64 {
+            gather::<{ LARGE_HEAD as u64 }, TAIL, Segment>(event, start)
+        } else {
+            gather::<LARGE, TAIL, Segment>(event, start)
+        };
+    }
+    match length {
+        l if l <= 512 => gather::<512, 0, Segment>(event, start),
+        l if l <= 1024 => gather::<1024, 0, Segment>(event, start),
+        l if l <= 2048 => gather::<2048, 0, Segment>(event, start),
+        l if l <= 4096 => gather::<4096, 0, Segment>(event, start),
+        l if l <= 8192 => gather::<8192, 0, Segment>(event, start),
+        _ => gather::<LARGE, 0, Segment>(event, start),
     }
 }
 
@@ -52,7 +58,7 @@ pub fn messages(event: &DataEvent, vector: u64, count: u64, head: u32) {
     let length = event.length as u64;
     let limit = if head as u64 > LARGE { LARGE } else { head as u64 };
     let head = if length < limit { length } else { limit };
-    gather::<LARGE, Message>(event, Progress { vector, count, length, head, tail: 0, at: 0 });
+    gather::<LARGE, 0, Message>(event, Progress { vector, count, length, head, tail: 0, at: 0 });
 }
 
 /// Bytes that `count` messages moved in all; `count` itself where it is an error.
@@ -117,7 +123,7 @@ impl Piece for Message {
 /// Copies the wanted parts of the segments. Offsets stay below `CAP` by a mask and lengths below it by a
 /// comparison, so a record has room for twice as much, and the tail has a place of its own.
 #[inline(always)]
-fn gather<const CAP: u64, P: Piece>(event: &DataEvent, start: Progress) {
+fn gather<const CAP: u64, const TAIL: u64, P: Piece>(event: &DataEvent, start: Progress) {
     let Some(record) = begin(event, 2 * CAP + 2 * TAIL + size_of::<Progress>() as u64) else {
         return;
     };
@@ -132,7 +138,7 @@ fn gather<const CAP: u64, P: Piece>(event: &DataEvent, start: Progress) {
         if index >= now.count || now.at >= now.length {
             break;
         }
-        let Some(size) = piece::<CAP, P>(payload, &now, index) else {
+        let Some(size) = piece::<CAP, TAIL, P>(payload, &now, index) else {
             break;
         };
         // SAFETY: as above.
@@ -145,11 +151,15 @@ fn gather<const CAP: u64, P: Piece>(event: &DataEvent, start: Progress) {
 
 /// Copies one piece and tells its size. `None` when memory could not be read.
 #[inline(always)]
-fn piece<const CAP: u64, P: Piece>(payload: *mut u8, now: &Progress, index: u64) -> Option<u64> {
+fn piece<const CAP: u64, const TAIL: u64, P: Piece>(
+    payload: *mut u8,
+    now: &Progress,
+    index: u64,
+) -> Option<u64> {
     let [base, size] = P::locate(now.vector, index)?;
     let left = now.length - now.at;
     let size = if size < left { size } else { left };
-    if copy_head::<CAP>(payload, now, base, size) && copy_tail::<CAP>(payload, now, base, size) {
+    if copy_head::<CAP>(payload, now, base, size) && copy_tail::<CAP, TAIL>(payload, now, base, size) {
         Some(size)
     } else {
         None
@@ -169,15 +179,20 @@ fn copy_head<const CAP: u64>(payload: *mut u8, now: &Progress, base: u64, size: 
 
 /// The part of a segment that lies in the last `tail` bytes of the call.
 #[inline(always)]
-fn copy_tail<const CAP: u64>(payload: *mut u8, now: &Progress, base: u64, size: u64) -> bool {
+fn copy_tail<const CAP: u64, const TAIL: u64>(
+    payload: *mut u8,
+    now: &Progress,
+    base: u64,
+    size: u64,
+) -> bool {
     let start = now.length - now.tail;
     let end = now.at + size;
-    if now.tail == 0 || end <= start {
+    if TAIL == 0 || now.tail == 0 || end <= start {
         return true;
     }
     let from = if now.at > start { now.at } else { start };
     let length = clamp::<TAIL>(end - from);
-    copy(payload, 2 * CAP + (opaque(from - start) & (TAIL - 1)), length, base + (from - now.at))
+    copy(payload, 2 * CAP + (opaque(from - start) & TAIL.wrapping_sub(1)), length, base + (from - now.at))
 }
 
 #[inline(always)]

@@ -1,0 +1,3 @@
+//! Gaps.
+
+use super::*;

@@ -1,0 +1,3 @@
+//! Conversations that no server at hand speaks.
+
+use super::*;

@@ -1,1 +1,0 @@
-//! SQL: sanitising and summary.

@@ -1,0 +1,169 @@
+//! Values → `?`.
+
+use super::Statement;
+use super::tokenizer::{Kind, Token, Tokens};
+
+/// Words after which `-` and `+` are a number's sign, not an operator.
+const BEFORE_SIGN: &[&str] = &[
+    "ALL", "AND", "AS", "BETWEEN", "BY", "CALL", "CASE", "DEFAULT", "DISTINCT", "DIV", "DO", "ELSE", "FROM",
+    "HAVING", "IN", "INTERVAL", "IS", "LIKE", "LIMIT", "MOD", "NOT", "OFFSET", "ON", "OR", "REGEXP",
+    "RETURN", "RLIKE", "SELECT", "SET", "THEN", "TO", "VALUES", "WHEN", "WHERE", "WITH", "XOR",
+];
+
+/// The text without values and comments. A list of values after `IN` becomes one, and of several rows after
+/// `VALUES` the first is shown: the text then is the same however many there were.
+pub(super) fn sanitise(statement: &Statement<'_>) -> String {
+    let mut writer =
+        Writer { out: String::with_capacity(statement.text.len().min(4096)), context: Context::Start };
+    let mut tokens = statement.tokens();
+    while let Some(token) = tokens.next() {
+        let opens_list = token.is_word("IN");
+        let opens_rows = token.is_word("VALUES") || token.is_word("VALUE");
+        writer.push(&token, &tokens);
+        if opens_list {
+            writer.list(&mut tokens);
+        } else if opens_rows {
+            writer.rows(&mut tokens);
+        }
+    }
+    writer.out
+}
+
+/// What stood before, as far as it decides what a sign means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Context {
+    /// An operand cannot be complete here.
+    Start,
+    /// An operand is complete.
+    Operand,
+}
+
+struct Writer {
+    out: String,
+    context: Context,
+}
+
+impl Writer {
+    /// Writes one token; `after` are the ones behind it.
+    fn push(&mut self, token: &Token<'_>, after: &Tokens<'_>) {
+        match token.kind {
+            Kind::Comment => self.separate(after),
+            Kind::Space | Kind::ExecutableOpen | Kind::ExecutableClose => self.out.push_str(token.text),
+            Kind::Value => {
+                self.out.push('?');
+                self.context = Context::Operand;
+            }
+            Kind::Symbol if self.is_sign(token, after) => {}
+            Kind::Symbol => {
+                self.out.push_str(token.text);
+                self.context = if token.is(')') { Context::Operand } else { Context::Start };
+            }
+            Kind::Word => {
+                self.out.push_str(token.text);
+                let before_sign = BEFORE_SIGN.iter().any(|word| token.is_word(word));
+                self.context = if before_sign { Context::Start } else { Context::Operand };
+            }
+            Kind::Quoted | Kind::Variable | Kind::Placeholder => {
+                self.out.push_str(token.text);
+                self.context = Context::Operand;
+            }
+        }
+    }
+
+    /// Words on both sides of a comment stay apart without it.
+    fn separate(&mut self, after: &Tokens<'_>) {
+        let joins = |last: char| last.is_alphanumeric() || matches!(last, '_' | '$' | '?');
+        let next = after.clone().next();
+        let glued =
+            next.is_some_and(|next| matches!(next.kind, Kind::Word | Kind::Value | Kind::Placeholder));
+        if glued && self.out.chars().next_back().is_some_and(joins) {
+            self.out.push(' ');
+        }
+    }
+
+    /// A sign belongs to the number right behind it where no operand stands before it.
+    fn is_sign(&self, token: &Token<'_>, after: &Tokens<'_>) -> bool {
+        let signed = token.is('-') || token.is('+');
+        let next = || after.clone().next();
+        signed && self.context == Context::Start && next().is_some_and(|next| next.kind == Kind::Value)
+    }
+
+    /// After `IN`: a parenthesis of nothing but values becomes `(?)`.
+    fn list(&mut self, tokens: &mut Tokens<'_>) {
+        let mut ahead = tokens.clone();
+        let Some(open) = ahead.find(|token| token.kind != Kind::Space).filter(|token| token.is('(')) else {
+            return;
+        };
+        let mut values = 0_usize;
+        for token in ahead.by_ref() {
+            match token.kind {
+                Kind::Value | Kind::Placeholder => values += 1,
+                Kind::Space | Kind::Comment => {}
+                Kind::Symbol if token.is(',') || token.is('-') || token.is('+') => {}
+                Kind::Symbol if token.is(')') && values > 0 => {
+                    let lead = tokens.next().filter(|token| token.kind == Kind::Space);
+                    self.out.push_str(lead.map_or("", |space| space.text));
+                    self.out.push_str(open.text);
+                    self.out.push_str("?)");
+                    self.context = Context::Operand;
+                    *tokens = ahead;
+                    return;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// After `VALUES`: the first row is written, the others become `...`.
+    fn rows(&mut self, tokens: &mut Tokens<'_>) {
+        if !next_is(tokens, '(') {
+            return;
+        }
+        let mut depth = 0_usize;
+        while let Some(token) = tokens.next() {
+            self.push(&token, tokens);
+            depth = deeper(depth, &token);
+            if depth == 0 && token.is(')') {
+                break;
+            }
+        }
+        let mut more = false;
+        while skip_row(tokens) {
+            more = true;
+        }
+        if more {
+            self.out.push_str(", ...");
+        }
+    }
+}
+
+fn deeper(depth: usize, token: &Token<'_>) -> usize {
+    match token {
+        token if token.is('(') => depth + 1,
+        token if token.is(')') => depth.saturating_sub(1),
+        _ => depth,
+    }
+}
+
+/// Whether the next token that is not blank is this symbol.
+fn next_is(tokens: &Tokens<'_>, symbol: char) -> bool {
+    tokens.clone().find(|token| !token.is_blank()).is_some_and(|token| token.is(symbol))
+}
+
+/// Steps over `, (…)`, or over its beginning where the text ends.
+fn skip_row(tokens: &mut Tokens<'_>) -> bool {
+    let mut ahead = tokens.clone();
+    let comma = ahead.find(|token| !token.is_blank());
+    if !comma.is_some_and(|token| token.is(',')) || !next_is(&ahead, '(') {
+        return false;
+    }
+    let mut depth = 0_usize;
+    for token in ahead.by_ref() {
+        depth = deeper(depth, &token);
+        if depth == 0 && token.is(')') {
+            break;
+        }
+    }
+    *tokens = ahead;
+    true
+}

@@ -1,0 +1,219 @@
+//! MySQL's lexical structure.
+//! <https://dev.mysql.com/doc/refman/8.4/en/language-structure.html>,
+//! <https://mariadb.com/kb/en/comment-syntax/>
+
+/// What a token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// White space.
+    Space,
+    /// A comment that the server does not execute; optimizer hints too.
+    Comment,
+    /// `/*!50100`, `/*M!`: what follows is executed.
+    ExecutableOpen,
+    /// The end of an executable comment.
+    ExecutableClose,
+    /// A keyword or an unquoted name.
+    Word,
+    /// A name in backticks.
+    Quoted,
+    /// A string, a number, a bit or hex value.
+    Value,
+    /// `@user` or `@@system` variable.
+    Variable,
+    /// `?`
+    Placeholder,
+    /// Any other character.
+    Symbol,
+}
+
+/// A piece of the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Token<'a> {
+    pub(super) kind: Kind,
+    pub(super) text: &'a str,
+    /// The text ended before the token did.
+    unterminated: bool,
+}
+
+impl Token<'_> {
+    pub(super) fn is(&self, symbol: char) -> bool {
+        self.kind == Kind::Symbol && self.text.starts_with(symbol)
+    }
+
+    pub(super) fn is_word(&self, word: &str) -> bool {
+        self.kind == Kind::Word && self.text.eq_ignore_ascii_case(word)
+    }
+
+    /// A string or comment whose end is missing.
+    pub(super) fn is_unterminated(&self) -> bool {
+        self.unterminated
+    }
+
+    /// Nothing that the grammar sees.
+    pub(super) fn is_blank(&self) -> bool {
+        matches!(self.kind, Kind::Space | Kind::Comment | Kind::ExecutableOpen | Kind::ExecutableClose)
+    }
+}
+
+/// What a backslash in a string does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Backslash {
+    /// It escapes the next character: the default.
+    Escapes,
+    /// It stands for itself: SQL mode NO_BACKSLASH_ESCAPES.
+    Literal,
+    /// Unknown: a string with one may end anywhere, so it hides all that follows.
+    Unclear,
+}
+
+/// Cuts a text into tokens; together they are the text.
+#[derive(Clone, Debug)]
+pub(super) struct Tokens<'a> {
+    rest: &'a str,
+    backslash: Backslash,
+    /// Inside an executable comment.
+    executable: bool,
+}
+
+impl<'a> Tokens<'a> {
+    pub(super) fn new(text: &'a str, backslash: Backslash) -> Self {
+        Self { rest: text, backslash, executable: false }
+    }
+
+    /// Kind and length of the next token, and whether its end is missing.
+    fn measure(&mut self) -> Option<(Kind, usize, bool)> {
+        let bytes = self.rest.as_bytes();
+        let first = *bytes.first()?;
+        Some(match first {
+            b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => (
+                Kind::Space,
+                run(bytes, |byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)),
+                false,
+            ),
+            b'\'' | b'"' => self.string(0),
+            b'`' => quoted(bytes, 0, Kind::Quoted, Backslash::Literal),
+            b'#' => (Kind::Comment, line(bytes), false),
+            b'-' if is_dash_comment(bytes) => (Kind::Comment, line(bytes), false),
+            b'/' if bytes.get(1) == Some(&b'*') => self.comment(bytes),
+            b'*' if self.executable && bytes.get(1) == Some(&b'/') => {
+                self.executable = false;
+                (Kind::ExecutableClose, 2, false)
+            }
+            b'?' => (Kind::Placeholder, 1, false),
+            b'@' => variable(bytes),
+            b'0'..=b'9' => (Kind::Value, number(bytes), false),
+            b'.' if bytes.get(1).is_some_and(u8::is_ascii_digit) => (Kind::Value, number(bytes), false),
+            first if is_word(first) => self.word(bytes),
+            _ => (Kind::Symbol, self.rest.chars().next().map_or(1, char::len_utf8), false),
+        })
+    }
+
+    /// A string whose quote stands at `at`.
+    fn string(&self, at: usize) -> (Kind, usize, bool) {
+        quoted(self.rest.as_bytes(), at, Kind::Value, self.backslash)
+    }
+
+    /// A name or keyword, or what introduces a string: `N'…'`, `x'…'`, `b'…'`, `_utf8mb4'…'`.
+    fn word(&self, bytes: &[u8]) -> (Kind, usize, bool) {
+        let length = run(bytes, is_word);
+        let introduces = match bytes {
+            [b'n' | b'N' | b'x' | b'X' | b'b' | b'B', ..] if length == 1 => true,
+            [b'_', ..] => true,
+            _ => false,
+        };
+        match bytes.get(length) {
+            Some(b'\'' | b'"') if introduces => self.string(length),
+            _ => (Kind::Word, length, false),
+        }
+    }
+
+    fn comment(&mut self, bytes: &[u8]) -> (Kind, usize, bool) {
+        let opening = match bytes {
+            [_, _, b'!', ..] => 3,
+            [_, _, b'M', b'!', ..] => 4,
+            _ => {
+                let body = bytes.get(2..).unwrap_or_default();
+                return match memchr::memmem::find(body, b"*/") {
+                    Some(end) => (Kind::Comment, end + 4, false),
+                    None => (Kind::Comment, bytes.len(), true),
+                };
+            }
+        };
+        self.executable = true;
+        // The version is five or six digits; more would be a number.
+        let digits = run(bytes.get(opening..).unwrap_or_default(), |byte| byte.is_ascii_digit());
+        (Kind::ExecutableOpen, opening + if (5..=6).contains(&digits) { digits } else { 0 }, false)
+    }
+}
+
+impl<'a> Iterator for Tokens<'a> {
+    type Item = Token<'a>;
+
+    fn next(&mut self) -> Option<Token<'a>> {
+        let (kind, length, unterminated) = self.measure()?;
+        let (text, rest) = self.rest.split_at_checked(length).unwrap_or((self.rest, ""));
+        self.rest = rest;
+        Some(Token { kind, text, unterminated })
+    }
+}
+
+fn run(bytes: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
+    bytes.iter().take_while(|byte| belongs(**byte)).count()
+}
+
+/// Part of an unquoted name. Every byte beyond ASCII is: MySQL allows U+0080 and above.
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
+}
+
+/// To the end of the line, without its end.
+fn line(bytes: &[u8]) -> usize {
+    memchr::memchr(b'\n', bytes).unwrap_or(bytes.len())
+}
+
+/// `--` begins a comment only before white space, a control character or the end.
+fn is_dash_comment(bytes: &[u8]) -> bool {
+    bytes.get(1) == Some(&b'-') && bytes.get(2).is_none_or(|byte| *byte <= b' ')
+}
+
+/// Text in quotes, whose opening quote stands at `at`. A doubled quote is part of it.
+fn quoted(bytes: &[u8], at: usize, kind: Kind, backslash: Backslash) -> (Kind, usize, bool) {
+    let quote = bytes.get(at).copied().unwrap_or_default();
+    let mut index = at + 1;
+    while let Some(byte) = bytes.get(index) {
+        if *byte == b'\\' && backslash == Backslash::Unclear {
+            break;
+        } else if *byte == b'\\' && backslash == Backslash::Escapes {
+            // The escaped character: if it has several bytes, the others cannot be a quote.
+            index += 2;
+        } else if *byte != quote {
+            index += 1;
+        } else if bytes.get(index + 1) == Some(&quote) {
+            index += 2;
+        } else {
+            return (kind, index + 1, false);
+        }
+    }
+    (kind, bytes.len(), true)
+}
+
+/// `@name`, `@@global.name`. A quoted name is left to the next token, which hides it: `'user'@'host'`.
+fn variable(bytes: &[u8]) -> (Kind, usize, bool) {
+    let signs = run(bytes, |byte| byte == b'@').min(2);
+    let name = run(bytes.get(signs..).unwrap_or_default(), |byte| is_word(byte) || byte == b'.');
+    if name == 0 { (Kind::Symbol, 1, false) } else { (Kind::Variable, signs + name, false) }
+}
+
+/// A number with whatever name characters follow it: `12`, `1.5e-3`, `0xFF`, and also a name that begins
+/// with a digit, which is rare and cannot be told from a value in a text that is cut.
+fn number(bytes: &[u8]) -> usize {
+    let mut length = run(bytes, |byte| is_word(byte) || byte == b'.');
+    let hexadecimal = matches!(bytes, [b'0', b'x' | b'X', ..]);
+    let exponent = matches!(bytes.get(length.wrapping_sub(1)), Some(b'e' | b'E'));
+    if exponent && !hexadecimal && matches!(bytes.get(length), Some(b'+' | b'-')) {
+        let digits = run(bytes.get(length + 1..).unwrap_or_default(), is_word);
+        length += if digits > 0 { digits + 1 } else { 0 };
+    }
+    length
+}
