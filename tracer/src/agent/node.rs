@@ -15,7 +15,7 @@ use crate::event::Process;
 use crate::pipeline::{Environment, Exports};
 use crate::probe::Probe;
 use crate::probe::targets::{CgroupMount, LogFile, Selection, Targets, log_files};
-use crate::span::{LogStream, Value};
+use crate::span::LogStream;
 
 /// Inodes whose nature is remembered; fewer than the probe's own map holds, so that it never is the one to refuse.
 const MAX_LOG_FILES: usize = 8192;
@@ -177,7 +177,7 @@ impl Environment for Node {
     fn resource(&mut self, process: Process) -> Arc<Resource> {
         let identity = self.resources.identity(key_of(process));
         if let Some(evidence) = &identity.sdk {
-            self.sdk.tell(service(&identity.resource), process.tgid, evidence);
+            self.sdk.tell(identity.resource.service_name(), process.tgid, evidence);
         }
         identity.resource
     }
@@ -233,14 +233,6 @@ impl Environment for Node {
 
 fn key_of(process: Process) -> ProcessKey {
     ProcessKey { tgid: process.tgid, start: process.start }
-}
-
-fn service(resource: &Resource) -> &str {
-    let name = resource.attributes.iter().find(|attribute| attribute.key == "service.name");
-    match name.map(|attribute| &attribute.value) {
-        Some(Value::Str(name)) => name,
-        _ => "a target",
-    }
 }
 
 fn key(event: &ProcessEvent) -> ProcessKey {

@@ -18,6 +18,8 @@ pub struct Stats {
     pub bindings: BindingStats,
     /// Exchanges and spans.
     pub spans: SpanStats,
+    /// Spans that lost their guessed route because their service has too many.
+    pub routes_refused: u64,
     /// Log lines.
     pub logs: LogStats,
     /// Sizes of tables.
@@ -64,6 +66,13 @@ impl fmt::Display for Stats {
         connections(f, &self.connections)?;
         losses(f, &self.connections)?;
         exchanges(f, &self.spans)?;
+        if self.routes_refused > 0 {
+            writeln!(
+                f,
+                "{} spans have no route because their service showed too many: --route names them.",
+                self.routes_refused
+            )?;
+        }
         parents(f, &self.spans, &self.bindings)?;
         logs(f, &self.logs)
     }

@@ -1,5 +1,6 @@
 //! The life of connections in the table, from the first event to the last.
 
+use super::routes::Routes;
 use super::{Ask, Environment, Pipeline};
 use crate::connection::table::Lookup;
 use crate::connection::{Connection, Stage};
@@ -66,7 +67,7 @@ impl Pipeline {
         }
         if !self.progress.is_empty() {
             let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
-            follow_up(&mut self.progress, tracked, now, &mut self.assembler, &mut sink);
+            follow_up(&mut self.progress, tracked, now, &mut self.assembler, &mut sink, &mut self.routes);
         }
         true
     }
@@ -89,7 +90,7 @@ impl Pipeline {
         }
         tracked.connection.close(mark, &mut self.progress);
         let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
-        follow_up(&mut self.progress, &mut tracked, &now, &mut self.assembler, &mut sink);
+        follow_up(&mut self.progress, &mut tracked, &now, &mut self.assembler, &mut sink, &mut self.routes);
         while let Some(open) = tracked.open.pop() {
             self.assembler.abandon(&open, None);
         }
@@ -117,10 +118,11 @@ pub(super) struct Sink<'a> {
 
 impl Sink<'_> {
     /// Hands a span on, unless its process exports by itself: then `false`.
-    fn take(&mut self, process: Process, span: Box<Span>) -> bool {
+    fn take(&mut self, process: Process, mut span: Box<Span>, routes: &mut Routes) -> bool {
         let wanted = self.environment.exports(process).spans;
         if wanted {
             let resource = self.environment.resource(process);
+            routes.limit(&resource, &mut span);
             self.out.push(Telemetry { resource, item: Item::Span(span) });
         }
         wanted
@@ -133,6 +135,7 @@ fn follow_up(
     now: &Now,
     assembler: &mut Assembler,
     sink: &mut Sink<'_>,
+    routes: &mut Routes,
 ) {
     let Some(role) = tracked.connection.role() else {
         progress.clear();
@@ -140,7 +143,8 @@ fn follow_up(
     };
     let source = Source { connection: tracked.id, role, endpoints: tracked.connection.endpoints() };
     for step in progress.drain(..) {
-        assembler
-            .on_progress(step, source, &mut tracked.open, now, &mut |process, span| sink.take(process, span));
+        assembler.on_progress(step, source, &mut tracked.open, now, &mut |process, span| {
+            sink.take(process, span, routes)
+        });
     }
 }
