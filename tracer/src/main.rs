@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         Ok(Command::Check { json }) => report(json),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("tracer: {}", cli::sentence(error.as_ref()));
+        eprintln!("error: {}", cli::sentence(error.as_ref()));
         ExitCode::FAILURE
     })
 }

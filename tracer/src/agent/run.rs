@@ -197,17 +197,12 @@ async fn finish(
     }
 }
 
-/// What the probe lost, in a sentence.
+/// What the probe lost, by reason.
 fn lost(losses: &[(&'static str, u64)]) -> String {
-    let counted: Vec<String> = losses
-        .iter()
-        .filter(|(_, count)| *count > 0)
-        .map(|(reason, count)| format!("{count} by {reason}"))
-        .collect();
-    if counted.is_empty() {
-        return "Nothing was lost in the kernel.".to_owned();
-    }
-    format!("Lost in the kernel: {}.", counted.join(", "))
+    let counted = losses.iter().filter(|(_, count)| *count > 0);
+    let counted: Vec<String> = counted.map(|(reason, count)| format!("{reason} {count}")).collect();
+    let counted = if counted.is_empty() { "nothing".to_owned() } else { counted.join(", ") };
+    format!("lost in the kernel: {counted}")
 }
 
 #[cfg(test)]
@@ -216,10 +211,10 @@ mod tests {
 
     #[test]
     fn losses_are_told_by_reason() {
-        assert_eq!(lost(&[("ring_full", 0), ("compat", 0)]), "Nothing was lost in the kernel.");
+        assert_eq!(lost(&[("ring_full", 0), ("compat", 0)]), "lost in the kernel: nothing");
         assert_eq!(
             lost(&[("ring_full", 12), ("compat", 0), ("recursion_miss", 3)]),
-            "Lost in the kernel: 12 by ring_full, 3 by recursion_miss."
+            "lost in the kernel: ring_full 12, recursion_miss 3"
         );
     }
 }
