@@ -3,6 +3,7 @@
 //! The target of every run is this test's own process, which is a target like any other.
 
 #![expect(clippy::unwrap_used, reason = "a test's own support fails by panicking, like the test")]
+#![expect(clippy::expect_used, reason = "a test's own support fails by panicking, like the test")]
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
