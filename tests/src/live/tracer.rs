@@ -138,6 +138,21 @@ impl Tracer {
         }
     }
 
+    /// Stops its process for a time (SIGSTOP, SIGCONT): the probe goes on, and nobody empties its ring buffer.
+    ///
+    /// # Panics
+    /// When it cannot be signalled.
+    pub fn pause(&self, time: Duration) {
+        self.signal("STOP");
+        thread::sleep(time);
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args(["-s", signal, &self.id().to_string()]).status();
+        assert!(status.expect("kill can be run").success(), "the tracer takes SIG{signal}");
+    }
+
     /// Asks it to end by SIGTERM, upon which it detaches and exports what is left.
     ///
     /// # Panics
