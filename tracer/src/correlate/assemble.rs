@@ -1,8 +1,9 @@
 //! From the progress of conversations to spans with ids, parents and times.
 //!
-//! Times are those of the kernel, at the exit of calls, shifted to the wall clock and never adjusted: a child may
+//! Times are those of the kernel, at the exit of calls, shifted to the wall clock and not adjusted: a child may
 //! start a hair before the call that caused it is over, and end after its parent when the response was written
-//! first. Both are true, and a reader who sees them can tell.
+//! first. Both are true, and a reader who sees them can tell. One thing is adjusted: of two calls on two processors
+//! the later one's event can come first, stamped a moment before; a span does not end before it starts for that.
 
 use std::sync::Arc;
 
@@ -274,6 +275,8 @@ impl Assembler {
             Role::Client => SpanKind::Client,
         };
         let trace_state = ids.trace_state.as_deref().unwrap_or_default();
+        let start = times.request_first.time;
+        let end = times.end.time.max(start);
         // A batch may be told command by command: spans of the same times, each with an id of its own.
         let mut span_id = ids.span_id;
         for description in describe(exchange, source.role, source.endpoints, &self.options) {
@@ -285,9 +288,9 @@ impl Assembler {
                 trace_state: trace_state.to_owned(),
                 sampled: ids.sampled,
                 kind,
-                start_unix_ns: self.unix(times.request_first.time),
-                end_unix_ns: self.unix(times.end.time),
-                first_byte_unix_ns: times.response_first.map(|mark| self.unix(mark.time)),
+                start_unix_ns: self.unix(start),
+                end_unix_ns: self.unix(end),
+                first_byte_unix_ns: times.response_first.map(|mark| self.unix(mark.time.clamp(start, end))),
                 description,
             };
             let counter = match emit(begun.process, Box::new(span)) {

@@ -13,6 +13,7 @@ use crate::event::{ConnectionId, Process};
 use crate::export::{Item, Telemetry};
 use crate::pipeline::{Ask, Environment, Exports, Pipeline, PipelineConfig};
 use crate::probe::decode::{Data, Event, Log};
+use crate::protocol::Protocol;
 use crate::span::{Attribute, LogRecord, LogStream, Span};
 
 /// A thread of process 100, by its id.
@@ -75,7 +76,11 @@ impl Script {
     }
 
     pub(crate) fn with(config: PipelineConfig) -> Self {
-        let mut pipeline = Pipeline::new(config, line::PROTOCOLS, Box::new(World), [7; 32]);
+        Self::speaking(line::PROTOCOLS, config)
+    }
+
+    pub(crate) fn speaking(protocols: &'static [Protocol], config: PipelineConfig) -> Self {
+        let mut pipeline = Pipeline::new(config, protocols, Box::new(World), [7; 32]);
         pipeline.set_wall_offset(i64::try_from(WALL).unwrap());
         Self {
             pipeline,
@@ -165,25 +170,33 @@ impl Script {
         tid: Tid,
         conn: Conn,
         direction: Direction,
-        text: &str,
+        bytes: impl AsRef<[u8]>,
         change: impl FnOnce(&mut Data<'_>),
     ) {
+        let bytes = bytes.as_ref();
         let mut header = self.header(tid);
         header.flags = flag::SEQUENCE;
         let mut data = Data {
             header,
             connection: ConnectionId { sock: conn.0, ino: conn.1 },
             position: self.position(conn, direction).into(),
-            length: u32::try_from(text.len()).unwrap(),
+            length: u32::try_from(bytes.len()).unwrap(),
             direction,
             errno: 0,
-            head: text.as_bytes(),
+            head: bytes,
             tail: &[],
         };
         change(&mut data);
         let behind = (data.position as u32).wrapping_add(data.length);
         self.positions.insert((conn, direction), behind);
         self.event(&Event::Data(data));
+    }
+
+    /// A call whose event comes late: its bytes are those at `from`.
+    pub(crate) fn late(&mut self, tid: Tid, conn: Conn, direction: Direction, from: u32, bytes: &[u8]) {
+        let now = self.position(conn, direction);
+        self.moved(tid, conn, direction, bytes, |data| data.position = from.into());
+        self.positions.insert((conn, direction), now);
     }
 
     /// A read of 0.
