@@ -67,7 +67,7 @@ fn main() -> ExitCode {
 }
 
 fn guests(kernels: &[String], tracer: Option<PathBuf>) -> Result<ExitCode> {
-    let tracer = Some(tracer.map_or_else(cargo::build_tracer, Ok)?);
-    let report = vm::run(kernels, &vm::Options { tracer, ..vm::Options::default() })?;
+    let tracer = tracer.map_or_else(cargo::build_tracer, Ok)?;
+    let report = vm::run(kernels, &vm::Options::new(tracer))?;
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -394,11 +394,7 @@ fn is_closed(socket: &Socket) -> bool {
 
 /// A write to a file that is no socket: a log line, if the inode is a log or may be one.
 #[inline(always)]
-fn on_log<'a>(
-    call: &Moved,
-    file: &File,
-    capture: &'a mut MaybeUninit<Capture>,
-) -> Option<&'a mut Capture> {
+fn on_log<'a>(call: &Moved, file: &File, capture: &'a mut MaybeUninit<Capture>) -> Option<&'a mut Capture> {
     let superblock: u64 = read(file.inode, config!(inode_sb));
     let dev: u32 = read(superblock, config!(sb_dev));
     let candidate = match LOG_INODES.get_ptr(&LogInode { ino: file.ino, dev: dev as u64 }) {

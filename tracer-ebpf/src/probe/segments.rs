@@ -40,14 +40,8 @@ pub fn ends(length: u32, head: u32, tail: u32) -> (u32, u32) {
 /// `tail` are from [`ends`].
 #[inline(always)]
 pub fn vector(event: &DataEvent, vector: u64, count: u64, head: u32, tail: u32) {
-    let start = Progress {
-        vector,
-        count,
-        length: event.length as u64,
-        head: head as u64,
-        tail: tail as u64,
-        at: 0,
-    };
+    let start =
+        Progress { vector, count, length: event.length as u64, head: head as u64, tail: tail as u64, at: 0 };
     if tail != 0 {
         return if head <= LARGE_HEAD {
             gather::<{ LARGE_HEAD as u64 }, TAIL, Segment>(event, start)

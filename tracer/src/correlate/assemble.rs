@@ -1,8 +1,9 @@
 //! From the progress of conversations to spans with ids, parents and times.
 //!
-//! Times are those of the kernel, at the exit of calls, shifted to the wall clock and never adjusted: a child may
+//! Times are those of the kernel, at the exit of calls, shifted to the wall clock and not adjusted: a child may
 //! start a hair before the call that caused it is over, and end after its parent when the response was written
-//! first. Both are true, and a reader who sees them can tell.
+//! first. Both are true, and a reader who sees them can tell. One thing is adjusted: of two calls on two processors
+//! the later one's event can come first, stamped a moment before; a span does not end before it starts for that.
 
 use std::sync::Arc;
 
@@ -85,14 +86,15 @@ impl Assembler {
         self.contexts.open()
     }
 
-    /// Takes one step of a conversation. Spans that it completes go to `emit`, with the process they belong to.
+    /// Takes one step of a conversation. Spans that it completes go to `emit`, with the process they belong to, which
+    /// tells whether it takes them.
     pub fn on_progress(
         &mut self,
         progress: Progress,
         source: Source<'_>,
         open: &mut OpenExchanges,
         now: &Now,
-        emit: &mut impl FnMut(Process, Box<Span>),
+        emit: &mut impl FnMut(Process, Box<Span>) -> bool,
     ) {
         match progress {
             Progress::Begun { id, mark } => self.begin(id, mark, source, open, now),
@@ -201,7 +203,7 @@ impl Assembler {
         exchange: &Exchange,
         source: Source<'_>,
         now: &Now,
-        emit: &mut impl FnMut(Process, Box<Span>),
+        emit: &mut impl FnMut(Process, Box<Span>) -> bool,
     ) {
         let ids = match begun.part {
             Part::Server(active) => {
@@ -265,7 +267,7 @@ impl Assembler {
         exchange: &Exchange,
         source: Source<'_>,
         ids: SpanContext,
-        emit: &mut impl FnMut(Process, Box<Span>),
+        emit: &mut impl FnMut(Process, Box<Span>) -> bool,
     ) {
         let times = &exchange.times;
         let kind = match source.role {
@@ -273,10 +275,11 @@ impl Assembler {
             Role::Client => SpanKind::Client,
         };
         let trace_state = ids.trace_state.as_deref().unwrap_or_default();
+        let start = times.request_first.time;
+        let end = times.end.time.max(start);
         // A batch may be told command by command: spans of the same times, each with an id of its own.
         let mut span_id = ids.span_id;
         for description in describe(exchange, source.role, source.endpoints, &self.options) {
-            self.stats.exported += 1;
             let span = Span {
                 trace_id: ids.trace_id,
                 span_id,
@@ -285,12 +288,16 @@ impl Assembler {
                 trace_state: trace_state.to_owned(),
                 sampled: ids.sampled,
                 kind,
-                start_unix_ns: self.unix(times.request_first.time),
-                end_unix_ns: self.unix(times.end.time),
-                first_byte_unix_ns: times.response_first.map(|mark| self.unix(mark.time)),
+                start_unix_ns: self.unix(start),
+                end_unix_ns: self.unix(end),
+                first_byte_unix_ns: times.response_first.map(|mark| self.unix(mark.time.clamp(start, end))),
                 description,
             };
-            emit(begun.process, Box::new(span));
+            let counter = match emit(begun.process, Box::new(span)) {
+                true => &mut self.stats.exported,
+                false => &mut self.stats.exported_by_target,
+            };
+            *counter += 1;
             span_id = self.ids.span_id();
         }
     }

@@ -2,20 +2,23 @@
 
 use aya::programs::{BtfTracePoint, FExit, ProgramError};
 use aya::{Btf, Ebpf};
+use clap::ValueEnum;
+use serde::Deserialize;
 use tracing::debug;
 
 use super::error::ProbeError;
 
 /// `--attach`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
 pub enum AttachMode {
-    /// The tracepoint.
+    /// What suits this kernel: the tracepoint
     #[default]
     Auto,
-    /// `tp_btf/sys_exit`: loses nothing, works on every kernel.
+    /// The BTF tracepoint at the exit of every system call: works on every kernel and loses no call
     Tracepoint,
-    /// `fexit` on each call's function: does not slow down other calls, but can miss some when the kernel preempts
-    /// it (counted), and calls that were blocked before it was attached.
+    /// The exits of the traced system calls alone: costs other calls nothing, but may miss some, which are counted,
+    /// and those that were blocked before it was attached
     Fexit,
 }
 
@@ -120,21 +123,23 @@ fn fexit(ebpf: &mut Ebpf, btf: &Btf) -> Result<Attached, ProbeError> {
         loaded.push(name);
     }
     for name in &loaded {
-        program(ebpf, name)?.attach().map_err(|error| ProbeError::from_program(name, error))?;
+        program(ebpf, name)?.attach().map_err(|error| refused(name, error))?;
     }
     Ok(Attached::Fexit(loaded))
 }
 
 /// By now maps and other programs are loaded, so a refusal is of fexit itself, not of the caller's rights.
 fn refused(name: &str, error: ProgramError) -> ProbeError {
-    match ProbeError::from_program(name, error) {
-        ProbeError::NotPermitted { what } => ProbeError::Program {
-            program: name.to_owned(),
-            reason: format!(
-                "{what} is not permitted here; use `--attach tracepoint`, which works on every kernel"
-            ),
-        },
-        other => other,
+    let said = match ProbeError::from_program(name, error) {
+        ProbeError::Program { reason, .. } => reason,
+        ProbeError::NotPermitted { .. } => "not permitted".to_owned(),
+        other => return other,
+    };
+    ProbeError::Program {
+        program: name.to_owned(),
+        reason: format!(
+            "fexit does not work here; use `--attach tracepoint`, which works on every kernel. It said: {said}"
+        ),
     }
 }
 

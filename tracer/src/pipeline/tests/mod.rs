@@ -2,8 +2,11 @@
 
 mod bindings;
 mod connections;
+mod exports;
+mod hostile;
 pub(crate) mod line;
 mod lines;
 mod random;
+mod recordings;
 pub(crate) mod script;
 mod traces;

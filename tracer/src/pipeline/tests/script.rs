@@ -11,8 +11,9 @@ use super::line;
 use crate::enrich::Resource;
 use crate::event::{ConnectionId, Process};
 use crate::export::{Item, Telemetry};
-use crate::pipeline::{Ask, Environment, Pipeline, PipelineConfig};
+use crate::pipeline::{Ask, Environment, Exports, Pipeline, PipelineConfig};
 use crate::probe::decode::{Data, Event, Log};
+use crate::protocol::Protocol;
 use crate::span::{Attribute, LogRecord, LogStream, Span};
 
 /// A thread of process 100, by its id.
@@ -29,11 +30,19 @@ pub(crate) const WALL: u64 = 1_000_000_000_000;
 /// Writes to this inode are not to a log.
 pub(crate) const NOT_A_LOG: u64 = 999;
 
+/// This process exports by itself, and nothing of it is wanted.
+pub(crate) const SDK_SKIPPED: u32 = 201;
+
+/// This process exports by itself, and its log lines are wanted.
+pub(crate) const SDK_LOGS: u32 = 202;
+
 pub(crate) struct Script {
     pub(crate) pipeline: Pipeline,
     pub(crate) time: u64,
     positions: HashMap<(Conn, Direction), u32>,
     epochs: HashMap<Tid, (u32, u32)>,
+    /// Whose calls follow.
+    pub(crate) tgid: u32,
     pub(crate) telemetry: Vec<Telemetry>,
     pub(crate) asks: Vec<Ask>,
 }
@@ -44,6 +53,14 @@ impl Environment for World {
     fn resource(&mut self, process: Process) -> Arc<Resource> {
         let attributes = vec![Attribute::new("process.pid", i64::from(process.tgid))];
         Arc::new(Resource { attributes })
+    }
+
+    fn exports(&mut self, process: Process) -> Exports {
+        match process.tgid {
+            SDK_SKIPPED => Exports { spans: false, logs: false },
+            SDK_LOGS => Exports { spans: false, logs: true },
+            _ => Exports::ALL,
+        }
     }
 
     fn log_stream(&mut self, _: u32, _: u32, ino: u64, fd: u32) -> Option<LogStream> {
@@ -59,13 +76,18 @@ impl Script {
     }
 
     pub(crate) fn with(config: PipelineConfig) -> Self {
-        let mut pipeline = Pipeline::new(config, line::PROTOCOLS, Box::new(World), [7; 32]);
+        Self::speaking(line::PROTOCOLS, config)
+    }
+
+    pub(crate) fn speaking(protocols: &'static [Protocol], config: PipelineConfig) -> Self {
+        let mut pipeline = Pipeline::new(config, protocols, Box::new(World), [7; 32]);
         pipeline.set_wall_offset(i64::try_from(WALL).unwrap());
         Self {
             pipeline,
             time: 1000,
             positions: HashMap::new(),
             epochs: HashMap::new(),
+            tgid: 100,
             telemetry: Vec::new(),
             asks: Vec::new(),
         }
@@ -76,7 +98,7 @@ impl Script {
         let (wait_epoch, mux_epoch) = self.epochs.get(&tid).copied().unwrap_or((5, 3));
         Header {
             time_ns: self.time,
-            tgid: 100,
+            tgid: self.tgid,
             tid,
             thread_start_ns: u64::from(tid),
             process_start_ns: 1,
@@ -148,25 +170,33 @@ impl Script {
         tid: Tid,
         conn: Conn,
         direction: Direction,
-        text: &str,
+        bytes: impl AsRef<[u8]>,
         change: impl FnOnce(&mut Data<'_>),
     ) {
+        let bytes = bytes.as_ref();
         let mut header = self.header(tid);
         header.flags = flag::SEQUENCE;
         let mut data = Data {
             header,
             connection: ConnectionId { sock: conn.0, ino: conn.1 },
             position: self.position(conn, direction).into(),
-            length: u32::try_from(text.len()).unwrap(),
+            length: u32::try_from(bytes.len()).unwrap(),
             direction,
             errno: 0,
-            head: text.as_bytes(),
+            head: bytes,
             tail: &[],
         };
         change(&mut data);
         let behind = (data.position as u32).wrapping_add(data.length);
         self.positions.insert((conn, direction), behind);
         self.event(&Event::Data(data));
+    }
+
+    /// A call whose event comes late: its bytes are those at `from`.
+    pub(crate) fn late(&mut self, tid: Tid, conn: Conn, direction: Direction, from: u32, bytes: &[u8]) {
+        let now = self.position(conn, direction);
+        self.moved(tid, conn, direction, bytes, |data| data.position = from.into());
+        self.positions.insert((conn, direction), now);
     }
 
     /// A read of 0.

@@ -1,5 +1,7 @@
 //! Trace context: ids, parents from elsewhere, sampling.
 
+use tracer_ebpf::Direction;
+
 use super::script::{Conn, Script, WALL};
 use crate::pipeline::PipelineConfig;
 use crate::span::SpanKind;
@@ -79,6 +81,17 @@ fn what_a_client_sends_along_changes_nothing() {
     s.send(1, DB, &format!("?select traceparent={PARENT}-00\n"));
     s.recv(1, DB, "!rows\n");
     s.assert_root("select");
+}
+
+#[test]
+fn stamps_in_the_wrong_order_make_no_span_that_ends_before_it_starts() {
+    let mut s = Script::new();
+    s.accept(1, WEB);
+    s.recv(1, WEB, "?a\n");
+    s.moved(2, WEB, Direction::Egress, "!\n", |data| data.header.time_ns -= 500);
+    let span = s.span("a");
+    assert_eq!(span.end_unix_ns, span.start_unix_ns);
+    assert_eq!(span.first_byte_unix_ns, Some(span.start_unix_ns));
 }
 
 #[test]
