@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use tracer::agent::{self, RunOptions};
+use tracer::agent;
 use tracer::check;
 use tracer::cli::{self, Command, RunConfig, Surroundings};
 use tracer::enrich::process::Proc;
@@ -15,21 +15,20 @@ fn main() -> ExitCode {
     let surroundings = Surroundings { variable: &variable, proc: &proc, own: std::process::id() };
     let outcome = match cli::parse(std::env::args_os(), &surroundings) {
         Err(error) => return error.report(),
-        Ok(Command::Run(config)) => run(&config),
+        Ok(Command::Run(config)) => run(*config),
         Ok(Command::Check { json }) => report(json),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("tracer: {}", cli::sentence(error.as_ref()));
+        eprintln!("error: {}", cli::sentence(error.as_ref()));
         ExitCode::FAILURE
     })
 }
 
 /// `tracer run`: everything but the reader's thread and the local sinks shares one thread.
-fn run(config: &RunConfig) -> anyhow::Result<ExitCode> {
-    log_to_stderr(config);
-    check::require(&check::Node::default())?;
+fn run(config: RunConfig) -> anyhow::Result<ExitCode> {
+    log_to_stderr(&config);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
-    runtime.block_on(agent::run(RunOptions::new(config, variables())))?;
+    runtime.block_on(agent::run(config, variables()))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,7 +10,7 @@ pub type Losses = BTreeMap<String, u64>;
 /// What a run of the tracer left, which ended on SIGTERM with exit status 0.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// All that it exported to its file (nothing if it was told to export elsewhere).
+    /// All that it exported to its file; nothing if it was told to export elsewhere, or to leave the file unread.
     pub telemetry: Telemetry,
     /// All that it wrote to its standard error.
     pub stderr: String,
@@ -33,6 +33,32 @@ impl Outcome {
     #[must_use]
     pub fn lost_in_all(&self) -> u64 {
         self.lost_in_kernel().values().sum()
+    }
+
+    /// Exchanges that the tracer says became no span, for whatever reason.
+    ///
+    /// # Panics
+    /// When what it says cannot be read.
+    #[must_use]
+    pub fn exchanges_without_span(&self) -> u64 {
+        self.sum_before(" exchanges became no span")
+    }
+
+    /// Spans that the tracer says it could not export.
+    ///
+    /// # Panics
+    /// When what it says cannot be read.
+    #[must_use]
+    pub fn spans_lost_in_export(&self) -> u64 {
+        self.sum_before(" spans lost:")
+    }
+
+    /// The sum of the numbers that stand before `words`.
+    fn sum_before(&self, words: &str) -> u64 {
+        let told = self.stderr.lines().filter_map(|line| line.split_once(words));
+        told.map(|(before, _)| before.rsplit(' ').next().unwrap_or_default())
+            .map(|count| count.parse::<u64>().expect("a count"))
+            .sum()
     }
 
     /// What the tracer says of itself once it has been asked to end: its counters, one a line.
@@ -63,6 +89,14 @@ mod tests {
         assert_eq!(losses("nothing"), Losses::new());
         let expected = [("ring_full".to_owned(), 7), ("compat".to_owned(), 1)];
         assert_eq!(losses("ring_full 7, compat 1"), Losses::from(expected));
+    }
+
+    #[test]
+    fn what_is_missing_later_is_summed() {
+        let stderr = "INFO 3 exchanges became no span because a.\nINFO 4 exchanges became no span because b.\n\
+                      INFO file: 5 spans and 0 log records exported; 6 spans lost: queue_full=6; 7 log records lost:\n";
+        let outcome = Outcome { telemetry: Telemetry::default(), stderr: stderr.to_owned() };
+        assert_eq!((outcome.exchanges_without_span(), outcome.spans_lost_in_export()), (7, 6));
     }
 
     #[test]

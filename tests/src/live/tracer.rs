@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -101,6 +101,12 @@ impl Tracer {
         self.process.id()
     }
 
+    /// The file that it exports to: OTLP JSON Lines.
+    #[must_use]
+    pub fn exported(&self) -> &Path {
+        &self.exported
+    }
+
     /// What it has exported to its file so far.
     #[must_use]
     pub fn telemetry(&self) -> Telemetry {
@@ -137,11 +143,25 @@ impl Tracer {
     /// # Panics
     /// When it does not end in time, or not with exit status 0; with its last words.
     #[must_use]
-    pub fn stop(mut self) -> Outcome {
+    pub fn stop(self) -> Outcome {
+        let exported = self.exported.clone();
+        let mut outcome = self.stop_unread();
+        outcome.telemetry = Telemetry::read(&exported);
+        outcome
+    }
+
+    /// As [`Self::stop`], but leaves what was exported in its file ([`Self::exported`]): it may be too much to be
+    /// kept in memory.
+    ///
+    /// # Panics
+    /// As [`Self::stop`].
+    #[must_use]
+    pub fn stop_unread(mut self) -> Outcome {
         let status = self.process.stop(END_PATIENCE).expect("the tracer can be waited for");
         let stderr = self.stderr();
         assert!(status.success(), "the tracer ended with {status}:\n{stderr}");
-        Outcome { telemetry: self.telemetry(), stderr }
+        assert!(!stderr.contains("panicked at"), "a thread of the tracer panicked:\n{stderr}");
+        Outcome { telemetry: Telemetry::default(), stderr }
     }
 
     /// Kills it (SIGKILL), and waits until it is gone.

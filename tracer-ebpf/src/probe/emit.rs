@@ -64,12 +64,11 @@ pub fn reserve_bytes(size: u64, reason: LossReason) -> Option<*mut u8> {
 /// piled up, because a wake-up for each event would cost the application more than the probe does.
 #[inline(always)]
 pub fn submit<T>(record: *mut T) {
+    // SAFETY: the map is a ring buffer.
+    let waiting = unsafe { bpf_ringbuf_query(ring(), BPF_RB_AVAIL_DATA) };
+    let wake = if waiting > config!(wake_bytes) as u64 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
     // SAFETY: the record was reserved in this ring and not yet submitted.
-    unsafe {
-        let waiting = bpf_ringbuf_query(ring(), BPF_RB_AVAIL_DATA);
-        let wake = if waiting > config!(wake_bytes) as u64 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
-        bpf_ringbuf_submit(record.cast(), wake);
-    }
+    unsafe { bpf_ringbuf_submit(record.cast(), wake) };
 }
 
 /// The common part of the current thread's events. `kind`, `flags` and `size` are left zero.

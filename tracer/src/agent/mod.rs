@@ -1,9 +1,10 @@
 //! The running agent: it puts the probe, the pipeline and the exporters together, and ends them in order.
 
 pub mod clock;
+mod ending;
 mod node;
-mod options;
 mod reader;
 mod run;
+mod sdk;
 
-pub use run::{RunError, RunOptions, run};
+pub use run::{RunError, run};

@@ -7,11 +7,12 @@ use rustc_hash::FxHashMap;
 use tracer_ebpf::{CgroupEvent, ProcessEvent, ProcessNote};
 use tracing::{debug, warn};
 
+use super::sdk::SdkPolicy;
 use crate::enrich::Resource;
 use crate::enrich::process::Proc;
 use crate::enrich::table::{ProcessKey, Resources};
 use crate::event::Process;
-use crate::pipeline::Environment;
+use crate::pipeline::{Environment, Exports};
 use crate::probe::Probe;
 use crate::probe::targets::{CgroupMount, LogFile, Selection, Targets, log_files};
 use crate::span::LogStream;
@@ -32,6 +33,7 @@ pub struct Node {
     probe: SharedProbe,
     selection: Selection,
     resources: Resources,
+    sdk: SdkPolicy,
     /// Processes selected by themselves; the probe's map holds the same.
     processes: HashSet<u32>,
     cgroups: HashSet<u64>,
@@ -48,6 +50,7 @@ impl Node {
         probe: SharedProbe,
         selection: Selection,
         resources: Resources,
+        sdk: SdkPolicy,
         capture_logs: bool,
     ) -> Self {
         Self {
@@ -56,6 +59,7 @@ impl Node {
             probe,
             selection,
             resources,
+            sdk,
             processes: HashSet::new(),
             cgroups: HashSet::new(),
             logs: FxHashMap::default(),
@@ -171,7 +175,15 @@ impl Node {
 
 impl Environment for Node {
     fn resource(&mut self, process: Process) -> Arc<Resource> {
-        self.resources.get(ProcessKey { tgid: process.tgid, start: process.start })
+        let identity = self.resources.identity(key_of(process));
+        if let Some(evidence) = &identity.sdk {
+            self.sdk.tell(identity.resource.service_name(), process.tgid, evidence);
+        }
+        identity.resource
+    }
+
+    fn exports(&mut self, process: Process) -> Exports {
+        self.sdk.exports(self.resources.identity(key_of(process)).sdk.as_deref())
     }
 
     fn log_stream(&mut self, tgid: u32, device: u32, ino: u64, _fd: u32) -> Option<LogStream> {
@@ -219,12 +231,16 @@ impl Environment for Node {
     }
 }
 
+fn key_of(process: Process) -> ProcessKey {
+    ProcessKey { tgid: process.tgid, start: process.start }
+}
+
 fn key(event: &ProcessEvent) -> ProcessKey {
     ProcessKey { tgid: event.header.tgid, start: event.header.process_start_ns }
 }
 
 fn tell(result: Result<(), crate::probe::ProbeError>, what: &str) {
     if let Err(error) = result {
-        warn!(%error, "{what}");
+        warn!("{what}: {error}");
     }
 }

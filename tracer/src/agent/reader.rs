@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use aya::maps::{MapData, RingBuf};
-use tracer_ebpf::limits;
+use tracer_ebpf::limits::{HUGE_HEAD, MAX_TAIL};
 use tracing::debug;
 
 use super::clock;
@@ -13,6 +13,7 @@ use super::node::SharedProbe;
 use crate::event::Nanos;
 use crate::export::Exporter;
 use crate::pipeline::{Ask, Pipeline, Stats};
+use crate::probe::ProbeOptions;
 use crate::protocol::Window;
 
 /// How often the ring is looked at while events come. The probe wakes the reader earlier when much has piled up.
@@ -36,16 +37,18 @@ pub struct Reader {
     pub ring: RingBuf<MapData>,
     /// The stages.
     pub pipeline: Pipeline,
-    /// Where wishes for more or less of a connection go.
+    /// What wishes for more or less of a connection mean.
+    pub windows: Windows,
+    /// Where such wishes go.
     pub probe: SharedProbe,
     /// Where telemetry goes.
     pub exporter: Exporter,
     /// Set when the probe is detached and what is left in the ring is to be finished.
-    pub stop: Arc<AtomicBool>,
+    pub detached: Arc<AtomicBool>,
 }
 
 impl Reader {
-    /// Runs until `stop` is set and the ring is empty. Gives the pipeline's counters.
+    /// Runs until the probe is detached and the ring is empty. Gives the pipeline's counters.
     #[must_use]
     pub fn run(mut self) -> Stats {
         let mut quiet = 0;
@@ -57,7 +60,7 @@ impl Reader {
                 wall_due = now + WALL_PERIOD;
             }
             // Read before the ring is emptied: nothing is put in it after it was set.
-            let stopping = self.stop.load(Ordering::Acquire);
+            let stopping = self.detached.load(Ordering::Acquire);
             let events = self.empty_ring();
             self.pipeline.tick(clock::monotonic());
             self.hand_over();
@@ -98,7 +101,7 @@ impl Reader {
             self.exporter.offer(telemetry);
         }
         for ask in self.pipeline.drain_asks() {
-            grant(&self.probe, &ask);
+            self.windows.grant(&self.probe, &ask);
         }
     }
 
@@ -109,23 +112,54 @@ impl Reader {
     }
 }
 
-/// Tells the probe how much of a connection's calls is wanted.
-fn grant(probe: &SharedProbe, ask: &Ask) {
-    let (head, tail) = match ask.window {
-        Window::Default => (limits::DEFAULT_HEAD, limits::DEFAULT_TAIL),
-        Window::Whole => (limits::HUGE_HEAD, limits::MAX_TAIL),
-        Window::Nothing => (0, 0),
-    };
-    // A panic elsewhere does not make the maps wrong.
-    let mut probe = probe.lock().unwrap_or_else(PoisonError::into_inner);
-    let result = probe.set_window(ask.connection.sock, ask.connection.ino, head, tail);
-    let by_port = match (ask.window, ask.server_port) {
-        // The next connection to that server begins with this window, before anybody could ask.
-        (Window::Whole, Some(port)) => probe.set_port_window(port, head, tail),
-        _ => Ok(()),
-    };
-    if let Err(error) = result.and(by_port) {
-        // The map keeps the most recent ones: this is not the place of a loss.
-        debug!(%error, "a window cannot be set");
+/// How many bytes of a call the windows stand for: head and tail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windows {
+    ordinary: (u32, u32),
+}
+
+impl Windows {
+    /// With the configured head and tail as the ordinary window.
+    #[must_use]
+    pub fn new(options: &ProbeOptions) -> Self {
+        Self { ordinary: (options.head, options.tail) }
+    }
+
+    fn size(self, window: Window) -> (u32, u32) {
+        match window {
+            Window::Default => self.ordinary,
+            Window::Whole => (HUGE_HEAD, MAX_TAIL),
+            Window::Nothing => (0, 0),
+        }
+    }
+
+    /// Tells the probe how much of a connection's calls is wanted.
+    fn grant(self, probe: &SharedProbe, ask: &Ask) {
+        let (head, tail) = self.size(ask.window);
+        // A panic elsewhere does not make the maps wrong.
+        let mut probe = probe.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = probe.set_window(ask.connection.sock, ask.connection.ino, head, tail);
+        let by_port = match (ask.window, ask.server_port) {
+            // The next connection to that server begins with this window, before anybody could ask.
+            (Window::Whole, Some(port)) => probe.set_port_window(port, head, tail),
+            _ => Ok(()),
+        };
+        if let Err(error) = result.and(by_port) {
+            // The map keeps the most recent ones: this is not the place of a loss.
+            debug!(%error, "a window cannot be set");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ordinary_window_is_the_configured_one() {
+        let windows = Windows::new(&ProbeOptions { head: 1000, tail: 20, ..ProbeOptions::default() });
+        assert_eq!(windows.size(Window::Default), (1000, 20));
+        assert_eq!(windows.size(Window::Whole), (HUGE_HEAD, MAX_TAIL));
+        assert_eq!(windows.size(Window::Nothing), (0, 0));
     }
 }

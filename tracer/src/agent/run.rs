@@ -3,46 +3,33 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use aya::maps::{MapData, RingBuf};
 use thiserror::Error;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::clock;
+use super::ending::{Panicked, Stop, Worker, stopped_or_ended};
 use super::node::{Node, SharedProbe};
-use super::reader::Reader;
+use super::reader::{Reader, Windows};
+use super::sdk::SdkPolicy;
+use crate::check::{self, Lacking};
+use crate::cli::RunConfig;
 use crate::enrich::process::Proc;
 use crate::enrich::resource::{Host, ResourceDefaults};
 use crate::enrich::table::{MAX_PROCESSES, Resources};
-use crate::export::{self, ExportError, Exporter, Exporting, Settings, SettingsError, Target, Variables};
-use crate::pipeline::{LogMode, Pipeline, PipelineConfig, Stats};
-use crate::probe::targets::{self, Selection, TargetError};
-use crate::probe::{Probe, ProbeError, ProbeOptions};
+use crate::export::{self, ExportError, Exporter, Exporting, Settings, SettingsError, Variables};
+use crate::pipeline::{LogMode, Pipeline, Stats};
+use crate::probe::targets::{self, TargetError};
+use crate::probe::{Probe, ProbeError};
 use crate::protocol::PROTOCOLS;
-
-/// What to trace, how, and where it goes.
-#[derive(Clone, Debug)]
-pub struct RunOptions {
-    /// The targets.
-    pub selection: Selection,
-    /// `--service-name`.
-    pub service_name: Option<String>,
-    /// The probe's settings.
-    pub probe: ProbeOptions,
-    /// The pipeline's settings.
-    pub pipeline: PipelineConfig,
-    /// Where telemetry goes.
-    pub exports: Vec<Target>,
-    /// The environment, for the standard `OTEL_*` variables.
-    pub variables: Variables,
-}
 
 /// Why the agent does not run.
 #[derive(Debug, Error)]
 pub enum RunError {
+    /// The node lacks what tracing needs.
+    #[error(transparent)]
+    Lacking(#[from] Lacking),
     /// The targets cannot be found.
     #[error(transparent)]
     Targets(#[from] TargetError),
@@ -56,62 +43,81 @@ pub enum RunError {
     #[error(transparent)]
     Probe(#[from] ProbeError),
     /// The system refuses something ordinary.
-    #[error("{0}: {1}")]
-    System(&'static str, std::io::Error),
+    #[error("{0}")]
+    System(&'static str, #[source] std::io::Error),
+    /// The thread that reads events ended by itself.
+    #[error(
+        "the thread that reads events has failed, which is a defect of the tracer: nothing more is traced, and the \
+         probe is detached"
+    )]
+    ReaderFailed,
 }
 
 /// Traces until SIGTERM or SIGINT; then detaches, exports what is left, and returns.
 ///
 /// # Errors
-/// When anything that is needed at the start is not there: see [`RunError`]. A collector that cannot be reached is
-/// no error; it is tried again.
-pub async fn run(options: RunOptions) -> Result<(), RunError> {
-    let mut stop = Stop::listen()?;
-    let settings = Settings::from_variables(&options.variables)?;
+/// When anything that is needed at the start is not there, or a part of the agent fails: see [`RunError`]. A
+/// collector that cannot be reached is no error; it is tried again.
+pub async fn run(config: RunConfig, variables: Variables) -> Result<(), RunError> {
+    let mut stop = Stop::listen().map_err(|error| RunError::System("cannot catch signals", error))?;
+    match start(&config, &variables) {
+        Ok(running) => running.until(stop).await,
+        // Whoever ends the tracer while it starts does not ask why it would not have run.
+        Err(_) if stop.has_come().await => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// All parts, started.
+struct Running {
+    settings: Settings,
+    probe: SharedProbe,
+    reader: Worker<Stats>,
+    /// Tells the reader that the probe is detached.
+    detached: Arc<AtomicBool>,
+    exporting: Exporting,
+}
+
+fn start(config: &RunConfig, variables: &Variables) -> Result<Running, RunError> {
+    check::require(&check::Node::default())?;
+    let settings = Settings::from_variables(variables)?;
     let proc = Proc::default();
     // What the user named wrongly is told before anything is loaded.
-    targets::initial(&options.selection, &proc, std::process::id())?;
-    let (exporter, exporting) = export::start(&settings, &options.exports)?;
-    let (probe, ring) = load(&options)?;
+    targets::initial(&config.selection, &proc, std::process::id())?;
+    let (exporter, exporting) = export::start(&settings, &config.exports)?;
+    let (probe, ring) = load(config)?;
     let probe: SharedProbe = Arc::new(Mutex::new(probe));
-    let node = adopt(&options, &proc, &probe)?;
-    let stopping = Arc::new(AtomicBool::new(false));
-    let reader = start_reader(&options, node, ring, &probe, exporter, &stopping)?;
-    stop.wait().await;
-    info!("stopping: detaching the probe and exporting what is left");
-    let losses = detach(&probe);
-    stopping.store(true, Ordering::Release);
-    let stats = reader.await.unwrap_or_default();
-    finish(&settings, exporting, &stats, &losses).await;
-    Ok(())
+    let node = adopt(config, variables, &proc, &probe)?;
+    let detached = Arc::new(AtomicBool::new(false));
+    let reader = start_reader(config, node, ring, &probe, exporter, &detached)?;
+    Ok(Running { settings, probe, reader, detached, exporting })
 }
 
-/// SIGTERM and SIGINT, caught from the moment it is made.
-struct Stop {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Stop {
-    fn listen() -> Result<Self, RunError> {
-        let catch = |kind| signal(kind).map_err(|error| RunError::System("cannot catch signals", error));
-        Ok(Self { terminate: catch(SignalKind::terminate())?, interrupt: catch(SignalKind::interrupt())? })
-    }
-
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+impl Running {
+    async fn until(mut self, mut stop: Stop) -> Result<(), RunError> {
+        let early = stopped_or_ended(stop.wait(), &mut self.reader).await;
+        match &early {
+            None => info!("stopping: the probe is detached, and what is left is exported"),
+            Some(_) => error!("the thread that reads events has failed: the probe is detached"),
         }
+        let losses = detach(&self.probe);
+        self.detached.store(true, Ordering::Release);
+        // Without being told to, the reader ends only by a panic.
+        let stats = match early {
+            None => self.reader.ended().await,
+            Some(_) => Err(Panicked),
+        };
+        finish(&self.settings, self.exporting, stats.as_ref().ok(), &losses).await;
+        stats.map(drop).map_err(|Panicked| RunError::ReaderFailed)
     }
 }
 
-fn load(options: &RunOptions) -> Result<(Probe, RingBuf<MapData>), RunError> {
-    let (mut probe, ring) = Probe::load(&options.probe)?;
+fn load(config: &RunConfig) -> Result<(Probe, RingBuf<MapData>), RunError> {
+    let (mut probe, ring) = Probe::load(&config.probe)?;
     for (name, count) in probe.verified_instructions() {
         debug!("verifier: {name} {count} instructions");
     }
-    for port in &options.selection.ports {
+    for port in &config.selection.ports {
         probe.select_port(*port)?;
     }
     Ok((probe, ring))
@@ -119,15 +125,21 @@ fn load(options: &RunOptions) -> Result<(Probe, RingBuf<MapData>), RunError> {
 
 /// Selects the targets, and looks once more for what they forked while they were being selected: from then on the
 /// probe follows.
-fn adopt(options: &RunOptions, proc: &Proc, probe: &SharedProbe) -> Result<Node, RunError> {
-    let host = Host::read(proc, Path::new("/etc"), options.variables.get("NODE_NAME").cloned());
-    let defaults = ResourceDefaults { service_name: options.service_name.clone(), host };
+fn adopt(
+    config: &RunConfig,
+    variables: &Variables,
+    proc: &Proc,
+    probe: &SharedProbe,
+) -> Result<Node, RunError> {
+    let host = Host::read(proc, Path::new("/etc"), variables.get("NODE_NAME").cloned());
+    let defaults = ResourceDefaults { service_name: config.service_name.clone(), host };
     let mut resources = Resources::new(proc.clone(), defaults, MAX_PROCESSES);
     resources.set_suspended(clock::suspended());
-    let logs = options.pipeline.logs != LogMode::Off;
-    let mut node = Node::new(proc.clone(), Arc::clone(probe), options.selection.clone(), resources, logs);
+    let logs = config.pipeline.logs != LogMode::Off;
+    let sdk = SdkPolicy::new(config.sdk_targets);
+    let mut node = Node::new(proc.clone(), Arc::clone(probe), config.selection.clone(), resources, sdk, logs);
     for _ in 0..2 {
-        node.adopt(&targets::initial(&options.selection, proc, std::process::id())?);
+        node.adopt(&targets::initial(&config.selection, proc, std::process::id())?);
     }
     let hook = probe.lock().unwrap_or_else(PoisonError::into_inner).hook();
     let (processes, cgroups) = (node.process_count(), node.cgroup_count());
@@ -139,27 +151,26 @@ fn adopt(options: &RunOptions, proc: &Proc, probe: &SharedProbe) -> Result<Node,
 }
 
 fn start_reader(
-    options: &RunOptions,
+    config: &RunConfig,
     node: Node,
     ring: RingBuf<MapData>,
     probe: &SharedProbe,
     exporter: Exporter,
-    stop: &Arc<AtomicBool>,
-) -> Result<oneshot::Receiver<Stats>, RunError> {
+    detached: &Arc<AtomicBool>,
+) -> Result<Worker<Stats>, RunError> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)
         .map_err(|error| RunError::System("cannot get random bytes for ids", std::io::Error::other(error)))?;
-    let pipeline = Pipeline::new(options.pipeline.clone(), PROTOCOLS, Box::new(node), seed);
-    let reader = Reader { ring, pipeline, probe: Arc::clone(probe), exporter, stop: Arc::clone(stop) };
-    let (ended, end) = oneshot::channel();
-    thread::Builder::new()
-        .name("reader".into())
-        .spawn(move || {
-            // The receiver is gone only when the agent itself is ending.
-            let _ = ended.send(reader.run());
-        })
-        .map_err(|error| RunError::System("cannot start the reader's thread", error))?;
-    Ok(end)
+    let reader = Reader {
+        ring,
+        pipeline: Pipeline::new(config.pipeline.clone(), PROTOCOLS, Box::new(node), seed),
+        windows: Windows::new(&config.probe),
+        probe: Arc::clone(probe),
+        exporter,
+        detached: Arc::clone(detached),
+    };
+    Worker::start("reader", move || reader.run())
+        .map_err(|error| RunError::System("cannot start the thread that reads events", error))
 }
 
 /// Detaches every program. The maps stay readable. Gives what was lost, by reason.
@@ -171,16 +182,39 @@ fn detach(probe: &SharedProbe) -> Vec<(&'static str, u64)> {
     counted.chain([("recursion_miss", missed)]).collect()
 }
 
-async fn finish(settings: &Settings, exporting: Exporting, stats: &Stats, losses: &[(&'static str, u64)]) {
+/// Exports what is left, and tells what was lost and what was done.
+async fn finish(
+    settings: &Settings,
+    exporting: Exporting,
+    stats: Option<&Stats>,
+    losses: &[(&'static str, u64)],
+) {
     let summary = exporting.shutdown(settings.flush_timeout()).await;
-    let lost: Vec<String> = losses
-        .iter()
-        .filter(|(_, count)| *count > 0)
-        .map(|(reason, count)| format!("{reason} {count}"))
-        .collect();
-    let lost = if lost.is_empty() { "nothing".to_owned() } else { lost.join(", ") };
-    info!("lost in the kernel: {lost}");
-    for line in stats.to_string().lines().chain(summary.to_string().lines()) {
+    info!("{}", lost(losses));
+    let stats = stats.map(ToString::to_string).unwrap_or_default();
+    for line in stats.lines().chain(summary.to_string().lines()) {
         info!("{line}");
+    }
+}
+
+/// What the probe lost, by reason.
+fn lost(losses: &[(&'static str, u64)]) -> String {
+    let counted = losses.iter().filter(|(_, count)| *count > 0);
+    let counted: Vec<String> = counted.map(|(reason, count)| format!("{reason} {count}")).collect();
+    let counted = if counted.is_empty() { "nothing".to_owned() } else { counted.join(", ") };
+    format!("lost in the kernel: {counted}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_told_by_reason() {
+        assert_eq!(lost(&[("ring_full", 0), ("compat", 0)]), "lost in the kernel: nothing");
+        assert_eq!(
+            lost(&[("ring_full", 12), ("compat", 0), ("recursion_miss", 3)]),
+            "lost in the kernel: ring_full 12, recursion_miss 3"
+        );
     }
 }

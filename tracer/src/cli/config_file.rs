@@ -46,8 +46,12 @@ fn sentence(error: &serde_saphyr::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::options::{Attach, ExportTarget, LogLevel, LogMode, RedisBatch, RouteMode};
+    use crate::cli::options::{LogLevel, RedisBatch};
     use crate::cli::size::ByteSize;
+    use crate::export::Target;
+    use crate::pipeline::LogMode;
+    use crate::probe::AttachMode;
+    use crate::span::http::RouteMode;
 
     #[test]
     fn every_kind_of_value() {
@@ -60,8 +64,8 @@ mod tests {
         assert_eq!(options.pid, [1, 2]);
         assert_eq!(options.port, [8080]);
         assert_eq!(options.service_name.as_deref(), Some("shop"));
-        assert_eq!(options.export, [ExportTarget::Otlp, ExportTarget::File("/tmp/x.jsonl".into())]);
-        assert_eq!(options.attach, Some(Attach::Tracepoint));
+        assert_eq!(options.export, [Target::Otlp, Target::File("/tmp/x.jsonl".into())]);
+        assert_eq!(options.attach, Some(AttachMode::Tracepoint));
         assert_eq!(options.logs, Some(LogMode::Off));
         assert_eq!(options.redis_batch, Some(RedisBatch::Commands));
         assert_eq!((options.routes, options.route.len()), (Some(RouteMode::Patterns), 1));
@@ -87,6 +91,7 @@ mod tests {
             ("logs: all\nhead: 5 apples\n", "5 apples"),
             ("logs: all\nexport: [nowhere]\n", "nowhere"),
             ("logs: all\nattach: kprobe\n", "kprobe"),
+            ("logs: all\nroute: [users]\n", "must begin with a slash"),
             ("logs: all\npid: [1\n", ""),
         ] {
             let problem = parse(text.as_bytes()).unwrap_err();

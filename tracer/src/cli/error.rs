@@ -93,9 +93,6 @@ pub enum CliError {
         /// What was given.
         size: ByteSize,
     },
-    /// `--route` is no path.
-    #[error("--route {0:?} is not a route: it must begin with a slash")]
-    RoutePattern(String),
     /// `--routes patterns` without one.
     #[error("--routes patterns needs at least one --route PATTERN")]
     NoRoutePatterns,

@@ -18,7 +18,8 @@ pub use error::{CliError, sentence};
 pub use run_config::{ReplayConfig, RunConfig};
 
 use crate::enrich::process::Proc;
-use options::{ExportTarget, Options};
+use crate::export::Target;
+use options::Options;
 
 /// Zero-code tracing: HTTP, MySQL and Redis spans of unmodified services, with their log lines, by OTLP
 #[derive(Parser, Debug)]
@@ -55,7 +56,7 @@ struct ReplayArguments {
 
     /// Where spans and logs go: otlp, console or file:PATH [default: otlp if its endpoint is set, else console]
     #[arg(long, value_name = "WHERE", env = "TRACER_EXPORT", hide_env_values = true, value_delimiter = ',')]
-    export: Vec<ExportTarget>,
+    export: Vec<Target>,
 }
 
 #[derive(Args, Debug)]

@@ -1,12 +1,17 @@
 //! The options of `tracer run`, as they stand in arguments, environment and configuration file alike.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 use super::size::ByteSize;
+use crate::enrich::sdk::SdkTargets;
+use crate::export::Target;
+use crate::pipeline::LogMode;
+use crate::probe::AttachMode;
+use crate::span::SqlText;
+use crate::span::http::{RouteMode, RoutePattern};
 
 /// What is set in one place. Nothing here has a default: that is decided when all places are put together.
 ///
@@ -63,11 +68,11 @@ pub struct Options {
 
     /// Where spans and logs go: otlp, console or file:PATH [default: otlp if its endpoint is set, else console]
     #[arg(long, value_name = "WHERE", env = "TRACER_EXPORT", hide_env_values = true, value_delimiter = ',')]
-    pub export: Vec<ExportTarget>,
+    pub export: Vec<Target>,
 
     /// How the probe is attached [default: auto]
     #[arg(long, value_name = "HOW", env = "TRACER_ATTACH", hide_env_values = true)]
-    pub attach: Option<Attach>,
+    pub attach: Option<AttachMode>,
 
     /// Which log lines are exported [default: all]
     #[arg(long, value_name = "WHICH", env = "TRACER_LOGS", hide_env_values = true)]
@@ -79,7 +84,7 @@ pub struct Options {
 
     /// Text of SQL statements [default: sanitized]
     #[arg(long, value_name = "HOW", env = "TRACER_SQL_TEXT", hide_env_values = true)]
-    pub sql_text: Option<SqlTextMode>,
+    pub sql_text: Option<SqlText>,
 
     /// Keys of Redis commands [default: show]
     #[arg(long, value_name = "HOW", env = "TRACER_REDIS_KEYS", hide_env_values = true)]
@@ -95,7 +100,7 @@ pub struct Options {
 
     /// A route, for example /users/{id}
     #[arg(long, value_name = "PATTERN", env = "TRACER_ROUTE", hide_env_values = true)]
-    pub route: Vec<String>,
+    pub route: Vec<RoutePattern>,
 
     /// Bytes captured from the start of each call [default: 8K]
     #[arg(long, value_name = "SIZE", env = "TRACER_HEAD", hide_env_values = true)]
@@ -158,96 +163,6 @@ fn first<T>(own: Vec<T>, below: Vec<T>) -> Vec<T> {
     if own.is_empty() { below } else { own }
 }
 
-/// `--export`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub enum ExportTarget {
-    /// To a collector, as the standard `OTEL_EXPORTER_OTLP_*` variables say.
-    Otlp,
-    /// Readable trees on standard output.
-    Console,
-    /// OTLP JSON Lines.
-    File(PathBuf),
-}
-
-/// Not an [`ExportTarget`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no place to export to: give otlp, console or file:PATH")]
-pub struct ExportTargetError(String);
-
-impl FromStr for ExportTarget {
-    type Err = ExportTargetError;
-
-    fn from_str(text: &str) -> Result<Self, ExportTargetError> {
-        match (text, text.strip_prefix("file:")) {
-            ("otlp", _) => Ok(Self::Otlp),
-            ("console", _) => Ok(Self::Console),
-            (_, Some(path)) if !path.is_empty() => Ok(Self::File(path.into())),
-            _ => Err(ExportTargetError(text.to_owned())),
-        }
-    }
-}
-
-impl TryFrom<String> for ExportTarget {
-    type Error = ExportTargetError;
-
-    fn try_from(text: String) -> Result<Self, ExportTargetError> {
-        text.parse()
-    }
-}
-
-/// `--attach`.
-#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum Attach {
-    /// What suits this kernel
-    #[default]
-    Auto,
-    /// The BTF tracepoint at the exit of every system call: loses no call
-    Tracepoint,
-    /// The exits of the traced system calls alone: may miss calls, and counts them
-    Fexit,
-}
-
-/// `--logs`.
-#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogMode {
-    /// Every line
-    #[default]
-    All,
-    /// Lines that belong to a span
-    Correlated,
-    /// None
-    Off,
-}
-
-/// `--sdk-targets`.
-#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum SdkTargets {
-    /// Export nothing of them
-    #[default]
-    Skip,
-    /// Export their log lines
-    Logs,
-    /// Trace them like others
-    Trace,
-}
-
-/// `--sql-text`.
-#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum SqlTextMode {
-    /// As it was sent, with all values
-    Raw,
-    /// Literals become ?
-    #[default]
-    Sanitized,
-    /// No text
-    Off,
-}
-
 /// `--redis-keys`.
 #[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
@@ -268,19 +183,6 @@ pub enum RedisBatch {
     Batch,
     /// One span a command
     Commands,
-}
-
-/// `--routes`.
-#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum RouteMode {
-    /// The given patterns, then a template of the path
-    #[default]
-    Heuristic,
-    /// The given patterns alone
-    Patterns,
-    /// No routes
-    Off,
 }
 
 /// `--log-level`.

@@ -2,21 +2,20 @@
 
 use std::path::PathBuf;
 
-use tracer_ebpf::limits::{DEFAULT_HEAD, DEFAULT_TAIL, HUGE_HEAD, MAX_TAIL};
+use tracer_ebpf::limits::{HUGE_HEAD, MAX_TAIL};
 use tracing::level_filters::LevelFilter;
 
-use super::options::{
-    Attach, ExportTarget, LogLevel, LogMode, Options, RedisBatch, RedisKeys, RouteMode, SdkTargets,
-    SqlTextMode,
-};
+use super::options::{LogLevel, Options, RedisBatch, RedisKeys};
 use super::selector::{Selector, is_dns_label};
 use super::size::ByteSize;
 use super::{CliError, Surroundings};
+use crate::enrich::sdk::SdkTargets;
+use crate::export::Target;
+use crate::pipeline::{LogMode, PipelineConfig};
+use crate::probe::ProbeOptions;
 use crate::probe::targets::{ExeGlob, Selection, TargetError, check_pids};
-use crate::span::SqlText;
-
-/// Size of the ring buffer when none is given.
-pub const DEFAULT_RING: u32 = 16 << 20;
+use crate::span::SpanOptions;
+use crate::span::http::{RouteMode, RouteOptions};
 
 /// Smallest ring: several events of the largest size class.
 pub const MIN_RING: u32 = 512 << 10;
@@ -35,35 +34,15 @@ pub struct RunConfig {
     /// `service.name` of targets that do not name themselves.
     pub service_name: Option<String>,
     /// Where to export to; never empty, nothing twice.
-    pub exports: Vec<ExportTarget>,
-    /// How to attach.
-    pub attach: Attach,
-    /// Which log lines to export.
-    pub logs: LogMode,
+    pub exports: Vec<Target>,
     /// What to do with targets that export by themselves.
     pub sdk_targets: SdkTargets,
-    /// Text of SQL statements.
-    pub sql_text: SqlText,
-    /// Redis keys become `?`.
-    pub mask_redis_keys: bool,
-    /// One span a Redis command rather than a batch.
-    pub redis_batch_commands: bool,
-    /// Where routes come from.
-    pub routes: RouteMode,
-    /// Route patterns, each beginning with a slash.
-    pub route_patterns: Vec<String>,
-    /// Bytes captured from the start of a call.
-    pub head: u32,
-    /// Bytes captured from the end of a longer call.
-    pub tail: u32,
-    /// Size of the ring buffer in bytes: a power of two.
-    pub ring_size: u32,
+    /// The probe's settings.
+    pub probe: ProbeOptions,
+    /// The pipeline's settings.
+    pub pipeline: PipelineConfig,
     /// How much the tracer says of itself.
     pub log_level: LevelFilter,
-    /// `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS`, when set.
-    pub known_methods: Option<Vec<String>>,
-    /// `OTEL_SEMCONV_STABILITY_OPT_IN` asks for the old database names too.
-    pub database_dup: bool,
 }
 
 impl RunConfig {
@@ -78,29 +57,19 @@ impl RunConfig {
             return Err(CliError::NothingSelected);
         }
         check_pids(&selection.pids, surroundings.proc, surroundings.own).map_err(CliError::Target)?;
-        let (head, tail) = window(options.head, options.tail)?;
-        let routes = options.routes.unwrap_or_default();
-        check_routes(routes, &options.route)?;
-        let variable = surroundings.variable;
+        let probe = probe(&options, &selection)?;
         Ok(Self {
+            probe,
+            pipeline: PipelineConfig {
+                logs: options.logs.unwrap_or_default(),
+                spans: spans(&options, surroundings.variable)?,
+                ..PipelineConfig::default()
+            },
             selection,
             service_name: options.service_name.filter(|name| !name.trim().is_empty()),
-            exports: exports(options.export, variable),
-            attach: options.attach.unwrap_or_default(),
-            logs: options.logs.unwrap_or_default(),
+            exports: exports(options.export, surroundings.variable),
             sdk_targets: options.sdk_targets.unwrap_or_default(),
-            sql_text: sql_text(options.sql_text.unwrap_or_default()),
-            mask_redis_keys: options.redis_keys == Some(RedisKeys::Mask),
-            redis_batch_commands: options.redis_batch == Some(RedisBatch::Commands),
-            routes,
-            route_patterns: options.route,
-            head,
-            tail,
-            ring_size: ring_size(options.ring_size)?,
             log_level: level(options.log_level.unwrap_or_default()),
-            known_methods: variable("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS").map(|list| words(&list)),
-            database_dup: variable("OTEL_SEMCONV_STABILITY_OPT_IN")
-                .is_some_and(|list| words(&list).iter().any(|word| word == "database/dup")),
         })
     }
 }
@@ -145,34 +114,55 @@ fn selection(options: &Options) -> Result<Selection, CliError> {
     })
 }
 
-fn window(head: Option<ByteSize>, tail: Option<ByteSize>) -> Result<(u32, u32), CliError> {
-    let head = head.map_or(Some(DEFAULT_HEAD), |size| u32::try_from(size.0).ok());
-    let tail = tail.map_or(Some(DEFAULT_TAIL), |size| u32::try_from(size.0).ok());
+fn probe(options: &Options, selection: &Selection) -> Result<ProbeOptions, CliError> {
+    let defaults = ProbeOptions::default();
+    let (head, tail) = window(options.head, options.tail, &defaults)?;
+    Ok(ProbeOptions {
+        head,
+        tail,
+        ring_bytes: options.ring_size.map_or(Ok(defaults.ring_bytes), ring_size)?,
+        logs: options.logs.unwrap_or_default() != LogMode::Off,
+        all_execs: !selection.exes.is_empty(),
+        attach: options.attach.unwrap_or_default(),
+    })
+}
+
+fn window(
+    head: Option<ByteSize>,
+    tail: Option<ByteSize>,
+    defaults: &ProbeOptions,
+) -> Result<(u32, u32), CliError> {
+    let head = head.map_or(Some(defaults.head), |size| u32::try_from(size.0).ok());
+    let tail = tail.map_or(Some(defaults.tail), |size| u32::try_from(size.0).ok());
     let fits = |head: u32, tail: u32| (MIN_HEAD..=HUGE_HEAD).contains(&head) && tail <= MAX_TAIL;
     head.zip(tail).filter(|(head, tail)| fits(*head, *tail)).ok_or(CliError::Window)
 }
 
-fn ring_size(size: Option<ByteSize>) -> Result<u32, CliError> {
-    let Some(size) = size else { return Ok(DEFAULT_RING) };
+fn ring_size(size: ByteSize) -> Result<u32, CliError> {
     let bytes = u32::try_from(size.0).ok().filter(|bytes| bytes.is_power_of_two());
     bytes.filter(|bytes| (MIN_RING..=MAX_RING).contains(bytes)).ok_or(CliError::Ring { size })
 }
 
-fn check_routes(mode: RouteMode, patterns: &[String]) -> Result<(), CliError> {
-    if let Some(pattern) = patterns.iter().find(|pattern| !pattern.starts_with('/')) {
-        return Err(CliError::RoutePattern(pattern.clone()));
-    }
-    if mode == RouteMode::Patterns && patterns.is_empty() {
+fn spans(options: &Options, variable: &dyn Fn(&str) -> Option<String>) -> Result<SpanOptions, CliError> {
+    let defaults = SpanOptions::default();
+    let mode = options.routes.unwrap_or_default();
+    if mode == RouteMode::Patterns && options.route.is_empty() {
         return Err(CliError::NoRoutePatterns);
     }
-    Ok(())
+    let known_methods = variable("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS").map(|list| words(&list));
+    let opted_in = variable("OTEL_SEMCONV_STABILITY_OPT_IN").map(|list| words(&list)).unwrap_or_default();
+    Ok(SpanOptions {
+        sql_text: options.sql_text.unwrap_or_default(),
+        mask_redis_keys: options.redis_keys == Some(RedisKeys::Mask),
+        redis_batch_commands: options.redis_batch == Some(RedisBatch::Commands),
+        routes: RouteOptions { mode, patterns: options.route.clone(), ..defaults.routes },
+        known_methods: known_methods.unwrap_or(defaults.known_methods),
+        database_dup: opted_in.iter().any(|word| word == "database/dup"),
+    })
 }
 
 /// What was asked for, once each; else OTLP where the standard variables name a collector, else the console.
-pub(super) fn exports(
-    given: Vec<ExportTarget>,
-    variable: &dyn Fn(&str) -> Option<String>,
-) -> Vec<ExportTarget> {
+pub(super) fn exports(given: Vec<Target>, variable: &dyn Fn(&str) -> Option<String>) -> Vec<Target> {
     let mut exports = Vec::new();
     for export in given {
         if !exports.contains(&export) {
@@ -187,17 +177,9 @@ pub(super) fn exports(
         ];
         let set =
             endpoints.into_iter().any(|name| variable(name).is_some_and(|value| !value.trim().is_empty()));
-        exports.push(if set { ExportTarget::Otlp } else { ExportTarget::Console });
+        exports.push(if set { Target::Otlp } else { Target::Console });
     }
     exports
-}
-
-fn sql_text(mode: SqlTextMode) -> SqlText {
-    match mode {
-        SqlTextMode::Raw => SqlText::Raw,
-        SqlTextMode::Sanitized => SqlText::Sanitized,
-        SqlTextMode::Off => SqlText::Off,
-    }
 }
 
 fn level(level: LogLevel) -> LevelFilter {
@@ -222,5 +204,5 @@ pub struct ReplayConfig {
     /// The file.
     pub file: PathBuf,
     /// Where to export to; never empty.
-    pub exports: Vec<ExportTarget>,
+    pub exports: Vec<Target>,
 }

@@ -1,10 +1,13 @@
 use clap::CommandFactory as _;
 use tracing::level_filters::LevelFilter;
 
-use super::options::{Attach, LogMode, RouteMode, SdkTargets};
 use super::*;
 use crate::enrich::fixture::Directory;
+use crate::enrich::sdk::SdkTargets;
+use crate::pipeline::LogMode;
+use crate::probe::AttachMode;
 use crate::span::SqlText;
+use crate::span::http::{KNOWN_METHODS, RouteMode};
 
 fn parse_with(arguments: &[&str], variable: &dyn Fn(&str) -> Option<String>) -> Result<Command, CliError> {
     let proc = Proc::default();
@@ -38,18 +41,28 @@ fn the_arguments_are_consistent() {
 fn defaults() {
     let config = run(&["--port", "80"]);
     assert_eq!(config.selection.ports, [80]);
-    assert_eq!(config.exports, [ExportTarget::Console]);
+    assert_eq!(config.exports, [Target::Console]);
     assert_eq!(
-        (config.attach, config.logs, config.sdk_targets),
-        (Attach::Auto, LogMode::All, SdkTargets::Skip)
+        (config.probe.attach, config.pipeline.logs, config.sdk_targets),
+        (AttachMode::Auto, LogMode::All, SdkTargets::Skip)
     );
     assert_eq!(
-        (config.sql_text, config.mask_redis_keys, config.redis_batch_commands),
+        (
+            config.pipeline.spans.sql_text,
+            config.pipeline.spans.mask_redis_keys,
+            config.pipeline.spans.redis_batch_commands
+        ),
         (SqlText::Sanitized, false, false)
     );
-    assert_eq!((config.routes, config.log_level), (RouteMode::Heuristic, LevelFilter::INFO));
-    assert_eq!((config.head, config.tail, config.ring_size), (8192, 512, 16 << 20));
-    assert_eq!((config.known_methods, config.database_dup), (None, false));
+    assert_eq!(
+        (config.pipeline.spans.routes.mode, config.log_level),
+        (RouteMode::Heuristic, LevelFilter::INFO)
+    );
+    assert_eq!((config.probe.head, config.probe.tail, config.probe.ring_bytes), (8192, 512, 16 << 20));
+    assert_eq!(
+        (config.pipeline.spans.known_methods.len(), config.pipeline.spans.database_dup),
+        (KNOWN_METHODS.len(), false)
+    );
 }
 
 #[test]
@@ -104,20 +117,24 @@ fn everything_given() {
     );
     assert_eq!((config.selection.exes.len(), config.selection.cgroups.len()), (2, 1));
     assert_eq!(config.service_name.as_deref(), Some("s"));
-    assert_eq!(config.exports, [ExportTarget::Otlp, ExportTarget::File("/x".into()), ExportTarget::Console]);
+    assert_eq!(config.exports, [Target::Otlp, Target::File("/x".into()), Target::Console]);
     assert_eq!(
-        (config.attach, config.logs, config.sdk_targets),
-        (Attach::Fexit, LogMode::Correlated, SdkTargets::Trace)
+        (config.probe.attach, config.pipeline.logs, config.sdk_targets),
+        (AttachMode::Fexit, LogMode::Correlated, SdkTargets::Trace)
     );
     assert_eq!(
-        (config.sql_text, config.mask_redis_keys, config.redis_batch_commands),
+        (
+            config.pipeline.spans.sql_text,
+            config.pipeline.spans.mask_redis_keys,
+            config.pipeline.spans.redis_batch_commands
+        ),
         (SqlText::Off, true, true)
     );
     assert_eq!(
-        (config.routes, config.route_patterns.as_slice()),
-        (RouteMode::Patterns, &["/a/{id}".to_owned()][..])
+        (config.pipeline.spans.routes.mode, config.pipeline.spans.routes.patterns.as_slice()),
+        (RouteMode::Patterns, &["/a/{id}".parse().unwrap()][..])
     );
-    assert_eq!((config.head, config.tail, config.ring_size), (16_384, 0, 64 << 20));
+    assert_eq!((config.probe.head, config.probe.tail, config.probe.ring_bytes), (16_384, 0, 64 << 20));
     assert_eq!(config.log_level, LevelFilter::TRACE);
 }
 
@@ -128,7 +145,7 @@ fn the_default_export_follows_the_standard_variables() {
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
         "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
     ] {
-        for (value, wanted) in [("http://c:4318", ExportTarget::Otlp), ("", ExportTarget::Console)] {
+        for (value, wanted) in [("http://c:4318", Target::Otlp), ("", Target::Console)] {
             let variable = |asked: &str| (asked == name).then(|| value.to_owned());
             let command = parse_with(&["run", "--port", "80"], &variable).unwrap();
             let Command::Run(config) = command else { panic!("{command:?}") };
@@ -141,13 +158,13 @@ fn the_default_export_follows_the_standard_variables() {
         _ => None,
     };
     let Command::Run(config) = parse_with(&["run", "--port", "80"], &variable).unwrap() else { panic!() };
-    assert!(config.database_dup);
-    assert_eq!(config.known_methods.unwrap(), ["GET", "PURGE"]);
+    assert!(config.pipeline.spans.database_dup);
+    assert_eq!(config.pipeline.spans.known_methods, ["GET", "PURGE"]);
 }
 
 #[test]
 fn errors_are_sentences() {
-    let table: [(&[&str], &str, u8); 19] = [
+    let table: [(&[&str], &str, u8); 18] = [
         (
             &[],
             "nothing is selected: say what to trace with --pid PID, --exe GLOB, --port PORT or --cgroup PATH (several are OR-ed)",
@@ -180,17 +197,17 @@ fn errors_are_sentences() {
         ),
         (
             &["--port", "80", "--head", "1"],
-            "--head must be at least 64 bytes, and --head and --tail together at most 64 KiB",
+            "--head must be from 64 bytes to 63 KiB, and --tail at most 1 KiB",
             2,
         ),
         (
             &["--port", "80", "--head", "64K"],
-            "--head must be at least 64 bytes, and --head and --tail together at most 64 KiB",
+            "--head must be from 64 bytes to 63 KiB, and --tail at most 1 KiB",
             2,
         ),
         (
             &["--port", "80", "--tail", "5G"],
-            "--head must be at least 64 bytes, and --head and --tail together at most 64 KiB",
+            "--head must be from 64 bytes to 63 KiB, and --tail at most 1 KiB",
             2,
         ),
         (
@@ -203,7 +220,6 @@ fn errors_are_sentences() {
             "--ring-size of 4 KiB is not possible: give a power of two from 512 KiB to 1 GiB",
             2,
         ),
-        (&["--port", "80", "--route", "a"], "--route \"a\" is not a route: it must begin with a slash", 2),
         (
             &["--port", "80", "--routes", "patterns"],
             "--routes patterns needs at least one --route PATTERN",
@@ -235,6 +251,9 @@ fn clap_refuses_what_it_knows() {
         (vec!["run", "--export", "nowhere"], "give otlp, console or file:PATH"),
         (vec!["run", "--export", "file:"], "give otlp, console or file:PATH"),
         (vec!["run", "--attach", "kprobe"], "tracepoint"),
+        (vec!["run", "--route", "a"], "\"a\" is no route: it must begin with a slash"),
+        (vec!["run", "--route", "/a/x{id}"], "a parameter must be a whole segment"),
+        (vec!["run", "--route", "/*/a"], "'*' may only be the last segment"),
         (vec!["trace"], "trace"),
         (vec!["replay"], "<FILE>"),
         (vec![], "Usage"),
@@ -265,10 +284,10 @@ fn arguments_beat_the_file() {
     let path = root.join("c.yaml");
     let path = path.to_str().unwrap();
     let config = run(&["--config", path]);
-    assert_eq!((config.selection.ports.as_slice(), config.logs), (&[90][..], LogMode::Off));
+    assert_eq!((config.selection.ports.as_slice(), config.pipeline.logs), (&[90][..], LogMode::Off));
     assert_eq!(
         (config.exports.as_slice(), config.service_name.as_deref()),
-        (&[ExportTarget::Otlp][..], Some("file"))
+        (&[Target::Otlp][..], Some("file"))
     );
     let config = run(&[
         "--config",
@@ -284,14 +303,14 @@ fn arguments_beat_the_file() {
     ]);
     // Targets are one setting: the file's port is gone.
     assert_eq!(
-        (config.selection.ports.len(), config.selection.exes.len(), config.logs),
+        (config.selection.ports.len(), config.selection.exes.len(), config.pipeline.logs),
         (0, 1, LogMode::All)
     );
     assert_eq!(
         (config.exports.as_slice(), config.service_name.as_deref()),
-        (&[ExportTarget::Console][..], Some("given"))
+        (&[Target::Console][..], Some("given"))
     );
-    assert_eq!(config.route_patterns, ["/a"]);
+    assert_eq!(config.pipeline.spans.routes.patterns, ["/a".parse().unwrap()]);
 
     root.write("c.yaml", "port: [90]\nprot: [1]\n");
     let (text, code) = refused(&["--config", path]);
@@ -317,8 +336,8 @@ fn variables_stand_between_arguments_and_file() {
         return;
     }
     let config = run(&["--service-name", "argument"]);
-    assert_eq!((config.selection.ports.as_slice(), config.logs), (&[2, 3][..], LogMode::Correlated));
-    assert_eq!((config.service_name.as_deref(), config.head), (Some("argument"), 1024));
+    assert_eq!((config.selection.ports.as_slice(), config.pipeline.logs), (&[2, 3][..], LogMode::Correlated));
+    assert_eq!((config.service_name.as_deref(), config.probe.head), (Some("argument"), 1024));
 }
 
 #[test]

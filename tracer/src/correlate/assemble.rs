@@ -85,14 +85,15 @@ impl Assembler {
         self.contexts.open()
     }
 
-    /// Takes one step of a conversation. Spans that it completes go to `emit`, with the process they belong to.
+    /// Takes one step of a conversation. Spans that it completes go to `emit`, with the process they belong to, which
+    /// tells whether it takes them.
     pub fn on_progress(
         &mut self,
         progress: Progress,
         source: Source<'_>,
         open: &mut OpenExchanges,
         now: &Now,
-        emit: &mut impl FnMut(Process, Box<Span>),
+        emit: &mut impl FnMut(Process, Box<Span>) -> bool,
     ) {
         match progress {
             Progress::Begun { id, mark } => self.begin(id, mark, source, open, now),
@@ -201,7 +202,7 @@ impl Assembler {
         exchange: &Exchange,
         source: Source<'_>,
         now: &Now,
-        emit: &mut impl FnMut(Process, Box<Span>),
+        emit: &mut impl FnMut(Process, Box<Span>) -> bool,
     ) {
         let ids = match begun.part {
             Part::Server(active) => {
@@ -265,7 +266,7 @@ impl Assembler {
         exchange: &Exchange,
         source: Source<'_>,
         ids: SpanContext,
-        emit: &mut impl FnMut(Process, Box<Span>),
+        emit: &mut impl FnMut(Process, Box<Span>) -> bool,
     ) {
         let times = &exchange.times;
         let kind = match source.role {
@@ -276,7 +277,6 @@ impl Assembler {
         // A batch may be told command by command: spans of the same times, each with an id of its own.
         let mut span_id = ids.span_id;
         for description in describe(exchange, source.role, source.endpoints, &self.options) {
-            self.stats.exported += 1;
             let span = Span {
                 trace_id: ids.trace_id,
                 span_id,
@@ -290,7 +290,11 @@ impl Assembler {
                 first_byte_unix_ns: times.response_first.map(|mark| self.unix(mark.time)),
                 description,
             };
-            emit(begun.process, Box::new(span));
+            let counter = match emit(begun.process, Box::new(span)) {
+                true => &mut self.stats.exported,
+                false => &mut self.stats.exported_by_target,
+            };
+            *counter += 1;
             span_id = self.ids.span_id();
         }
     }

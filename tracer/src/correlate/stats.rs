@@ -52,6 +52,8 @@ pub struct SpanStats {
     pub unsampled: u64,
     /// Posts of telemetry, which never become spans.
     pub telemetry_posts: u64,
+    /// Spans not exported because their process exports by itself.
+    pub exported_by_target: u64,
     /// Client spans below a server span.
     pub children: u64,
     /// Client spans that are roots because their thread worked for no request.
@@ -87,6 +89,8 @@ pub struct LogStats {
     pub correlated: u64,
     /// Of these: lines written after the response's last byte.
     pub after_response: u64,
+    /// Lines not exported because their process exports by itself.
+    pub exported_by_target: u64,
     /// Lines that were dropped because only correlated ones are wanted.
     pub uncorrelated_dropped: u64,
 }

@@ -11,11 +11,23 @@ pub mod variables;
 
 pub use table::{ProcessKey, Resources};
 
-use crate::span::Attribute;
+use crate::span::{Attribute, Value};
 
 /// An OTLP resource. Shared by everything that one process, or one container, sends.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Resource {
     /// Its attributes; `service.name` is always among them.
     pub attributes: Vec<Attribute>,
+}
+
+impl Resource {
+    /// Its `service.name`; empty if it had none.
+    #[must_use]
+    pub fn service_name(&self) -> &str {
+        let name = self.attributes.iter().find(|attribute| attribute.key == "service.name");
+        match name.map(|attribute| &attribute.value) {
+            Some(Value::Str(name)) => name,
+            _ => "",
+        }
+    }
 }

@@ -1,6 +1,22 @@
 //! Does a process already export OTLP by itself? Then its requests would appear twice.
 
+use clap::ValueEnum;
+use serde::Deserialize;
+
 use super::process::Environ;
+
+/// `--sdk-targets`.
+#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum SdkTargets {
+    /// Export nothing of them
+    #[default]
+    Skip,
+    /// Export their log lines
+    Logs,
+    /// Trace them like others
+    Trace,
+}
 
 /// What speaks for an OpenTelemetry SDK inside a process.
 #[derive(Clone, Debug, PartialEq, Eq)]

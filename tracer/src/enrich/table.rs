@@ -11,6 +11,7 @@ use super::Resource;
 use super::container::CgroupIdentity;
 use super::process::{Proc, ProcError};
 use super::resource::{ProcessFacts, ResourceDefaults, describe};
+use super::sdk::{SdkEvidence, evidence};
 use crate::event::Nanos;
 use crate::span::Value;
 
@@ -47,11 +48,20 @@ pub struct ResourceCounts {
     pub evicted: u64,
 }
 
+/// What is known of a process.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Its resource.
+    pub resource: Arc<Resource>,
+    /// What speaks for an SDK inside it that exports by itself.
+    pub sdk: Option<Arc<SdkEvidence>>,
+}
+
 #[derive(Debug)]
 enum Entry {
     /// Not read yet; this is what to take if it cannot be.
-    Pending(Arc<Resource>),
-    Known(Arc<Resource>),
+    Pending(Identity),
+    Known(Identity),
 }
 
 /// The resources of all processes. Processes with equal resources share one allocation.
@@ -93,35 +103,40 @@ impl Resources {
 
     /// The resource of a process. The first call for a process reads `/proc`.
     pub fn get(&mut self, key: ProcessKey) -> Arc<Resource> {
-        if let Some(Entry::Known(resource)) = self.entries.get(&key) {
-            return Arc::clone(resource);
+        self.identity(key).resource
+    }
+
+    /// All that is known of a process. The first call for a process reads `/proc`.
+    pub fn identity(&mut self, key: ProcessKey) -> Identity {
+        if let Some(Entry::Known(identity)) = self.entries.get(&key) {
+            return identity.clone();
         }
-        let resource = match (self.read(key), self.entries.pop(&key)) {
-            (Some(facts), _) => self.describe(&facts),
+        let identity = match (self.read(key), self.entries.pop(&key)) {
+            (Some((facts, sdk)), _) => Identity { resource: self.describe(&facts), sdk: sdk.map(Arc::new) },
             (None, Some(Entry::Pending(fallback) | Entry::Known(fallback))) => {
                 self.counts.inherited += 1;
                 fallback
             }
             (None, None) => {
                 self.counts.unknown += 1;
-                self.describe(&ProcessFacts::default())
+                Identity { resource: self.describe(&ProcessFacts::default()), sdk: None }
             }
         };
-        self.insert(key, Entry::Known(Arc::clone(&resource)));
-        resource
+        self.insert(key, Entry::Known(identity.clone()));
+        identity
     }
 
     /// A process forked: should the child end before it can be read, it has the parent's resource.
     pub fn forked(&mut self, parent: ProcessKey, child: ProcessKey) {
-        let resource = self.get(parent);
-        self.insert(child, Entry::Pending(resource));
+        let identity = self.identity(parent);
+        self.insert(child, Entry::Pending(identity));
     }
 
     /// A process executed another program: it is read again, with what it was so far as the fallback.
     pub fn executed(&mut self, key: ProcessKey) {
         if let Some(entry) = self.entries.get_mut(&key) {
-            let (Entry::Pending(resource) | Entry::Known(resource)) = entry;
-            *entry = Entry::Pending(Arc::clone(resource));
+            let (Entry::Pending(identity) | Entry::Known(identity)) = entry;
+            *entry = Entry::Pending(identity.clone());
         }
     }
 
@@ -131,19 +146,21 @@ impl Resources {
     }
 
     /// What the process tells of itself; `None` when it is gone.
-    fn read(&mut self, key: ProcessKey) -> Option<ProcessFacts> {
+    fn read(&mut self, key: ProcessKey) -> Option<(ProcessFacts, Option<SdkEvidence>)> {
         let pid = key.tgid;
         let facts = ProcessFacts {
             environ: self.environ(pid)?,
             program: self.program(pid),
             cgroup: CgroupIdentity::of_lines(&self.proc.cgroup(pid).ok()?),
         };
+        let arguments = self.proc.cmdline(pid).unwrap_or_default();
+        let sdk = facts.environ.as_ref().and_then(|environ| evidence(environ, &arguments));
         // Asked last: had the id passed to another process meanwhile, what was read would be that one's.
         if !self.is_same(key) {
             return None;
         }
         self.counts.read += 1;
-        Some(facts)
+        Some((facts, sdk))
     }
 
     /// The outer `None` means that the process is gone.

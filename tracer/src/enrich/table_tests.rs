@@ -72,6 +72,24 @@ fn exec_makes_it_read_again() {
 }
 
 #[test]
+fn an_sdk_is_found_in_each_process_by_itself() {
+    let root = Directory::new();
+    worker(&root, 10, "");
+    root.write("10/cmdline", "/v/bin/python3\0/v/bin/opentelemetry-instrument\0gunicorn\0");
+    worker(&root, 11, "OTEL_EXPORTER_OTLP_ENDPOINT=http://c:4318\0");
+    worker(&root, 12, "");
+    let mut resources = table(&root);
+    let mut certain = |pid| resources.identity(key(pid)).sdk.map(|evidence| evidence.is_certain());
+    assert_eq!([certain(10), certain(11), certain(12)], [Some(true), Some(false), None]);
+    // What it forked and is gone was the same program; what it executed is not.
+    resources.forked(key(10), key(20));
+    assert!(resources.identity(key(20)).sdk.is_some());
+    root.write("10/cmdline", "/bin/sh\0");
+    resources.executed(key(10));
+    assert!(resources.identity(key(10)).sdk.is_none());
+}
+
+#[test]
 fn a_used_again_id_is_not_the_process() {
     let root = Directory::new();
     worker(&root, 10, "OTEL_SERVICE_NAME=later\0");

@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use serde::Deserialize;
+
 /// Where telemetry goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(try_from = "String")]
 pub enum Target {
     /// `otlp`: to the endpoints that the `OTEL_EXPORTER_OTLP_…` variables name.
     Otlp,
@@ -15,8 +18,8 @@ pub enum Target {
 }
 
 /// A target that does not exist.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is no export target; use otlp, console or file:PATH")]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0:?} is no place to export to: give otlp, console or file:PATH")]
 pub struct TargetError(String);
 
 impl FromStr for Target {
@@ -29,6 +32,14 @@ impl FromStr for Target {
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
             _ => Err(TargetError(text.to_owned())),
         }
+    }
+}
+
+impl TryFrom<String> for Target {
+    type Error = TargetError;
+
+    fn try_from(text: String) -> Result<Self, TargetError> {
+        text.parse()
     }
 }
 
@@ -55,7 +66,7 @@ mod tests {
         assert_eq!("file:/tmp/a:b".parse(), Ok(Target::File("/tmp/a:b".into())));
         for wrong in ["", "OTLP", "file:", "file", "otlp:x"] {
             let error = wrong.parse::<Target>().unwrap_err().to_string();
-            assert_eq!(error, format!("`{wrong}` is no export target; use otlp, console or file:PATH"));
+            assert_eq!(error, format!("{wrong:?} is no place to export to: give otlp, console or file:PATH"));
         }
     }
 }

@@ -1,11 +1,14 @@
 //! Settings of the pipeline.
 
+use clap::ValueEnum;
+use serde::Deserialize;
+
 use crate::connection::table::MAX_CONNECTIONS;
 use crate::correlate::active::MAX_THREADS;
 use crate::span::SpanOptions;
 
 /// How the pipeline works.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PipelineConfig {
     /// What may leave the node, and how it is named.
     pub spans: SpanOptions,
@@ -29,14 +32,15 @@ impl Default for PipelineConfig {
 }
 
 /// `--logs`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
 pub enum LogMode {
-    /// Every line.
+    /// Every line
     #[default]
     All,
-    /// Lines that belong to a span.
+    /// Lines that belong to a span
     Correlated,
-    /// None.
+    /// None
     Off,
 }
 

@@ -8,11 +8,30 @@ use crate::enrich::Resource;
 use crate::event::Process;
 use crate::span::LogStream;
 
+/// What is exported of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exports {
+    /// Its spans.
+    pub spans: bool,
+    /// Its log lines.
+    pub logs: bool,
+}
+
+impl Exports {
+    /// Spans and log lines: the ordinary case.
+    pub const ALL: Self = Self { spans: true, logs: true };
+}
+
 /// The world outside: processes and their descriptors.
 pub trait Environment: Send {
     /// The resource of a process. Asked when the process is first seen, while it surely lives, and for everything
     /// that is exported: answers are expected to be remembered.
     fn resource(&mut self, process: Process) -> Arc<Resource>;
+
+    /// What is exported of a process: less than all of one that exports by itself. Asked like [`Self::resource`].
+    fn exports(&mut self, _process: Process) -> Exports {
+        Exports::ALL
+    }
 
     /// Which of a process's log streams the file is that it wrote to as descriptor `fd`; `None` when it is not a
     /// log. `device` is in the kernel's encoding (major << 20 | minor).

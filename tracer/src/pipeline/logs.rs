@@ -75,9 +75,14 @@ impl Logs {
     fn emit(&mut self, now: Nanos, assembler: &Assembler, sink: &mut Sink<'_>) {
         for line in self.ready.drain(..) {
             let Written { process, stream, time, active } = line.mark;
+            let exports = sink.environment.exports(process);
+            if !exports.logs {
+                self.stats.exported_by_target += 1;
+                continue;
+            }
             let stated = stated(&line.text);
-            // Ids that the application wrote into the line itself win.
-            let active = active.filter(|_| line.own && stated.context.is_none());
+            // Ids that the application wrote into the line itself win; ours lead nowhere if our span is not exported.
+            let active = active.filter(|_| line.own && stated.context.is_none() && exports.spans);
             let active = active.and_then(|(id, evidence)| Some((assembler.context(id)?, evidence)));
             let ours = active.map(|(context, _)| (context.trace_id, context.span_id, context.sampled));
             let context = stated.context.or(ours);

@@ -10,6 +10,7 @@
 mod config;
 mod environment;
 mod logs;
+mod routes;
 pub mod stats;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -21,8 +22,9 @@ use tracer_ebpf::event::flag;
 use tracer_ebpf::{ConnectionEvent, ConnectionNote, Direction, Header, ProcessEvent, ProcessNote};
 
 pub use self::config::{Limits, LogMode, PipelineConfig};
-pub use self::environment::Environment;
+pub use self::environment::{Environment, Exports};
 use self::logs::Logs;
+use self::routes::Routes;
 pub use self::stats::Stats;
 use self::tracked::{Sink, Tracked};
 use crate::connection::detect::Hints;
@@ -62,6 +64,7 @@ pub struct Pipeline {
     closing: VecDeque<(Nanos, ConnectionId, Mark)>,
     assembler: Assembler,
     logs: Logs,
+    routes: Routes,
     events: stats::EventStats,
     connections: ConnectionStats,
     calls: u64,
@@ -92,6 +95,7 @@ impl Pipeline {
             closing: VecDeque::new(),
             assembler,
             logs: Logs::new(config.logs),
+            routes: Routes::new(config.spans.routes.clone()),
             events: stats::EventStats::default(),
             connections: ConnectionStats::default(),
             calls: 0,
@@ -180,6 +184,7 @@ impl Pipeline {
             connections: self.connections.clone(),
             bindings: self.assembler.threads.stats.clone(),
             spans: self.assembler.stats.clone(),
+            routes_refused: self.routes.refused,
             logs: self.logs.stats.clone(),
             tables: stats::TableSizes {
                 connections: self.table.len() as u64,

@@ -18,6 +18,8 @@ pub struct Stats {
     pub bindings: BindingStats,
     /// Exchanges and spans.
     pub spans: SpanStats,
+    /// Spans that lost their guessed route because their service has too many.
+    pub routes_refused: u64,
     /// Log lines.
     pub logs: LogStats,
     /// Sizes of tables.
@@ -64,6 +66,13 @@ impl fmt::Display for Stats {
         connections(f, &self.connections)?;
         losses(f, &self.connections)?;
         exchanges(f, &self.spans)?;
+        if self.routes_refused > 0 {
+            writeln!(
+                f,
+                "{} spans have no route because their service showed too many: --route names them.",
+                self.routes_refused
+            )?;
+        }
         parents(f, &self.spans, &self.bindings)?;
         logs(f, &self.logs)
     }
@@ -135,6 +144,7 @@ fn exchanges(f: &mut fmt::Formatter<'_>, stats: &SpanStats) -> fmt::Result {
         (stats.abandoned_unfinished, "because they never ended"),
         (stats.unsampled, "because their caller did not sample the trace"),
         (stats.telemetry_posts, "because they carried telemetry"),
+        (stats.exported_by_target, "because their process exports its own"),
     ];
     for (count, reason) in reasons.into_iter().filter(|(count, _)| *count > 0) {
         writeln!(f, "{count} exchanges became no span {reason}.")?;
@@ -162,6 +172,13 @@ fn logs(f: &mut fmt::Formatter<'_>, stats: &LogStats) -> fmt::Result {
         f,
         "{exported} log lines: {correlated} of a request ({after_response} of them after its response)."
     )?;
+    if stats.exported_by_target > 0 {
+        writeln!(
+            f,
+            "{} log lines were not exported because their process exports its own.",
+            stats.exported_by_target
+        )?;
+    }
     if stats.cut_writes > 0 {
         writeln!(f, "{} writes to logs were cut by {} bytes in all.", stats.cut_writes, stats.cut_bytes)?;
     }

@@ -1,14 +1,16 @@
 //! The life of connections in the table, from the first event to the last.
 
+use super::routes::Routes;
 use super::{Ask, Environment, Pipeline};
 use crate::connection::table::Lookup;
 use crate::connection::{Connection, Stage};
 use crate::correlate::Now;
 use crate::correlate::assemble::{Assembler, Source};
 use crate::correlate::exchanges::OpenExchanges;
-use crate::event::{ConnectionId, Mark, Nanos};
+use crate::event::{ConnectionId, Mark, Nanos, Process};
 use crate::export::{Item, Telemetry};
 use crate::protocol::{Progress, Window};
+use crate::span::Span;
 
 /// A connection in the table.
 #[derive(Debug)]
@@ -65,7 +67,7 @@ impl Pipeline {
         }
         if !self.progress.is_empty() {
             let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
-            follow_up(&mut self.progress, tracked, now, &mut self.assembler, &mut sink);
+            follow_up(&mut self.progress, tracked, now, &mut self.assembler, &mut sink, &mut self.routes);
         }
         true
     }
@@ -88,7 +90,7 @@ impl Pipeline {
         }
         tracked.connection.close(mark, &mut self.progress);
         let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
-        follow_up(&mut self.progress, &mut tracked, &now, &mut self.assembler, &mut sink);
+        follow_up(&mut self.progress, &mut tracked, &now, &mut self.assembler, &mut sink, &mut self.routes);
         while let Some(open) = tracked.open.pop() {
             self.assembler.abandon(&open, None);
         }
@@ -114,12 +116,26 @@ pub(super) struct Sink<'a> {
     pub(super) out: &'a mut Vec<Telemetry>,
 }
 
+impl Sink<'_> {
+    /// Hands a span on, unless its process exports by itself: then `false`.
+    fn take(&mut self, process: Process, mut span: Box<Span>, routes: &mut Routes) -> bool {
+        let wanted = self.environment.exports(process).spans;
+        if wanted {
+            let resource = self.environment.resource(process);
+            routes.limit(&resource, &mut span);
+            self.out.push(Telemetry { resource, item: Item::Span(span) });
+        }
+        wanted
+    }
+}
+
 fn follow_up(
     progress: &mut Vec<Progress>,
     tracked: &mut Tracked,
     now: &Now,
     assembler: &mut Assembler,
     sink: &mut Sink<'_>,
+    routes: &mut Routes,
 ) {
     let Some(role) = tracked.connection.role() else {
         progress.clear();
@@ -128,8 +144,7 @@ fn follow_up(
     let source = Source { connection: tracked.id, role, endpoints: tracked.connection.endpoints() };
     for step in progress.drain(..) {
         assembler.on_progress(step, source, &mut tracked.open, now, &mut |process, span| {
-            let resource = sink.environment.resource(process);
-            sink.out.push(Telemetry { resource, item: Item::Span(span) });
+            sink.take(process, span, routes)
         });
     }
 }

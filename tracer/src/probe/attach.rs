@@ -2,20 +2,23 @@
 
 use aya::programs::{BtfTracePoint, FExit, ProgramError};
 use aya::{Btf, Ebpf};
+use clap::ValueEnum;
+use serde::Deserialize;
 use tracing::debug;
 
 use super::error::ProbeError;
 
 /// `--attach`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
 pub enum AttachMode {
-    /// The tracepoint.
+    /// What suits this kernel: the tracepoint
     #[default]
     Auto,
-    /// `tp_btf/sys_exit`: loses nothing, works on every kernel.
+    /// The BTF tracepoint at the exit of every system call: works on every kernel and loses no call
     Tracepoint,
-    /// `fexit` on each call's function: does not slow down other calls, but can miss some when the kernel preempts
-    /// it (counted), and calls that were blocked before it was attached.
+    /// The exits of the traced system calls alone: costs other calls nothing, but may miss some, which are counted,
+    /// and those that were blocked before it was attached
     Fexit,
 }
 

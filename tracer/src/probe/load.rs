@@ -7,7 +7,7 @@ use aya::programs::BtfTracePoint;
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader};
 use tracer_ebpf::config::{self, ProbeConfig, option};
 use tracer_ebpf::{LossReason, limits};
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::attach::{self, AttachMode, Attached};
 use super::btf::Btf;
@@ -20,7 +20,7 @@ pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probe"));
 
 /// What can be chosen when the probe is loaded.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeOptions {
     /// Bytes captured from the start of a call by default.
     pub head: u32,
@@ -91,7 +91,7 @@ impl Probe {
             tracepoint(&mut ebpf, name, &btf)?;
         }
         let attached = attach::calls(&mut ebpf, &btf, options.attach)?;
-        info!(hook = attached.hook(), "attached");
+        debug!(hook = attached.hook(), "attached");
         let ring = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(map_error("EVENTS"))?;
         let probe = Self {
             cgroups: hash(&mut ebpf, "CGROUPS")?,

@@ -7,12 +7,14 @@ pub mod redis;
 pub mod sql;
 
 pub use attribute::{Attribute, Value};
+use clap::ValueEnum;
+use serde::Deserialize;
 
 use crate::event::{Endpoints, Role};
 use crate::protocol::{Detail, Exchange};
 
 /// What may leave the node, and how it is named.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpanOptions {
     /// `--sql-text`.
     pub sql_text: SqlText,
@@ -29,14 +31,15 @@ pub struct SpanOptions {
 }
 
 /// `--sql-text`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
 pub enum SqlText {
-    /// Literals become `?`.
+    /// Literals become ?
     #[default]
     Sanitized,
-    /// As it was sent: the user asked for it.
+    /// As it was sent, with all values
     Raw,
-    /// No text at all.
+    /// No text
     Off,
 }
 

@@ -125,8 +125,10 @@ fn error_type(exchange: &MysqlExchange) -> Option<String> {
     const EPIPE: u16 = 32;
     const ECONNRESET: u16 = 104;
     const ETIMEDOUT: u16 = 110;
-    if let Some(error) = exchange.error {
-        return Some(error.code.to_string());
+    match exchange.error.map(|error| error.code) {
+        Some(0) => return Some("_OTHER".to_owned()),
+        Some(code) => return Some(code.to_string()),
+        None => {}
     }
     let Completeness::Aborted(errno) = exchange.completeness else { return None };
     let word = match errno {
@@ -139,7 +141,7 @@ fn error_type(exchange: &MysqlExchange) -> Option<String> {
 }
 
 fn push_outcome(attributes: &mut Vec<Attribute>, exchange: &MysqlExchange) {
-    if let Some(error) = exchange.error {
+    if let Some(error) = exchange.error.filter(|error| error.code != 0) {
         attributes.push(Attribute::new("db.response.status_code", error.code.to_string()));
     }
     if let Some(error) = error_type(exchange) {
@@ -171,7 +173,6 @@ fn push_endpoints(attributes: &mut Vec<Attribute>, role: Role, endpoints: &Endpo
     if let Some(Address::Ip(peer)) = &endpoints.peer {
         if role == Role::Server {
             attributes.push(Attribute::new("client.address", peer.ip().to_string()));
-            attributes.push(Attribute::new("client.port", peer.port()));
         }
         attributes.push(Attribute::new("network.peer.address", peer.ip().to_string()));
         attributes.push(Attribute::new("network.peer.port", peer.port()));

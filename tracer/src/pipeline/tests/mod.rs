@@ -2,6 +2,7 @@
 
 mod bindings;
 mod connections;
+mod exports;
 pub(crate) mod line;
 mod lines;
 mod random;

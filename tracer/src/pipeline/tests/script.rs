@@ -11,7 +11,7 @@ use super::line;
 use crate::enrich::Resource;
 use crate::event::{ConnectionId, Process};
 use crate::export::{Item, Telemetry};
-use crate::pipeline::{Ask, Environment, Pipeline, PipelineConfig};
+use crate::pipeline::{Ask, Environment, Exports, Pipeline, PipelineConfig};
 use crate::probe::decode::{Data, Event, Log};
 use crate::span::{Attribute, LogRecord, LogStream, Span};
 
@@ -29,11 +29,19 @@ pub(crate) const WALL: u64 = 1_000_000_000_000;
 /// Writes to this inode are not to a log.
 pub(crate) const NOT_A_LOG: u64 = 999;
 
+/// This process exports by itself, and nothing of it is wanted.
+pub(crate) const SDK_SKIPPED: u32 = 201;
+
+/// This process exports by itself, and its log lines are wanted.
+pub(crate) const SDK_LOGS: u32 = 202;
+
 pub(crate) struct Script {
     pub(crate) pipeline: Pipeline,
     pub(crate) time: u64,
     positions: HashMap<(Conn, Direction), u32>,
     epochs: HashMap<Tid, (u32, u32)>,
+    /// Whose calls follow.
+    pub(crate) tgid: u32,
     pub(crate) telemetry: Vec<Telemetry>,
     pub(crate) asks: Vec<Ask>,
 }
@@ -44,6 +52,14 @@ impl Environment for World {
     fn resource(&mut self, process: Process) -> Arc<Resource> {
         let attributes = vec![Attribute::new("process.pid", i64::from(process.tgid))];
         Arc::new(Resource { attributes })
+    }
+
+    fn exports(&mut self, process: Process) -> Exports {
+        match process.tgid {
+            SDK_SKIPPED => Exports { spans: false, logs: false },
+            SDK_LOGS => Exports { spans: false, logs: true },
+            _ => Exports::ALL,
+        }
     }
 
     fn log_stream(&mut self, _: u32, _: u32, ino: u64, fd: u32) -> Option<LogStream> {
@@ -66,6 +82,7 @@ impl Script {
             time: 1000,
             positions: HashMap::new(),
             epochs: HashMap::new(),
+            tgid: 100,
             telemetry: Vec::new(),
             asks: Vec::new(),
         }
@@ -76,7 +93,7 @@ impl Script {
         let (wait_epoch, mux_epoch) = self.epochs.get(&tid).copied().unwrap_or((5, 3));
         Header {
             time_ns: self.time,
-            tgid: 100,
+            tgid: self.tgid,
             tid,
             thread_start_ns: u64::from(tid),
             process_start_ns: 1,

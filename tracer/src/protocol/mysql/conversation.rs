@@ -12,7 +12,7 @@ use super::super::{Conversation, End, Input, Progress, Start, Window};
 use super::framer::{Framer, Message};
 use super::pairing::{Pairing, Phase};
 use super::plausible::{self, Fit};
-use super::reply::{FIRST_SEQ, Shape};
+use super::reply::Shape;
 use super::seek::Seeker;
 use super::tail;
 use crate::event::{Mark, Side};
@@ -52,8 +52,6 @@ pub(super) struct MysqlConversation {
     sync: Responses,
     early: Vec<Early>,
     early_bytes: usize,
-    /// Everything since the connection's first byte was seen, so an answer without a request is only early.
-    gapless: bool,
     /// The last call whose bytes were understood as an answer's.
     last_call: Option<u64>,
 }
@@ -68,7 +66,6 @@ impl MysqlConversation {
             sync: if start.fresh { Responses::Framed } else { Responses::Awaited },
             early: Vec::new(),
             early_bytes: 0,
-            gapless: start.fresh,
             last_call: None,
         }
     }
@@ -109,9 +106,13 @@ impl MysqlConversation {
                 },
             };
             rest = rest.get(used..).unwrap_or_default();
-            if self.pairing.take_restart() && !self.gapless {
+            if self.pairing.take_restart() && !self.pairing.gapless {
                 self.responses.reset();
                 self.sync = Responses::Awaited;
+            }
+            if self.pairing.front().is_some_and(|open| open.lost) {
+                self.responses.reset();
+                self.sync = Responses::Lost;
             }
             if result.is_err() {
                 self.lose_requests(mark, out);
@@ -124,7 +125,7 @@ impl MysqlConversation {
     }
 
     fn lose_requests(&mut self, mark: Mark, out: &mut Vec<Progress>) {
-        self.gapless = false;
+        self.pairing.gapless = false;
         let partial = self.requests.partial();
         self.pairing.cut_request(partial.as_ref(), mark, out);
         self.requests.reset();
@@ -138,6 +139,9 @@ impl MysqlConversation {
     fn on_response_bytes(&mut self, input: &Input<'_>, out: &mut Vec<Progress>) {
         if self.sync == Responses::Awaited {
             self.sync = self.judge_awaited(input);
+            if self.sync == Responses::Lost {
+                self.lose_responses(out);
+            }
         }
         match self.sync {
             Responses::Framed => self.feed_responses(input, out),
@@ -153,11 +157,12 @@ impl MysqlConversation {
         if input.mark.time < open.request_first.time {
             return Responses::Awaited;
         }
+        let expected = open.reply.expected_seq();
         let begins = match self.pairing.front_shape() {
             Some(Shape::Results | Shape::Simple | Shape::Prepared) => {
-                plausible::response(input.bytes) != Fit::No
+                plausible::response(input.bytes, expected) != Fit::No
             }
-            _ => input.bytes.get(3).is_none_or(|seq| *seq == FIRST_SEQ),
+            _ => input.bytes.get(3).zip(expected).is_none_or(|(seq, expected)| *seq == expected),
         };
         if input.call_start && begins { Responses::Framed } else { Responses::Lost }
     }
@@ -166,11 +171,12 @@ impl MysqlConversation {
         let (mut rest, mark) = (input.bytes, input.mark);
         let mut touched = None;
         while !rest.is_empty() && !self.is_silent() {
-            if self.responses.in_message().is_none() && !self.pairing.expects_response(self.gapless) {
+            if self.responses.in_message().is_none() && !self.pairing.expects_response(self.pairing.gapless) {
                 let call_start = input.call_start && rest.len() == input.bytes.len();
                 self.set_aside(rest, call_start, mark, out);
                 break;
             }
+            self.cut_request(mark, out);
             self.pairing.touch(&mut touched, mark, out);
             self.last_call = Some(mark.call);
             let (used, message) = self.responses.feed(rest, mark, |_| RESPONSE_HEAD);
@@ -188,9 +194,17 @@ impl MysqlConversation {
         }
     }
 
+    /// A command is answered before its end (a refusal): what was seen of it must do.
+    fn cut_request(&mut self, mark: Mark, out: &mut Vec<Progress>) {
+        if self.pairing.front().is_some_and(|open| !open.sent) {
+            let partial = self.requests.partial();
+            self.pairing.cut_request(partial.as_ref(), mark, out);
+        }
+    }
+
     /// Bytes that answer nothing yet: early ones while every byte is seen, else of no use.
     fn set_aside(&mut self, bytes: &[u8], call_start: bool, mark: Mark, out: &mut Vec<Progress>) {
-        if !self.gapless {
+        if !self.pairing.gapless {
             self.pairing.stray();
             return;
         }
@@ -205,7 +219,7 @@ impl MysqlConversation {
     }
 
     fn replay_early(&mut self, out: &mut Vec<Progress>) {
-        if self.early.is_empty() || !self.pairing.expects_response(self.gapless) {
+        if self.early.is_empty() || !self.pairing.expects_response(self.pairing.gapless) {
             return;
         }
         self.early_bytes = 0;
@@ -225,7 +239,7 @@ impl MysqlConversation {
     }
 
     fn lose_responses(&mut self, out: &mut Vec<Progress>) {
-        self.gapless = false;
+        self.pairing.gapless = false;
         self.responses.reset();
         self.pairing.lose_setup(out);
         self.pairing.lose_responses(out);
@@ -286,7 +300,7 @@ impl Conversation for MysqlConversation {
         if self.is_silent() || lost == 0 {
             return;
         }
-        self.gapless = false;
+        self.pairing.gapless = false;
         self.drop_early(out);
         match side {
             Side::Request => self.on_request_gap(lost, mark, out),
@@ -300,8 +314,9 @@ impl Conversation for MysqlConversation {
             return;
         }
         // An answer that was held back because its request was incomplete (a refusal) is all that will come.
-        self.gapless = false;
+        self.pairing.gapless = false;
         self.replay_early(out);
+        self.cut_request(mark, out);
         let errno = if let End::Failed(errno) = end { Some(errno) } else { None };
         self.pairing.end(errno, mark, out);
     }

@@ -3,6 +3,7 @@
 use super::super::{Opening, Verdict};
 use super::framer::{HEADER, header};
 use super::plausible::{self, Fit};
+use super::reply::FIRST_SEQ;
 use crate::event::{Role, Side};
 
 /// Judges a connection's first bytes.
@@ -47,7 +48,7 @@ fn older(opening: &Opening<'_>, role: Role, requests: &[u8], responses: &[u8]) -
     }
     let ingress_is_response = opening.bytes(role, Side::Response).as_ptr() == opening.ingress.as_ptr();
     let response_first = opening.ingress_first.is_some_and(|ingress| ingress == ingress_is_response);
-    match plausible::response(responses) {
+    match plausible::response(responses, Some(FIRST_SEQ)) {
         Fit::Weak if is_alone(requests) && !response_first => Fit::Strong,
         // What came before the request is not its answer.
         _ if response_first => Fit::Weak,

@@ -25,7 +25,7 @@ pub struct QueryText {
 /// The server's refusal. Its message is dropped: it repeats values of the statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerError {
-    /// Error number, e.g. 1146.
+    /// Error number, e.g. 1146; 0 when these bytes were not captured.
     pub code: u16,
     /// SQLSTATE, five ASCII characters, where the server sent it.
     pub sqlstate: Option<[u8; 5]>,

@@ -50,10 +50,13 @@ impl Open {
         }
     }
 
-    /// Bytes of the answer moved.
+    /// Bytes of the answer moved. Calls are stamped when they return, so an answer's can bear an earlier time than
+    /// its request's: it cannot really have come before.
     pub(super) fn answered(&mut self, first: Mark, last: Mark) {
+        let after_request = |mark: Mark| Mark { time: mark.time.max(self.request_first.time), ..mark };
+        self.response_last = Some(after_request(last));
+        let first = after_request(first);
         self.response_first.get_or_insert(first);
-        self.response_last = Some(last);
     }
 
     /// Ends it with the answer as it was understood.

@@ -4,7 +4,6 @@
 use super::command::Command;
 use super::framer::{FULL_PACKET, HEADER, header};
 use super::handshake::PROTOCOL_VERSION;
-use super::reply::FIRST_SEQ;
 use super::request::{after_attributes, looks_attributed};
 
 /// How well bytes fit.
@@ -188,9 +187,9 @@ fn arguments_fit(command: Command, arguments: &[u8], size: usize, whole: bool) -
     }
 }
 
-/// Judges the start of an answer to a command.
-pub(super) fn response(bytes: &[u8]) -> Fit {
-    if bytes.get(3).is_some_and(|seq| *seq != FIRST_SEQ) {
+/// Judges the start of an answer to a command; its first packet has number `seq` if that is known.
+pub(super) fn response(bytes: &[u8], seq: Option<u8>) -> Fit {
+    if seq.is_some_and(|expected| bytes.get(3).is_some_and(|seq| *seq != expected)) {
         return Fit::No;
     }
     let Some((length, _)) = header(bytes) else { return Fit::Open };
@@ -198,9 +197,10 @@ pub(super) fn response(bytes: &[u8]) -> Fit {
     let fits = match (length, payload) {
         (0, _) => false,
         (_, []) => return Fit::Open,
-        (3.., [0xff, low, high, ..]) => ERROR_CODES.contains(&u16::from_le_bytes([*low, *high])),
+        // An error, or a progress report.
+        (3.., [0xff, low, high, ..]) => (*low, *high) == (0xff, 0xff) || is_error(*low, *high),
         (3.., [0xff, ..]) => return Fit::Open,
-        (7..FULL_PACKET, [0x00, ..]) | (5, [0xfe, ..]) | (1.., [0xfb, ..]) => true,
+        (7..FULL_PACKET, [0x00 | 0xfe, ..]) | (5, [0xfe, ..]) | (1.., [0xfb, ..]) => true,
         // A number of columns, perhaps followed by the byte that says whether definitions follow.
         (1..=2, [1..=0xfa, ..]) | (3..=4, [0xfc, ..]) => true,
         _ => false,
@@ -220,7 +220,7 @@ pub(super) fn greeting(bytes: &[u8]) -> Fit {
         [PROTOCOL_VERSION, rest @ ..] => version(rest, length),
         // Too many connections, host not allowed: an error takes the greeting's place.
         [0xff, low, high, text @ ..] => {
-            let known = ERROR_CODES.contains(&u16::from_le_bytes([*low, *high]));
+            let known = is_error(*low, *high);
             let whole = payload.len() == length as usize;
             if known && whole && is_text(text) { Fit::Strong } else { open_or_no(known && is_text(text)) }
         }
@@ -242,6 +242,10 @@ fn version(rest: &[u8], length: u32) -> Fit {
         Some(_) => Fit::No,
         None => Fit::Open,
     }
+}
+
+fn is_error(low: u8, high: u8) -> bool {
+    ERROR_CODES.contains(&u16::from_le_bytes([low, high]))
 }
 
 fn open_or_no(open: bool) -> Fit {

@@ -20,7 +20,7 @@ use super::packet::{EOF_LENGTH, Err, Ok};
 const MAX_COLUMNS: u64 = 0xffff;
 /// Every column definition begins with the catalog, which is always this.
 const DEFINITION: &[u8] = b"\x03def";
-/// Sequence number of an answer's first packet: one more than the command's.
+/// Sequence number of the first packet of an answer to a command of one packet.
 pub(super) const FIRST_SEQ: u8 = 1;
 
 /// What the answer to a command looks like.
@@ -126,6 +126,18 @@ impl Reply {
         }
     }
 
+    /// The request's last packet had this number (`None`: not known), from which the answer's go on.
+    pub(super) fn goes_on_from(&mut self, last: Option<u8>) {
+        if self.seq.is_some() {
+            self.seq = last.map(|last| last.wrapping_add(1));
+        }
+    }
+
+    /// The number that the next packet must have, where that is certain.
+    pub(super) fn expected_seq(&self) -> Option<u8> {
+        self.seq
+    }
+
     /// The server asked for a file, which the client is sending.
     pub(super) fn takes_file(&self) -> bool {
         self.state == State::File
@@ -191,7 +203,9 @@ impl Reply {
     /// OK, or the EOF that ends rows: the result is over, and the answer too unless another result follows.
     fn ok(&mut self, message: &Message<'_>) -> Progress {
         let ok = Ok::parse(message.head, message.length);
-        if self.state == State::Rows || self.state == State::AfterColumns {
+        if self.state == State::AfterColumns && ok.has(STATUS_CURSOR) {
+            self.rows = None;
+        } else if self.state == State::Rows || self.state == State::AfterColumns {
             self.rows.get_or_insert(0);
         } else if let Some(affected) = ok.affected_rows {
             self.affected_rows = Some(self.affected_rows.unwrap_or(0).saturating_add(affected));
@@ -244,6 +258,7 @@ impl Reply {
         self.eof_seen = Some(true);
         let eof = Ok::parse(message.head, message.length);
         if eof.has(STATUS_CURSOR) {
+            self.rows = None;
             self.note(&eof);
             return Progress::Done;
         }

@@ -42,7 +42,8 @@ pub(super) fn command(byte: u8, arguments: &[u8]) -> Step {
 
 /// An answer of several packets.
 pub(super) fn answer(payloads: &[&[u8]]) -> Step {
-    let packets = payloads.iter().enumerate().map(|(index, payload)| packet(index as u8 + 1, payload));
+    let packets =
+        payloads.iter().enumerate().map(|(index, payload)| packet((index as u8).wrapping_add(1), payload));
     (Side::Response, packets.collect::<Vec<_>>().concat())
 }
 

@@ -3,6 +3,9 @@
 use std::collections::HashSet;
 use std::str::FromStr;
 
+use clap::ValueEnum;
+use serde::Deserialize;
+
 use crate::span::{Attribute, Description, Value};
 
 /// Most segments of a guessed route; what is deeper becomes `*`.
@@ -15,19 +18,20 @@ const MAX_NAME: usize = 40;
 pub const DEFAULT_MAX_ROUTES: usize = 200;
 
 /// Where routes come from: `--routes`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
 pub enum RouteMode {
-    /// Configured patterns, then a template guessed from the path.
+    /// The given patterns, then a template of the path
     #[default]
     Heuristic,
-    /// Configured patterns only.
+    /// The given patterns alone
     Patterns,
-    /// No routes.
+    /// No routes
     Off,
 }
 
 /// `--routes` and its patterns.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteOptions {
     /// Where routes come from.
     pub mode: RouteMode,
@@ -44,20 +48,21 @@ impl Default for RouteOptions {
 }
 
 /// A configured pattern: `/users/{id}/files/*`. A `{name}` stands for one segment, a final `*` for all the rest.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(try_from = "String")]
 pub struct RoutePattern(String);
 
 /// Why a text is no pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
     /// It must begin with a slash.
-    #[error("route pattern {0:?} does not begin with '/'")]
+    #[error("{0:?} is no route: it must begin with a slash")]
     NoSlash(String),
     /// A brace is not closed, or stands inside a segment.
-    #[error("route pattern {0:?}: a parameter must be a whole segment, as in /users/{{id}}")]
+    #[error("{0:?} is no route: a parameter must be a whole segment, as in /users/{{id}}")]
     Brace(String),
     /// `*` is not the last segment.
-    #[error("route pattern {0:?}: '*' may only be the last segment")]
+    #[error("{0:?} is no route: '*' may only be the last segment")]
     Star(String),
 }
 
@@ -78,6 +83,14 @@ impl FromStr for RoutePattern {
             }
         }
         Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for RoutePattern {
+    type Error = PatternError;
+
+    fn try_from(text: String) -> Result<Self, PatternError> {
+        text.parse()
     }
 }
 

@@ -8,6 +8,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 mod tokenizer;
+mod words;
 
 use tokenizer::{Backslash, Kind, Tokens};
 

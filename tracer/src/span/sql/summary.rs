@@ -2,160 +2,11 @@
 //! <https://opentelemetry.io/docs/specs/semconv/database/database-spans/#generating-a-summary-of-the-query>
 
 use super::tokenizer::{Kind, Token};
+use super::words::{AFTER_TABLES, Form, NO_NAMES, OBJECTS, OPERATIONS, SHOW_MODIFIERS};
 use super::{MAX_SUMMARY, Statement};
 
 /// Deepest nesting that is followed; what lies deeper adds nothing.
 const MAX_DEPTH: usize = 64;
-
-/// How a statement that begins with a word is read on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    /// Tables come after FROM and JOIN.
-    Select,
-    /// Tables come at once, up to SET.
-    Update,
-    /// Tables come at once or after FROM, as after SELECT.
-    Delete,
-    /// A table comes at once or after INTO; perhaps a SELECT follows.
-    Insert,
-    /// A kind of object, then its name, and nothing more of interest.
-    Define,
-    /// A name comes at once, after words that are no names.
-    Name,
-    /// The next word belongs to the operation.
-    TwoWords,
-    /// The operation alone.
-    Alone,
-    /// The statement proper follows.
-    Prefix,
-}
-
-/// Words that begin a statement.
-const OPERATIONS: &[(&str, Form)] = &[
-    ("SELECT", Form::Select),
-    ("INSERT", Form::Insert),
-    ("UPDATE", Form::Update),
-    ("DELETE", Form::Delete),
-    ("REPLACE", Form::Insert),
-    ("SET", Form::Alone),
-    ("COMMIT", Form::Alone),
-    ("ROLLBACK", Form::Alone),
-    ("BEGIN", Form::Alone),
-    ("START", Form::TwoWords),
-    ("CALL", Form::Name),
-    ("CREATE", Form::Define),
-    ("ALTER", Form::Define),
-    ("DROP", Form::Define),
-    ("RENAME", Form::Define),
-    ("TRUNCATE", Form::Name),
-    ("USE", Form::Name),
-    ("SHOW", Form::TwoWords),
-    ("DESCRIBE", Form::Name),
-    ("DESC", Form::Name),
-    ("EXPLAIN", Form::Prefix),
-    ("ANALYZE", Form::Name),
-    ("OPTIMIZE", Form::Name),
-    ("CHECK", Form::Name),
-    ("CHECKSUM", Form::Name),
-    ("REPAIR", Form::Name),
-    ("LOAD", Form::Insert),
-    ("WITH", Form::Prefix),
-    ("EXECUTE", Form::Name),
-    ("EXEC", Form::Name),
-    ("PREPARE", Form::Name),
-    ("DEALLOCATE", Form::TwoWords),
-    ("HANDLER", Form::Name),
-    ("SAVEPOINT", Form::Alone),
-    ("RELEASE", Form::TwoWords),
-    ("LOCK", Form::TwoWords),
-    ("UNLOCK", Form::TwoWords),
-    ("KILL", Form::Alone),
-    ("FLUSH", Form::Alone),
-    ("GRANT", Form::Alone),
-    ("REVOKE", Form::Alone),
-    ("DO", Form::Alone),
-    ("XA", Form::Alone),
-    ("VALUES", Form::Alone),
-    ("TABLE", Form::Name),
-    ("SIGNAL", Form::Alone),
-    ("RESET", Form::Alone),
-    ("CHANGE", Form::TwoWords),
-    ("STOP", Form::TwoWords),
-    ("SHUTDOWN", Form::Alone),
-    ("INSTALL", Form::TwoWords),
-    ("GET", Form::Alone),
-    ("UNINSTALL", Form::TwoWords),
-    ("PURGE", Form::TwoWords),
-    ("HELP", Form::Alone),
-    ("RESIGNAL", Form::Alone),
-];
-
-/// What CREATE, ALTER, DROP and RENAME act on.
-const OBJECTS: &[&str] = &[
-    "TABLE",
-    "TABLES",
-    "VIEW",
-    "INDEX",
-    "DATABASE",
-    "SCHEMA",
-    "PROCEDURE",
-    "FUNCTION",
-    "TRIGGER",
-    "EVENT",
-    "USER",
-    "ROLE",
-    "SEQUENCE",
-    "SERVER",
-    "TABLESPACE",
-    "PACKAGE",
-    "INSTANCE",
-];
-
-/// Words that may stand before a name without being one.
-const NO_NAMES: &[&str] = &[
-    "IF",
-    "NOT",
-    "EXISTS",
-    "LOW_PRIORITY",
-    "HIGH_PRIORITY",
-    "DELAYED",
-    "QUICK",
-    "IGNORE",
-    "INTO",
-    "LOCAL",
-    "NO_WRITE_TO_BINLOG",
-    "ONLY",
-    "LATERAL",
-    "CONCURRENT",
-    "PERSISTENT",
-];
-
-/// Words that end a list of tables.
-const AFTER_TABLES: &[&str] = &[
-    "WHERE",
-    "GROUP",
-    "HAVING",
-    "ORDER",
-    "LIMIT",
-    "WINDOW",
-    "FOR",
-    "INTO",
-    "PROCEDURE",
-    "UNION",
-    "EXCEPT",
-    "INTERSECT",
-    "SET",
-    "VALUES",
-    "VALUE",
-    "RETURNING",
-    "FETCH",
-    "OFFSET",
-    "READ",
-];
-
-/// Words between `SHOW` and what is shown.
-const SHOW_MODIFIERS: &[&str] =
-    &["FULL", "GLOBAL", "SESSION", "LOCAL", "EXTENDED", "STORAGE", "ALL", "COUNT"];
 
 pub(super) fn summary(statement: &Statement<'_>) -> String {
     let mut reader = Reader::default();
@@ -388,19 +239,11 @@ impl<'a> Reader<'a> {
 
     /// Other words of a statement.
     fn clause(&mut self, token: &Token<'_>) {
-        let reads_tables = matches!(self.level.form, Some(Form::Select | Form::Update | Form::Delete));
-        if token.is_word("FROM") || token.is_word("USING") && self.level.form == Some(Form::Delete) {
-            if matches!(self.level.form, Some(Form::Select | Form::Delete)) {
-                (self.level.tables, self.level.target) = (true, true);
-            }
-        } else if (token.is_word("JOIN") || token.is_word("STRAIGHT_JOIN"))
-            && reads_tables
-            && self.level.tables
-        {
+        if self.begins_tables(token) {
+            (self.level.tables, self.level.target) = (true, true);
+        } else if self.begins_target(token) {
             self.level.target = true;
-        } else if token.is_word("INTO") && self.level.form == Some(Form::Insert) {
-            self.level.target = true;
-        } else if token.is_word("UNION") || token.is_word("EXCEPT") || token.is_word("INTERSECT") {
+        } else if is_one_of(token, &["UNION", "EXCEPT", "INTERSECT"]) {
             self.continues = true;
             self.level.tables = false;
         } else if self.outer.is_empty() && self.level.form == Some(Form::Prefix) {
@@ -408,6 +251,21 @@ impl<'a> Reader<'a> {
         } else if is_one_of(token, AFTER_TABLES) {
             (self.level.tables, self.level.target) = (false, false);
         }
+    }
+
+    /// A list of tables follows: SELECT … FROM, DELETE … FROM, DELETE FROM … USING.
+    fn begins_tables(&self, token: &Token<'_>) -> bool {
+        match self.level.form {
+            Some(Form::Select) => token.is_word("FROM"),
+            Some(Form::Delete) => token.is_word("FROM") || token.is_word("USING"),
+            _ => false,
+        }
+    }
+
+    /// One more name follows: JOIN in a list of tables, INSERT … INTO.
+    fn begins_target(&self, token: &Token<'_>) -> bool {
+        let joins = token.is_word("JOIN") || token.is_word("STRAIGHT_JOIN");
+        joins && self.level.tables || token.is_word("INTO") && self.level.form == Some(Form::Insert)
     }
 
     /// WITH … AS (…) UPDATE, DELETE, INSERT. (SELECT is found anywhere.)

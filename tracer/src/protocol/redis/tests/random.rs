@@ -79,7 +79,7 @@ fn dialogue(style: Style, sizes: &[usize], order: &[bool]) -> Vec<Call> {
         calls.push((Side::Request, ids.iter().copied().flat_map(command).collect()));
         due.push_back(ids);
         let wait = style == Style::Multiplexed;
-        while !due.is_empty() && !(wait && *order.next().unwrap()) {
+        while !(due.is_empty() || wait && *order.next().unwrap()) {
             answer(&mut due, &mut calls);
         }
     }

@@ -1,0 +1,120 @@
+//! Targets that export by themselves: `--sdk-targets`.
+
+use std::collections::HashSet;
+
+use tracing::{info, warn};
+
+use crate::enrich::sdk::{SdkEvidence, SdkTargets};
+use crate::pipeline::Exports;
+
+/// Services whose finding is remembered, so that it is told once; of any more nothing is told.
+const MAX_TOLD: usize = 1024;
+
+/// Decides what is exported of processes with an SDK inside, and tells the user.
+#[derive(Debug)]
+pub struct SdkPolicy {
+    mode: SdkTargets,
+    told: HashSet<(String, bool)>,
+}
+
+impl SdkPolicy {
+    /// A policy that has told nothing yet.
+    #[must_use]
+    pub fn new(mode: SdkTargets) -> Self {
+        Self { mode, told: HashSet::new() }
+    }
+
+    /// What is exported of a process with this evidence.
+    #[must_use]
+    pub fn exports(&self, evidence: Option<&SdkEvidence>) -> Exports {
+        match (evidence.is_some_and(SdkEvidence::is_certain), self.mode) {
+            (false, _) | (true, SdkTargets::Trace) => Exports::ALL,
+            (true, SdkTargets::Logs) => Exports { spans: false, logs: true },
+            (true, SdkTargets::Skip) => Exports { spans: false, logs: false },
+        }
+    }
+
+    /// Tells the user of a finding: once a service.
+    pub fn tell(&mut self, service: &str, pid: u32, evidence: &SdkEvidence) {
+        if let Some(sentence) = self.sentence(service, pid, evidence) {
+            if self.exports(Some(evidence)) == Exports::ALL {
+                info!("{sentence}");
+            } else {
+                warn!("{sentence}");
+            }
+        }
+    }
+
+    fn sentence(&mut self, service: &str, pid: u32, evidence: &SdkEvidence) -> Option<String> {
+        let finding = (service.to_owned(), evidence.is_certain());
+        if self.told.contains(&finding) || self.told.len() >= MAX_TOLD {
+            return None;
+        }
+        self.told.insert(finding);
+        let reason = match evidence {
+            SdkEvidence::Agent { place, what } if place == "arguments" => {
+                format!("its arguments name {what}")
+            }
+            SdkEvidence::Agent { place, what } => format!("its {place} names {what}"),
+            SdkEvidence::Endpoint { variable } => {
+                return Some(format!(
+                    "{service} (process {pid}) is traced, but its {variable} is set: if an SDK inside it exports too, \
+                     its requests appear twice"
+                ));
+            }
+        };
+        let outcome = match self.mode {
+            SdkTargets::Skip => {
+                "so its spans and log lines are not exported a second time (--sdk-targets logs or trace would)"
+            }
+            SdkTargets::Logs => "so of it log lines alone are exported, as --sdk-targets logs says",
+            SdkTargets::Trace => "and is traced all the same, as --sdk-targets trace says",
+        };
+        Some(format!("{service} (process {pid}) exports by itself, since {reason}; {outcome}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agent() -> SdkEvidence {
+        SdkEvidence::Agent { place: "PYTHONPATH".to_owned(), what: "opentelemetry/instrumentation" }
+    }
+
+    const ENDPOINT: SdkEvidence = SdkEvidence::Endpoint { variable: "OTEL_EXPORTER_OTLP_ENDPOINT" };
+
+    #[test]
+    fn only_certain_evidence_counts() {
+        let exports = |mode, evidence: Option<&SdkEvidence>| {
+            let Exports { spans, logs } = SdkPolicy::new(mode).exports(evidence);
+            (spans, logs)
+        };
+        for mode in [SdkTargets::Skip, SdkTargets::Logs, SdkTargets::Trace] {
+            assert_eq!(exports(mode, None), (true, true));
+            assert_eq!(exports(mode, Some(&ENDPOINT)), (true, true));
+        }
+        assert_eq!(exports(SdkTargets::Skip, Some(&agent())), (false, false));
+        assert_eq!(exports(SdkTargets::Logs, Some(&agent())), (false, true));
+        assert_eq!(exports(SdkTargets::Trace, Some(&agent())), (true, true));
+    }
+
+    #[test]
+    fn each_finding_is_told_once() {
+        let mut policy = SdkPolicy::new(SdkTargets::Skip);
+        let sentence = policy.sentence("shop", 7, &agent()).unwrap();
+        assert_eq!(
+            sentence,
+            "shop (process 7) exports by itself, since its PYTHONPATH names opentelemetry/instrumentation; so its \
+             spans and log lines are not exported a second time (--sdk-targets logs or trace would)"
+        );
+        assert_eq!(policy.sentence("shop", 8, &agent()), None);
+        let sentence = policy.sentence("shop", 9, &ENDPOINT).unwrap();
+        assert!(sentence.contains("is traced, but its OTEL_EXPORTER_OTLP_ENDPOINT is set"), "{sentence}");
+        assert!(policy.sentence("other", 10, &agent()).is_some());
+        for number in 0..2 * MAX_TOLD {
+            let _ = policy.sentence(&number.to_string(), 1, &agent());
+        }
+        assert_eq!(policy.told.len(), MAX_TOLD);
+    }
+}
