@@ -21,6 +21,8 @@ class Header(ctypes.Structure):
         ("control", ctypes.c_void_p),
         ("control_length", ctypes.c_size_t),
         ("flags", ctypes.c_int),
+        # Where a struct msghdr ends.
+        ("padding", ctypes.c_int),
         ("length", ctypes.c_uint),
     ]
 

@@ -4,6 +4,7 @@ use serde_json::json;
 use tests::live::text;
 use xtask::testbed::{MariaDb, Redis};
 
+use super::http;
 use super::peer::Service;
 use super::scene::{Scene, accepted, call, serve};
 use super::seen::{assert_whole, called, echoed, served};
@@ -40,8 +41,8 @@ fn a_request_that_was_half_read_at_attach_does_not_disturb_the_next() {
     let tracer = scene.trace(&["--pid", &hands.pid()]);
     client.send("56789");
     hands.receive("served");
-    hands.send("served", &super::http::ok("half"));
-    client.expect(&super::http::ok("half"));
+    hands.send("served", &http::ok("half"));
+    client.expect(&http::ok("half"));
     for path in ["/first", "/second"] {
         serve(&mut hands, "served", &mut client, path);
     }
@@ -63,7 +64,10 @@ fn a_mariadb_and_a_redis_connection() {
     for (name, port, path) in [("r-tcp", Some(redis.port()), None), ("r-unix", None, Some(redis.socket()))] {
         hands.ask("redis_connect", json!({ "name": name, "port": port, "path": path }));
     }
+    let mut peer = accepted(&mut hands, "served");
     let tracer = scene.trace(&["--pid", &hands.pid()]);
+    peer.send(&http::get("/stores"));
+    hands.receive("served");
     // The last connection of each kind is made while the tracer looks.
     hands.ask("mysql_connect", json!({ "name": "new", "path": mariadb.socket() }));
     for name in ["tcp", "unix", "new"] {
@@ -74,10 +78,13 @@ fn a_mariadb_and_a_redis_connection() {
     for name in ["r-tcp", "r-unix", "r-new"] {
         hands.ask("redis_do", json!({ "name": name, "words": ["SET", format!("key:{name}"), "secret"] }));
     }
+    hands.send("served", &http::ok("/stores"));
+    peer.expect(&http::ok("/stores"));
     let outcome = tracer.stop();
+    assert_eq!(served(&outcome), [echoed("/stores")]);
     let told: Vec<String> = outcome
         .telemetry
-        .clients()
+        .children(outcome.telemetry.servers().next().unwrap())
         .filter_map(|span| text(&span.attributes, "db.query.text").map(str::to_owned))
         .collect();
     let count = |wanted: &str| told.iter().filter(|query| query.contains(wanted)).count();
