@@ -178,7 +178,10 @@ fn on_data(number: u64, regs: *const u64, ret: i64, caller: Caller, task: u64) {
             }
             call.place = Place::Messages;
             call.count = if ret > 0 { ret as u64 } else { 0 };
-            call.ret = segments::messages_length(a1, ret);
+            let Some(length) = segments::messages_length(a1, ret) else {
+                return;
+            };
+            call.ret = length;
         }
         arch::SENDFILE => {
             call.direction = Direction::Egress;
@@ -249,7 +252,7 @@ fn passed(call: &Moved) {
 /// Finds out on what bytes moved: the event of it, and how many bytes from either end are wanted.
 #[inline(always)]
 fn prepare(call: &Moved) -> Option<(DataEvent, u32, u32)> {
-    let file = socket::file(call.task, call.fd)?;
+    let file = socket::called(call.task, call.fd)?;
     if file.is_socket
         && let Some(socket) = socket::of(&file)
     {
