@@ -14,7 +14,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use crate::enrich::process::{Proc, ProcError};
 
 pub use cgroup::{CgroupError, CgroupMount};
-pub use log_file::{LogFile, log_files};
+pub use log_file::{LogFile, Streams, log_files};
 
 /// `--exe`: a pattern for executables. One with a slash is matched against the whole path, one without against
 /// the file name. `*` stops at slashes, `**` does not.
