@@ -62,6 +62,16 @@ def connect(name, port=None, path=None, family="inet"):
     return sockets[name].fileno()
 
 
+def connect_without_waiting(name, port):
+    """Connects a socket that does not block, and then waits; tells what `connect` said."""
+    sockets[name] = socket.socket()
+    sockets[name].setblocking(False)
+    said = sockets[name].connect_ex(("127.0.0.1", port))
+    wait_writable(name)
+    sockets[name].setblocking(True)
+    return said
+
+
 def pair(first, second):
     """Makes a connected pair of Unix sockets."""
     sockets[first], sockets[second] = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -214,6 +224,30 @@ def splice(name, path, data):
                 moved -= os.splice(reader, sockets[name].fileno(), moved)
     os.close(reader)
     os.close(writer)
+
+
+def echo(kind, text):
+    """Passes `text` through something that is no stream socket; tells what arrived."""
+    if kind in ("pipe", "file"):
+        reader, writer = os.pipe() if kind == "pipe" else (os.memfd_create("file"),) * 2
+        os.write(writer, text.encode())
+        if kind == "file":
+            os.lseek(reader, 0, os.SEEK_SET)
+        arrived = os.read(reader, 65536)
+        for descriptor in {reader, writer}:
+            os.close(descriptor)
+        return arrived.decode()
+    if kind == "udp":
+        receiver, sender = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        receiver.bind(("127.0.0.1", 0))
+        sender.connect(receiver.getsockname())
+    else:
+        socket_kind = socket.SOCK_DGRAM if kind == "unix-datagram" else socket.SOCK_SEQPACKET
+        receiver, sender = socket.socketpair(socket.AF_UNIX, socket_kind)
+    with receiver, sender:
+        sender.send(text.encode())
+        os.write(sender.fileno(), b"again")
+        return receiver.recv(65536).decode()
 
 
 # Processes and threads.

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::http;
 use super::peer::Service;
-use super::scene::{Scene, accepted, serve};
+use super::scene::{Scene, accepted, call, serve};
 use super::seen::{Seen, assert_whole, called, echoed, served};
 
 #[test]
@@ -46,6 +46,20 @@ fn a_connection_passed_to_another_process() {
     peer.expect(&http::ok("/then"));
     let outcome = tracer.stop();
     assert_eq!(served(&outcome), ["/passed", "/then"].map(echoed));
+    assert_whole(&outcome);
+}
+
+#[test]
+fn a_connection_that_is_made_without_waiting() {
+    let scene = Scene::new("connect");
+    let mut hands = scene.hands("hands");
+    let service = Service::inet();
+    let tracer = scene.trace(&["--pid", &hands.pid()]);
+    let connect = json!({ "name": "c", "port": service.port() });
+    assert_eq!(hands.ask("connect_without_waiting", connect), libc::EINPROGRESS);
+    call(&mut hands, "c", &mut service.accept(), "/called");
+    let outcome = tracer.stop();
+    assert_eq!(called(&outcome), [echoed("/called")]);
     assert_whole(&outcome);
 }
 

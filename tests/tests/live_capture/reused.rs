@@ -7,7 +7,7 @@ use super::hands::Hands;
 use super::http;
 use super::peer::Peer;
 use super::scene::{Scene, serve};
-use super::seen::{Seen, assert_whole, echoed, served};
+use super::seen::{Seen, assert_whole, echoed, seen, served};
 
 /// Calls that can wait for bytes.
 const CALLS: [(&str, libc::c_long); 3] =
@@ -83,6 +83,66 @@ fn a_new_connection_in_the_middle_of_an_exchange() {
         serve(&mut one.hands, "new", &mut one.new, "/new/last");
         vec![echoed("/new/first"), echoed(&path), echoed("/new/last")]
     });
+}
+
+/// A response that the old socket takes only when its number has been another's for long.
+#[test]
+fn what_a_waiting_write_sends_is_the_old_ones() {
+    const SIZE: usize = 8 << 20;
+    for family in ["inet", "unix"] {
+        let scene = Scene::new(&format!("reused-write-{family}"));
+        let mut hands = scene.hands("hands");
+        let path = scene.socket("server");
+        let port = hands.listen(json!({ "name": "l", "family": family, "path": path }));
+        let connect = || if family == "unix" { Peer::unix(&path) } else { Peer::inet(port) };
+        let tracer = scene.trace(&["--pid", &hands.pid()]);
+        let mut old = connect();
+        let number = hands.ask("accept", json!({ "name": "old", "listener": "l" }));
+        old.send(&http::get("/large"));
+        hands.receive("old");
+        let head = http::head(200, SIZE);
+        let send = json!({ "name": "old", "data": head, "fill": SIZE });
+        hands.ask_blocking("t", libc::SYS_sendto, "send", send);
+        hands.ask("close", json!({ "name": "old" }));
+        let mut new = connect();
+        assert_eq!(hands.ask("accept", json!({ "name": "new", "listener": "l" })), number);
+        serve(&mut hands, "new", &mut new, "/new");
+        old.expect(&head);
+        old.receive(SIZE);
+        assert_eq!(hands.ask("finish", json!({ "name": "t" })), head.len() + SIZE);
+        serve(&mut hands, "new", &mut new, "/new/next");
+        let outcome = tracer.stop();
+        let size = i64::try_from(SIZE).unwrap();
+        let expected = [seen("/large", 0, size), echoed("/new"), echoed("/new/next")];
+        assert_eq!(served(&outcome), expected, "{family}");
+        assert_whole(&outcome);
+    }
+}
+
+/// Somebody else still has the old socket open: only TCP's positions tell that the bytes are not the new one's.
+#[test]
+fn an_old_one_that_lives_on_elsewhere() {
+    let scene = Scene::new("reused-dup");
+    let mut hands = scene.hands("hands");
+    let port = hands.listen(json!({ "name": "l" }));
+    let tracer = scene.trace(&["--pid", &hands.pid()]);
+    let mut old = Peer::inet(port);
+    let number = hands.ask("accept", json!({ "name": "old", "listener": "l" }));
+    hands.ask("dup", json!({ "name": "old", "to": "kept" }));
+    hands.ask_blocking("t", libc::SYS_recvfrom, "receive", json!({ "name": "old" }));
+    hands.ask("close", json!({ "name": "old" }));
+    let mut new = Peer::inet(port);
+    assert_eq!(hands.ask("accept", json!({ "name": "new", "listener": "l" })), number);
+    old.send(&http::get("/old"));
+    hands.ask("finish", json!({ "name": "t" }));
+    hands.send("kept", &http::ok("old"));
+    old.expect(&http::ok("old"));
+    serve(&mut hands, "new", &mut new, "/new");
+    // The old one goes on, too.
+    serve(&mut hands, "kept", &mut old, "/kept");
+    let outcome = tracer.stop();
+    let told: Vec<Seen> = served(&outcome).into_iter().filter(|seen| seen.status.is_some()).collect();
+    assert_eq!(told, [echoed("/new"), echoed("/kept")]);
 }
 
 #[test]

@@ -9,9 +9,9 @@ use xtask::testbed::free_port;
 
 use super::hands::Hands;
 use super::http;
-use super::peer::Peer;
+use super::peer::{Peer, Service};
 use super::scene::{Scene, accepted, serve};
-use super::seen::{assert_whole, echoed, served, socket_events};
+use super::seen::{assert_whole, called, echoed, served, socket_events};
 
 /// A copy of the interpreter under a name that no other process has.
 fn interpreter(scene: &Scene, name: &str) -> PathBuf {
@@ -54,6 +54,28 @@ fn by_executable_before_and_after_the_start() {
     assert_whole(&outcome);
 }
 
+/// It sends as soon as it can, and is gone a moment later.
+#[test]
+fn by_executable_that_lives_for_a_moment() {
+    let scene = Scene::new("exe-short");
+    let program = scene.directory.data("chosen-curl");
+    fs::copy(xtask::workspace::program("curl").unwrap(), &program).unwrap();
+    let service = Service::inet();
+    let mut starter = scene.hands("starter");
+    let tracer = scene.trace(&["--exe", "chosen-*"]);
+    let paths = ["/1", "/2", "/3"];
+    for path in paths {
+        let run = format!("{} -s http://127.0.0.1:{}{path}", program.display(), service.port());
+        starter.ask("begin", json!({ "name": "t", "command": { "do": "run_shell", "command": run } }));
+        let mut peer = service.accept();
+        peer.expect(&format!("GET {path} HTTP/1.1\r\n"));
+        peer.send(&http::ok(path));
+        assert_eq!(starter.ask("finish", json!({ "name": "t" })), path);
+    }
+    let outcome = tracer.stop();
+    assert_eq!(called(&outcome), paths.map(echoed));
+}
+
 #[test]
 fn by_port_before_and_after_the_start() {
     let scene = Scene::new("port");
@@ -82,6 +104,21 @@ fn by_port_before_and_after_the_start() {
     peer.expect(&http::ok("/worker"));
     let outcome = tracer.stop();
     assert_eq!(served(&outcome), ["/before", "/after", "/worker"].map(echoed));
+    assert_whole(&outcome);
+}
+
+#[test]
+fn what_is_no_stream_socket_makes_no_event() {
+    let scene = Scene::new("no-stream");
+    let mut hands = scene.hands("hands");
+    let tracer = scene.trace(&["--pid", &hands.pid()]);
+    let text = http::get("/no-stream");
+    for kind in ["udp", "unix-datagram", "unix-seqpacket", "pipe", "file"] {
+        assert_eq!(hands.ask("echo", json!({ "kind": kind, "text": text })), text, "{kind}");
+    }
+    let outcome = tracer.stop();
+    assert_eq!(socket_events(&outcome), 0);
+    assert!(outcome.telemetry.spans.is_empty() && outcome.telemetry.logs.is_empty());
     assert_whole(&outcome);
 }
 

@@ -36,6 +36,7 @@ fn a_static_file_of_nginx() {
     });
     assert_eq!(served(&outcome), expected);
     assert_eq!(answers[0].body.len(), SIZE);
+    assert_eq!(outcome.telemetry.logs.len(), 5, "nginx opens /dev/stdout again for its access log");
     assert_eq!(outcome.lost_in_kernel(), losses(&[]));
 }
 

@@ -71,6 +71,13 @@ pub fn submit<T>(record: *mut T) {
     unsafe { bpf_ringbuf_submit(record.cast(), wake) };
 }
 
+/// Hands a record to user space and wakes the reader, where something waits for what it does then.
+#[inline(always)]
+pub fn submit_at_once<T>(record: *mut T) {
+    // SAFETY: the record was reserved in this ring and not yet submitted.
+    unsafe { bpf_ringbuf_submit(record.cast(), BPF_RB_FORCE_WAKEUP) };
+}
+
 /// The common part of the current thread's events. `kind`, `flags` and `size` are left zero.
 #[inline(always)]
 pub fn header(caller: &Caller) -> Header {

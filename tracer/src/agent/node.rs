@@ -14,7 +14,7 @@ use crate::enrich::table::{ProcessKey, Resources};
 use crate::event::Process;
 use crate::pipeline::{Environment, Exports};
 use crate::probe::Probe;
-use crate::probe::targets::{CgroupMount, Selection, Streams, Targets, log_files};
+use crate::probe::targets::{self, CgroupMount, Selection, Streams, Targets, log_files};
 use crate::span::LogStream;
 
 /// Inodes whose nature is remembered; fewer than the probe's own map holds, so that it never is the one to refuse.
@@ -164,6 +164,9 @@ impl Node {
             && self.proc.exe(pid).is_ok_and(|exe| self.selection.selects_exe(&exe))
         {
             self.select(pid);
+            // From now on the probe follows its forks.
+            let family = targets::family(pid, &self.proc).unwrap_or_default();
+            family.into_iter().for_each(|descendant| self.select(descendant));
         }
         // A container's first program: its logs are learnt before it can be gone.
         if self.is_selected(pid) && self.root_of(pid) == pid {

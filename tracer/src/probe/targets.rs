@@ -184,6 +184,14 @@ fn parents(proc: &Proc) -> Result<BTreeMap<u32, u32>, TargetError> {
     Ok(pids.into_iter().filter_map(|pid| Some((pid, proc.stat(pid).ok()?.parent))).collect())
 }
 
+/// A process and all below it: one that is selected late may have forked already.
+///
+/// # Errors
+/// [`TargetError::Proc`].
+pub fn family(pid: u32, proc: &Proc) -> Result<BTreeSet<u32>, TargetError> {
+    Ok(descendants(&parents(proc)?, BTreeSet::from([pid])))
+}
+
 /// The processes `seeds` and all below them.
 fn descendants(parents: &BTreeMap<u32, u32>, seeds: BTreeSet<u32>) -> BTreeSet<u32> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
