@@ -16,7 +16,7 @@ use super::kernel::{read, read_user};
 use super::maps::{LOG_INODES, count_loss};
 use super::segments;
 use super::socket::{self, File, Socket};
-use super::verifier::{Words, blur, opaque};
+use super::verifier::{Words, blur, ignore, nothing, opaque};
 use super::{arch, wait};
 
 const MSG_OOB: u64 = 0x1;
@@ -97,14 +97,14 @@ pub fn on_exit(number: u64, regs: *const u64, ret: i64) {
         }
         arch::POLL | arch::PPOLL => wait::on_return(&caller, arch::argument::<1>(regs) <= 1),
         arch::CONNECT if ret == 0 || ret == -EINPROGRESS => {
-            note(&caller, task, arch::argument::<0>(regs) as u32, ConnectionNote::Connect, 0);
+            ignore(note(&caller, task, arch::argument::<0>(regs) as u32, ConnectionNote::Connect, 0));
         }
         arch::ACCEPT | arch::ACCEPT4 if ret >= 0 => {
-            note(&caller, task, ret as u32, ConnectionNote::Accept, 0)
+            ignore(note(&caller, task, ret as u32, ConnectionNote::Accept, 0));
         }
         arch::SHUTDOWN if ret == 0 => {
             let how = arch::argument::<1>(regs) as u8;
-            note(&caller, task, arch::argument::<0>(regs) as u32, ConnectionNote::Shutdown, how);
+            ignore(note(&caller, task, arch::argument::<0>(regs) as u32, ConnectionNote::Shutdown, how));
         }
         _ => on_data(number, regs, ret, caller, task),
     }
@@ -143,23 +143,24 @@ fn is_traced(number: u64) -> bool {
 /// connect, accept, shutdown: tells user space of the connection. (A function of its own, for its stack: all that call
 /// each other have 512 bytes.)
 #[inline(never)]
-fn note(caller: &Caller, task: u64, fd: u32, note: ConnectionNote, how: u8) {
+fn note(caller: &Caller, task: u64, fd: u32, note: ConnectionNote, how: u8) -> u64 {
     let Some(file) = socket::file(task, fd) else {
-        return;
+        return nothing();
     };
     if !file.is_socket {
-        return;
+        return nothing();
     }
     let Some(socket) = socket::of(&file) else {
-        return;
+        return nothing();
     };
     let Some(entry) = connection::entry(&socket) else {
-        return;
+        return nothing();
     };
     if connection::announce(&emit::header(caller), &socket, note, how) {
         // SAFETY: the pointer is to a map value.
         unsafe { (*entry).announced = 1 };
     }
+    nothing()
 }
 
 /// Sorts out the arguments of a call that moves bytes.
@@ -213,13 +214,13 @@ fn on_data(number: u64, regs: *const u64, ret: i64, caller: Caller, task: u64) {
         }
         arch::SENDFILE => {
             call.direction = Direction::Egress;
-            return passed(&call);
+            return ignore(passed(&call));
         }
         arch::SPLICE => {
-            passed(&call);
+            ignore(passed(&call));
             call.direction = Direction::Egress;
             call.fd = a2 as u32;
-            return passed(&call);
+            return ignore(passed(&call));
         }
         _ => return,
     }
@@ -231,7 +232,7 @@ fn on_data(number: u64, regs: *const u64, ret: i64, caller: Caller, task: u64) {
         call.place = Place::None;
     }
     blur(&mut call);
-    copied(&call);
+    ignore(copied(&call));
 }
 
 /// `struct user_msghdr`: the segments' address and number lie at 16 and 24.
@@ -249,14 +250,14 @@ fn message(call: &mut Moved, header: u64) -> bool {
 
 /// Bytes were copied from or to the application's memory, or an end was met.
 #[inline(never)]
-fn copied(call: &Moved) {
+fn copied(call: &Moved) -> u64 {
     let mut capture = MaybeUninit::uninit();
     let Some(capture) = prepare(call, &mut capture) else {
-        return;
+        return nothing();
     };
     if capture.head == 0 {
         // Nobody wants anything of this connection any more.
-        return;
+        return nothing();
     }
     if call.place == Place::Vector || call.place == Place::Messages {
         (capture.head, capture.tail) = segments::ends(capture.event.length, capture.head, capture.tail);
@@ -272,18 +273,20 @@ fn copied(call: &Moved) {
             emit::bare(event);
         }
     }
+    nothing()
 }
 
 /// Bytes passed between two files inside the kernel: one of them may be a connection. (A function of its own: the
 /// verifier follows `copied` once for each place that calls it.)
 #[inline(never)]
-fn passed(call: &Moved) {
+fn passed(call: &Moved) -> u64 {
     let mut capture = MaybeUninit::uninit();
     if let Some(capture) = prepare(call, &mut capture) {
         blur(capture);
         capture.event.header.flags |= flag::UNCAPTURABLE;
         emit::bare(&capture.event);
     }
+    nothing()
 }
 
 /// Finds out on what bytes moved. `capture` is the place for it: the stack has none for a second.
@@ -318,7 +321,8 @@ fn event(call: &Moved, kind: EventKind, sock: u64, ino: u64) -> DataEvent {
         tail_offset: zero,
         errno: zero as u16,
         direction: call.direction as u8,
-        padding: [zero as u8, zero as u8, zero as u8, zero as u8, zero as u8],
+        padding: zero as u8,
+        reserved: zero,
     }
 }
 
