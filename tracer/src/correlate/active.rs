@@ -83,6 +83,8 @@ struct Binding {
     mux_epoch: u32,
     /// The call by which it got the exchange.
     since: u64,
+    /// Another thread had it before.
+    taken_over: bool,
     suspended: bool,
 }
 
@@ -156,29 +158,33 @@ impl ActiveThreads {
             return;
         }
         self.stats.bound += 1;
-        let binding = Binding { connection, thread: None, mux_epoch: 0, since: 0, suspended: false };
+        let binding =
+            Binding { connection, thread: None, mux_epoch: 0, since: 0, taken_over: false, suspended: false };
         self.bindings.insert(active, binding);
         self.give(active, mark, mux_epoch);
     }
 
     /// More of an exchange moved: the thread that moved it has the exchange from now on.
     pub fn touch(&mut self, active: ActiveId, mark: Mark, mux_epoch: Option<u32>) {
-        let Some(binding) = self.bindings.get(&active) else { return };
+        let Some(binding) = self.bindings.get_mut(&active) else { return };
         if binding.thread == Some(mark.thread) {
             return;
         }
+        binding.taken_over = true;
         self.stats.taken_over += 1;
         self.take_away(active);
         self.give(active, mark, mux_epoch);
     }
 
     /// An exchange is over. When `now` is the call that wrote its response's last byte, lines that follow may still
-    /// belong to it.
+    /// belong to it; not where another thread had it before: who only writes for others gets its next task from
+    /// them, and no call shows when.
     pub fn end(&mut self, active: ActiveId, response_end: Option<&Now>) {
         self.take_away(active);
         let Some(binding) = self.bindings.remove(&active) else { return };
         let Some((thread, now)) = binding.thread.zip(response_end) else { return };
-        let dedicated = !binding.suspended && thread == now.mark.thread && binding.since < now.mark.call;
+        let alone = !binding.suspended && !binding.taken_over;
+        let dedicated = alone && thread == now.mark.thread && binding.since < now.mark.call;
         if let Some(entry) = self.threads.peek_mut(&thread).filter(|entry| dedicated && entry.open.is_empty())
         {
             entry.linger = Some(Linger { active, wait_epoch: now.wait_epoch, since: now.mark.time });
