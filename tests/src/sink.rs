@@ -166,6 +166,12 @@ impl Sink {
         self.shared.lock().received.logs.clone()
     }
 
+    /// All that came in so far.
+    #[must_use]
+    pub fn received(&self) -> Received {
+        self.shared.lock().received.clone()
+    }
+
     /// All requests so far.
     #[must_use]
     pub fn requests(&self) -> Vec<Seen> {
@@ -238,7 +244,8 @@ impl Shared {
     }
 }
 
-fn collected<T>(
+/// Puts a span or a log record together with what it came in.
+pub(crate) fn collected<T>(
     resource: Resource,
     scope: Option<InstrumentationScope>,
     schema_urls: [String; 2],

@@ -10,6 +10,7 @@ use super::emit;
 use super::kernel::read;
 use super::maps::{CONNECTIONS, PORT_WINDOWS, WINDOWS, count_loss};
 use super::socket::{INET6, Socket, UNIX};
+use super::verifier::clamp;
 
 /// One connection.
 #[derive(Clone, Copy)]
@@ -129,6 +130,7 @@ pub fn announce(header: &Header, socket: &Socket, note: ConnectionNote, how: u8)
     let Some(event) = emit::reserve::<ConnectionEvent>(LossReason::RingControl) else {
         return false;
     };
+    let state = read(socket.sock, config!(skc_state));
     // SAFETY: the pointer is to a reserved record of this size. `path` is left as it is beyond `path_length`: to
     // clear it byte by byte would cost more than all the rest.
     unsafe {
@@ -142,7 +144,7 @@ pub fn announce(header: &Header, socket: &Socket, note: ConnectionNote, how: u8)
         e.family = socket.family;
         e.note = note as u8;
         e.how = how;
-        e.state = read(socket.sock, config!(skc_state));
+        e.state = state;
         e.padding = 0;
         e.padding_end = [0; 4];
         e.path_length = 0;
@@ -213,14 +215,9 @@ fn fill_path(event: &mut ConnectionEvent, sock: u64) {
     }
     let length: u32 = read(address, config!(unix_address_len));
     // `len` counts the family too.
-    let bytes = emit::clamp::<108>((length as u64).saturating_sub(2));
+    let bytes = clamp::<108>((length as u64).saturating_sub(2));
+    let source = address + config!(unix_address_path) as u64;
     // SAFETY: `path` has 108 bytes; the helper checks the source.
-    unsafe {
-        bpf_probe_read_kernel(
-            event.path.as_mut_ptr().cast(),
-            bytes as u32,
-            (address + config!(unix_address_path) as u64) as *const _,
-        );
-    }
+    unsafe { bpf_probe_read_kernel(event.path.as_mut_ptr().cast(), bytes as u32, source as *const _) };
     event.path_length = bytes as u8;
 }
