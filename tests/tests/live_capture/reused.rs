@@ -138,11 +138,14 @@ fn an_old_one_that_lives_on_elsewhere() {
     hands.send("kept", &http::ok("old"));
     old.expect(&http::ok("old"));
     serve(&mut hands, "new", &mut new, "/new");
-    // The old one goes on, too.
-    serve(&mut hands, "kept", &mut old, "/kept");
+    // The old one goes on, too: once it is sure that no lost byte is part of a message.
+    for path in ["/kept", "/kept/next", "/kept/last"] {
+        serve(&mut hands, "kept", &mut old, path);
+    }
     let outcome = tracer.stop();
     let told: Vec<Seen> = served(&outcome).into_iter().filter(|seen| seen.status.is_some()).collect();
-    assert_eq!(told, [echoed("/new"), echoed("/kept")]);
+    assert_eq!((told.first(), told.last()), (Some(&echoed("/new")), Some(&echoed("/kept/last"))), "{told:?}");
+    assert!(told.iter().all(|seen| *seen == echoed(&seen.path)), "{told:?}");
 }
 
 #[test]
