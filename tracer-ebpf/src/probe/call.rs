@@ -205,7 +205,10 @@ fn on_data(number: u64, regs: *const u64, ret: i64, caller: Caller, task: u64) {
             }
             place = Place::Messages;
             call.count = if ret > 0 { ret as u64 } else { 0 };
-            call.ret = segments::messages_length(a1, ret);
+            let Some(length) = segments::messages_length(a1, ret) else {
+                return;
+            };
+            call.ret = length;
         }
         arch::SENDFILE => {
             call.direction = Direction::Egress;
@@ -302,7 +305,7 @@ fn wanted<'a>(call: &Moved, capture: &'a mut MaybeUninit<Capture>) -> Option<&'a
 /// Finds out on what bytes moved. `capture` is the place for it: the stack has none for a second.
 #[inline(always)]
 fn prepare<'a>(call: &Moved, capture: &'a mut MaybeUninit<Capture>) -> Option<&'a mut Capture> {
-    let file = socket::file(call.task, call.fd)?;
+    let file = socket::called(call.task, call.fd)?;
     if file.is_socket
         && let Some(socket) = socket::of(&file)
     {

@@ -54,6 +54,13 @@ pub fn submit<T>(record: *mut T) {
     unsafe { bpf_ringbuf_submit(record.cast(), wake) };
 }
 
+/// Hands a record to user space and wakes the reader, where something waits for what it does then.
+#[inline(always)]
+pub fn submit_at_once<T>(record: *mut T) {
+    // SAFETY: the record was reserved in this ring and not yet submitted.
+    unsafe { bpf_ringbuf_submit(record.cast(), BPF_RB_FORCE_WAKEUP) };
+}
+
 /// The common part of the current thread's events. `kind`, `flags` and `size` are left zero.
 #[inline(always)]
 pub fn header(caller: &Caller) -> Header {
@@ -147,7 +154,7 @@ fn whole<const CAP: u64>(event: &DataEvent, address: u64) {
     let captured = if copy(payload, 0, length, address) {
         Captured { head: length as u32, tail: 0, tail_offset: 0, cut: false }
     } else {
-        Captured::UNREADABLE
+        Captured::unreadable()
     };
     finish(record, captured);
 }
@@ -165,7 +172,7 @@ fn ends<const HEAD: u64>(event: &DataEvent, address: u64, head: u32, tail: u32) 
     let captured = if copy(payload, 0, head, address) && copy(payload, head, tail, end - tail) {
         Captured { head: head as u32, tail: tail as u32, tail_offset: head as u32, cut: false }
     } else {
-        Captured::UNREADABLE
+        Captured::unreadable()
     };
     finish(record, captured);
 }
@@ -184,7 +191,12 @@ pub struct Captured {
 }
 
 impl Captured {
-    const UNREADABLE: Self = Self { head: 0, tail: 0, tail_offset: 0, cut: true };
+    /// Nothing, because a page could not be read: counts that.
+    #[inline(always)]
+    fn unreadable() -> Self {
+        count_loss(LossReason::UnreadablePage);
+        Self { head: 0, tail: 0, tail_offset: 0, cut: true }
+    }
 }
 
 /// Completes the record's numbers and submits it.
@@ -200,9 +212,6 @@ pub fn finish(record: *mut DataEvent, captured: Captured) {
         if captured.cut {
             (*record).header.flags |= flag::CUT;
         }
-    }
-    if captured.cut && captured.head == 0 {
-        count_loss(LossReason::UnreadablePage);
     }
     submit(record);
 }

@@ -1,6 +1,8 @@
 //! Capturing calls whose bytes lie in several segments (readv, writev, sendmsg, recvmsg, and their kin with several messages).
 
-use tracer_ebpf::limits::{LARGE_HEAD, MAX_MESSAGES, MAX_SEGMENTS, MAX_SEGMENTS_HEAD, MAX_TAIL};
+use tracer_ebpf::limits::{
+    LARGE_HEAD, MAX_COUNTED_MESSAGES, MAX_MESSAGES, MAX_SEGMENTS, MAX_SEGMENTS_HEAD, MAX_TAIL,
+};
 use tracer_ebpf::{DataEvent, LossReason};
 
 use super::emit::{Captured, begin, copy, finish, payload};
@@ -66,23 +68,25 @@ pub fn messages(event: &DataEvent, vector: u64, count: u64, head: u32) {
     gather::<LARGE, 0, Message>(event, Progress { vector, count, length, head: head as u64, tail: 0, at: 0 });
 }
 
-/// Bytes that `count` messages moved in all; `count` itself where it is an error.
+/// Bytes that `count` messages moved in all; `count` itself where it is an error. `None` when there are too many to add
+/// up: where they lie in their stream is then not known either.
 #[inline(always)]
-pub fn messages_length(vector: u64, count: i64) -> i64 {
+pub fn messages_length(vector: u64, count: i64) -> Option<i64> {
     if count <= 0 {
-        return count;
+        return Some(count);
+    }
+    if count > MAX_COUNTED_MESSAGES as i64 {
+        count_loss(LossReason::IovecCap);
+        return None;
     }
     let mut sum = 0;
-    for index in 0..MAX_MESSAGES as u64 {
+    for index in 0..MAX_COUNTED_MESSAGES as u64 {
         if index >= count as u64 {
             break;
         }
         sum += read_user::<u32>(vector + index * MESSAGE_SIZE + MESSAGE_LENGTH).unwrap_or(0) as i64;
     }
-    if count > MAX_MESSAGES as i64 {
-        count_loss(LossReason::IovecCap);
-    }
-    sum
+    Some(sum)
 }
 
 /// How a piece of a call's bytes is described.
@@ -151,7 +155,7 @@ fn gather<const CAP: u64, const TAIL: u64, P: Piece>(event: &DataEvent, start: P
     }
     // SAFETY: as above.
     let end = unsafe { kept.read_volatile() };
-    complete::<CAP>(record, &end);
+    complete::<CAP>(record, &end, P::MOST as u64);
 }
 
 /// Copies one piece and tells its size. `None` when memory could not be read.
@@ -201,19 +205,13 @@ fn copy_tail<const CAP: u64, const TAIL: u64>(
 }
 
 #[inline(always)]
-fn complete<const CAP: u64>(record: *mut DataEvent, end: &Progress) {
+fn complete<const CAP: u64>(record: *mut DataEvent, end: &Progress, most: u64) {
     if end.at >= end.length {
         let (head, tail) = (end.head as u32, end.tail as u32);
         return finish(record, Captured { head, tail, tail_offset: 2 * CAP as u32, cut: false });
     }
     // The end was not reached: what was copied from the start is good all the same.
     let head = if end.at < end.head { end.at } else { end.head };
-    if head != 0 {
-        count_loss(if end.count > MAX_SEGMENTS as u64 {
-            LossReason::IovecCap
-        } else {
-            LossReason::UnreadablePage
-        });
-    }
+    count_loss(if end.count > most { LossReason::IovecCap } else { LossReason::UnreadablePage });
     finish(record, Captured { head: head as u32, tail: 0, tail_offset: 0, cut: true });
 }
