@@ -28,8 +28,7 @@ const EINPROGRESS: i64 = 115;
 const RCV_SHUTDOWN: u8 = 1;
 
 /// Where the bytes of a call lie in the application's memory.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
+#[derive(Clone, Copy)]
 enum Place {
     /// One buffer: its address.
     Buffer,
@@ -52,8 +51,7 @@ struct Moved {
     ret: i64,
     fd: u32,
     direction: Direction,
-    place: Place,
-    padding: u16,
+    padding: [u8; 3],
 }
 
 // SAFETY: 16 bytes of the caller, and five words.
@@ -175,19 +173,19 @@ fn on_data(number: u64, regs: *const u64, ret: i64, caller: Caller, task: u64) {
         ret,
         fd: a0 as u32,
         direction: Direction::Ingress,
-        place: Place::Buffer,
-        padding: 0,
+        padding: [0; 3],
     };
+    let mut place = Place::Buffer;
     let mut flags = 0;
     match number {
         arch::READ => {}
         arch::WRITE => call.direction = Direction::Egress,
         arch::RECVFROM => flags = arch::argument::<3>(regs),
         arch::SENDTO => call.direction = Direction::Egress,
-        arch::READV => call.place = Place::Vector,
+        arch::READV => place = Place::Vector,
         arch::WRITEV => {
             call.direction = Direction::Egress;
-            call.place = Place::Vector;
+            place = Place::Vector;
         }
         arch::RECVMSG | arch::SENDMSG => {
             if number == arch::SENDMSG {
@@ -198,6 +196,7 @@ fn on_data(number: u64, regs: *const u64, ret: i64, caller: Caller, task: u64) {
             if !message(&mut call, a1) {
                 return;
             }
+            place = Place::Vector;
         }
         arch::RECVMMSG | arch::SENDMMSG => {
             if number == arch::SENDMMSG {
@@ -205,7 +204,7 @@ fn on_data(number: u64, regs: *const u64, ret: i64, caller: Caller, task: u64) {
             } else {
                 flags = arch::argument::<3>(regs);
             }
-            call.place = Place::Messages;
+            place = Place::Messages;
             call.count = if ret > 0 { ret as u64 } else { 0 };
             let Some(length) = segments::messages_length(a1, ret) else {
                 return;
@@ -229,10 +228,15 @@ fn on_data(number: u64, regs: *const u64, ret: i64, caller: Caller, task: u64) {
     }
     if flags & MSG_TRUNC != 0 {
         // On TCP the bytes are thrown away instead of copied (tcp(7)).
-        call.place = Place::None;
+        place = Place::None;
     }
     blur(&mut call);
-    ignore(copied(&call));
+    match place {
+        Place::Buffer => ignore(buffer(&call)),
+        Place::Vector => ignore(vector(&call)),
+        Place::Messages => ignore(messages(&call)),
+        Place::None => ignore(passed(&call)),
+    }
 }
 
 /// `struct user_msghdr`: the segments' address and number lie at 16 and 24.
@@ -242,42 +246,50 @@ fn message(call: &mut Moved, header: u64) -> bool {
         count_loss(LossReason::UnreadablePage);
         return false;
     };
-    call.place = Place::Vector;
     call.address = address;
     call.count = count;
     true
 }
 
-/// Bytes were copied from or to the application's memory, or an end was met.
+// The functions below share no more than they do so that each entry of its own (fexit) is verified with one of them.
+// They are functions because the verifier follows what is inlined once for each call that leads there.
+
+/// Bytes were copied from or to one buffer, or an end was met.
 #[inline(never)]
-fn copied(call: &Moved) -> u64 {
+fn buffer(call: &Moved) -> u64 {
     let mut capture = MaybeUninit::uninit();
-    let Some(capture) = prepare(call, &mut capture) else {
-        return nothing();
-    };
-    if capture.head == 0 {
-        // Nobody wants anything of this connection any more.
-        return nothing();
-    }
-    if call.place == Place::Vector || call.place == Place::Messages {
-        (capture.head, capture.tail) = segments::ends(capture.event.length, capture.head, capture.tail);
-    }
-    blur(capture);
-    let Capture { event, head, tail } = capture;
-    match call.place {
-        Place::Buffer => emit::buffer(event, call.address, *head, *tail),
-        Place::Vector => segments::vector(event, call.address, call.count, *head, *tail),
-        Place::Messages => segments::messages(event, call.address, call.count, *head),
-        Place::None => {
-            event.header.flags |= flag::UNCAPTURABLE;
-            emit::bare(event);
-        }
+    if let Some(capture) = wanted(call, &mut capture) {
+        blur(capture);
+        emit::buffer(&capture.event, call.address, capture.head, capture.tail);
     }
     nothing()
 }
 
-/// Bytes passed between two files inside the kernel: one of them may be a connection. (A function of its own: the
-/// verifier follows `copied` once for each place that calls it.)
+/// The same with several segments.
+#[inline(never)]
+fn vector(call: &Moved) -> u64 {
+    let mut capture = MaybeUninit::uninit();
+    if let Some(capture) = wanted(call, &mut capture) {
+        (capture.head, capture.tail) = segments::ends(capture.event.length, capture.head, capture.tail);
+        blur(capture);
+        segments::vector(&capture.event, call.address, call.count, capture.head, capture.tail);
+    }
+    nothing()
+}
+
+/// The same with several messages.
+#[inline(never)]
+fn messages(call: &Moved) -> u64 {
+    let mut capture = MaybeUninit::uninit();
+    if let Some(capture) = wanted(call, &mut capture) {
+        (capture.head, capture.tail) = segments::ends(capture.event.length, capture.head, 0);
+        blur(capture);
+        segments::messages(&capture.event, call.address, call.count, capture.head);
+    }
+    nothing()
+}
+
+/// Bytes passed between two files inside the kernel, of which one may be a connection, or were thrown away.
 #[inline(never)]
 fn passed(call: &Moved) -> u64 {
     let mut capture = MaybeUninit::uninit();
@@ -287,6 +299,12 @@ fn passed(call: &Moved) -> u64 {
         emit::bare(&capture.event);
     }
     nothing()
+}
+
+/// What moved, if anybody still wants anything of this connection.
+#[inline(always)]
+fn wanted<'a>(call: &Moved, capture: &'a mut MaybeUninit<Capture>) -> Option<&'a mut Capture> {
+    prepare(call, capture).filter(|capture| capture.head != 0)
 }
 
 /// Finds out on what bytes moved. `capture` is the place for it: the stack has none for a second.
