@@ -26,15 +26,21 @@ def ask(connection, method, path):
     return response.status
 
 
-def healthy():
-    """Whether the application and its servers answer."""
+def ill():
+    """What keeps the application and its servers from answering; empty when they do."""
     connection = http.client.HTTPConnection(*ADDRESS, timeout=10)
     try:
-        return ask(connection, "GET", "/healthz") == 200
-    except (OSError, http.client.HTTPException):
-        return False
+        status = ask(connection, "GET", "/healthz")
+        return "" if status == 200 else f"status {status}"
+    except (OSError, http.client.HTTPException) as failure:
+        return repr(failure)
     finally:
         connection.close()
+
+
+def healthy():
+    """Whether the application and its servers answer."""
+    return not ill()
 
 
 def work(prefix, worker, record):

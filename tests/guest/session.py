@@ -3,6 +3,7 @@
 Arguments: the application's process id; the ways to attach, separated by commas.
 """
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -14,6 +15,12 @@ import client
 START_LIMIT = 60.0
 READY_LIMIT = 40.0
 STOP_LIMIT = 20.0
+
+# All that the tracer may do here, by the numbers of <linux/capability.h>: DAC_READ_SEARCH, SYS_PTRACE, PERFMON, BPF.
+CAPABILITIES = {2, 19, 38, 39}
+# Kernels before 5.11 count maps as locked memory, and the tracer must lift that limit.
+SYS_RESOURCE = 24
+PR_CAPBSET_DROP = 24
 
 
 def uptime():
@@ -37,12 +44,29 @@ def wait_until(limit, holds):
     return False
 
 
+def give_up_rights():
+    """Leaves the capabilities above: root's programs get those that are in the bounding set."""
+    version = tuple(int(number) for number in os.uname().release.split(".")[:2])
+    kept = CAPABILITIES | ({SYS_RESOURCE} if version < (5, 11) else set())
+    libc = ctypes.CDLL(None)
+    for capability in set(range(64)) - kept:
+        # Fails for numbers that the kernel does not know.
+        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+
+
+def check():
+    """What `tracer check` says, behind its exit status."""
+    result = subprocess.run(["tracer", "check"], capture_output=True, text=True, preexec_fn=give_up_rights)
+    with open("/results/check", "w", encoding="utf-8") as file:
+        file.write(f"{result.returncode}\n{result.stdout}{result.stderr}")
+
+
 def start_tracer(pid, attach, directory):
     command = ["tracer", "run", "--pid", pid, "--attach", attach, "--export", f"file:{directory}/otlp.jsonl"]
     with open(f"{directory}/tracer.log", "wb") as log:
         environment = {**os.environ, "TRACER_LOG": "debug", "OTEL_BSP_SCHEDULE_DELAY": "100"}
         environment["OTEL_BLRP_SCHEDULE_DELAY"] = "100"
-        return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        return subprocess.Popen(command, stdout=log, stderr=log, env=environment, preexec_fn=give_up_rights)
 
 
 def sees_traffic(tracer, directory):
@@ -84,8 +108,9 @@ def run(pid, attach):
 def main():
     pid, ways = sys.argv[1:]
     if not wait_until(START_LIMIT, client.healthy):
-        sys.exit(f"the application and its servers did not answer within {START_LIMIT:.0f} s")
+        sys.exit(f"the application and its servers did not answer within {START_LIMIT:.0f} s: {client.ill()}")
     note("servers")
+    check()
     for attach in ways.split(","):
         run(pid, attach)
 

@@ -30,6 +30,8 @@ pub struct ProbeConfig {
     pub task_signal: u32,
     /// `task_struct.thread_info.status` (x86: holds TS_COMPAT).
     pub task_status: u32,
+    /// `task_struct.task_works`.
+    pub task_works: u32,
     /// `signal_struct.live`.
     pub signal_live: u32,
     /// `files_struct.fdt`.
@@ -42,6 +44,8 @@ pub struct ProbeConfig {
     pub file_inode: u32,
     /// `file.private_data`.
     pub file_private: u32,
+    /// The `callback_head` in `struct file` by which its release is put off to the end of a call.
+    pub file_work: u32,
     /// `inode.i_mode`.
     pub inode_mode: u32,
     /// `inode.i_ino`.
@@ -54,6 +58,8 @@ pub struct ProbeConfig {
     pub socket_type: u32,
     /// `socket.sk`.
     pub socket_sk: u32,
+    /// `socket.file`.
+    pub socket_file: u32,
     /// `sock_common.skc_family`.
     pub skc_family: u32,
     /// `sock_common.skc_state`.

@@ -7,6 +7,9 @@ pub const MAX_SEGMENTS: usize = 32;
 /// sockets hardly ever see these calls.)
 pub const MAX_MESSAGES: usize = 8;
 
+/// Messages of one sendmmsg/recvmmsg whose lengths are added up. A call with more is not told at all.
+pub const MAX_COUNTED_MESSAGES: usize = 64;
+
 /// Payload capacities of the ring's size classes.
 pub const SIZE_CLASSES: [u32; 8] =
     [256, 512, 1024, 2048, 4096, LARGE_HEAD + MAX_TAIL, 2 * (LARGE_HEAD + MAX_TAIL), HUGE_HEAD + MAX_TAIL];

@@ -3,4 +3,5 @@
 pub mod http;
 pub mod process;
 pub mod testbed;
+pub mod vm;
 pub mod workspace;

@@ -7,10 +7,13 @@ mod setup;
 mod signals;
 mod test;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
+use xtask::vm;
 
 /// The project's own commands.
 #[derive(Debug, Parser)]
@@ -34,6 +37,15 @@ enum Task {
         #[arg(long, value_name = "N")]
         seconds: Option<u64>,
     },
+    /// Trace the same application under other kernels, in QEMU, and check what comes out
+    Vm {
+        /// 5.10, 6.1 or 6.12; none: all of them
+        #[arg(value_name = "KERNEL")]
+        kernels: Vec<String>,
+        /// The tracer's executable; without it, it is built here
+        #[arg(long, value_name = "PATH")]
+        tracer: Option<PathBuf>,
+    },
     /// Run every test and say which tiers ran
     Test,
 }
@@ -45,10 +57,17 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }),
         Task::Demo { seconds } => demo::run(seconds.map(Duration::from_secs)).map(|()| ExitCode::SUCCESS),
+        Task::Vm { kernels, tracer } => guests(&kernels, tracer),
         Task::Test => test::run(),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("xtask: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+fn guests(kernels: &[String], tracer: Option<PathBuf>) -> Result<ExitCode> {
+    let tracer = tracer.map_or_else(cargo::build_tracer, Ok)?;
+    let report = vm::run(kernels, &vm::Options::new(tracer))?;
+    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

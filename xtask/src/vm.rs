@@ -25,6 +25,7 @@ pub use kernel::{SERIES, Series};
 pub use report::{Guest, Report, Session};
 pub use verdict::Verdict;
 
+use crate::workspace;
 use machine::Machine;
 
 /// A way to attach the probe: `tracer run --attach`.
@@ -61,15 +62,17 @@ pub const PACKAGES: &[&str] = &[
 /// What is not said by the list of kernels.
 #[derive(Debug)]
 pub struct Options {
-    /// The tracer's executable, with the probe inside; absent: built here, optimised.
-    pub tracer: Option<PathBuf>,
+    /// The tracer's executable, with the probe inside. Its few shared libraries are among the servers'.
+    pub tracer: PathBuf,
     /// How long a guest may take.
     pub deadline: Duration,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Self { tracer: None, deadline: Duration::from_secs(240) }
+impl Options {
+    /// The defaults.
+    #[must_use]
+    pub fn new(tracer: PathBuf) -> Self {
+        Self { tracer, deadline: Duration::from_secs(240) }
     }
 }
 
@@ -79,20 +82,18 @@ impl Default for Options {
 ///
 /// # Errors
 ///
-/// Before the first guest: an unknown kernel, a package that is missing on this machine, a tracer that does not build.
+/// Before the first guest: an unknown kernel, a package or a tracer that is missing on this machine.
 pub fn run(kernels: &[String], options: &Options) -> Result<Report> {
     if std::env::consts::ARCH != "x86_64" {
         bail!("the guests run this machine's own servers under x86-64 kernels, and this machine is another");
     }
     let chosen = choose(kernels)?;
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no workspace")?;
-    let target = workspace.join("target/vm");
+    let target = workspace::target().join("vm");
     fs::create_dir_all(&target)?;
-    let tracer = options.tracer.clone().map_or_else(|| build(workspace), Ok)?;
     let started = Instant::now();
     let initramfs = target.join("initramfs.cpio");
-    let guest = workspace.join("tests/guest");
-    let sources = root::Sources { guest: &guest, target: &target, tracer: &tracer };
+    let guest = workspace::root().join("tests/guest");
+    let sources = root::Sources { guest: &guest, target: &target, tracer: &options.tracer };
     let size = root::write(&initramfs, &sources)?;
     eprintln!("vm: packed {} MB in {:.1} s", size / 1_000_000, started.elapsed().as_secs_f64());
     let mut report = Report::default();
@@ -115,20 +116,6 @@ fn choose(kernels: &[String]) -> Result<Vec<&'static Series>> {
     if kernels.is_empty() { Ok(SERIES.iter().collect()) } else { kernels.iter().map(find).collect() }
 }
 
-/// The ordinary optimised build: its few shared libraries are among the servers'.
-fn build(workspace: &Path) -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(["build", "--release", "--package", "tracer"])
-        .current_dir(workspace)
-        .status();
-    if !status.context("cannot run cargo")?.success() {
-        bail!("the tracer does not build");
-    }
-    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    Ok(workspace.join(target).join("release/tracer"))
-}
-
 fn boot(series: &'static Series, target: &Path, initramfs: &Path, deadline: Duration) -> Guest {
     let started = Instant::now();
     let directory = target.join("runs").join(series.name);
@@ -136,17 +123,12 @@ fn boot(series: &'static Series, target: &Path, initramfs: &Path, deadline: Dura
     let booted = series.kernel(&target.join("kernels")).and_then(|kernel| {
         package.clone_from(&kernel.package);
         eprintln!("vm: booting {package}");
-        let machine = Machine {
-            kernel: &kernel.image,
-            initramfs,
-            attach: series.attach,
-            directory: &directory,
-            deadline,
-        };
+        let machine = Machine { kernel: &kernel.image, initramfs, series, directory: &directory, deadline };
         machine.run()
     });
-    let sessions = booted.map(|results| report::sessions(&results, series.attach));
-    Guest { series: series.name, package, elapsed: started.elapsed(), directory, sessions }
+    let sessions = booted.map(|results| report::sessions(&results, series));
+    let expected = series.attach.len() + series.refused.len();
+    Guest { series: series.name, expected, package, elapsed: started.elapsed(), directory, sessions }
 }
 
 /// The standard output of a command that must succeed; its standard error is in the error if it does not.

@@ -1,9 +1,12 @@
 //! The exit of a call: which it was, and what it moved, waited for or changed.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 
 use tracer_ebpf::config::{LogInode, log_inode, option};
 use tracer_ebpf::event::flag;
+use tracer_ebpf::limits::MAX_LOG_HEAD;
 use tracer_ebpf::{ConnectionNote, DataEvent, Direction, EventKind, LossReason};
 
 use super::connection;
@@ -13,6 +16,7 @@ use super::kernel::{read, read_user};
 use super::maps::{LOG_INODES, count_loss};
 use super::segments;
 use super::socket::{self, File, Socket};
+use super::verifier::{Words, blur, opaque};
 use super::{arch, wait};
 
 const MSG_OOB: u64 = 0x1;
@@ -25,6 +29,7 @@ const RCV_SHUTDOWN: u8 = 1;
 
 /// Where the bytes of a call lie in the application's memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 enum Place {
     /// One buffer: its address.
     Buffer,
@@ -37,16 +42,37 @@ enum Place {
 }
 
 /// A call that may have moved bytes.
+#[derive(Clone, Copy)]
+#[repr(C)]
 struct Moved {
     caller: Caller,
     task: u64,
-    fd: u32,
-    direction: Direction,
-    place: Place,
     address: u64,
     count: u64,
     ret: i64,
+    fd: u32,
+    direction: Direction,
+    place: Place,
+    padding: u16,
 }
+
+// SAFETY: 16 bytes of the caller, and five words.
+unsafe impl Words for Moved {}
+const _: () = assert!(size_of::<Moved>() == 56);
+
+/// What is known of moved bytes before any of them is looked at.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Capture {
+    event: DataEvent,
+    /// How many bytes from the start and from the end are wanted.
+    head: u32,
+    tail: u32,
+}
+
+// SAFETY: the event's 104 bytes, and a word.
+unsafe impl Words for Capture {}
+const _: () = assert!(size_of::<Capture>() == 112);
 
 /// Handles the exit of call `number` with its registers and result.
 #[inline(always)]
@@ -114,8 +140,9 @@ fn is_traced(number: u64) -> bool {
     )
 }
 
-/// connect, accept, shutdown: tells user space of the connection.
-#[inline(always)]
+/// connect, accept, shutdown: tells user space of the connection. (A function of its own, for its stack: all that call
+/// each other have 512 bytes.)
+#[inline(never)]
 fn note(caller: &Caller, task: u64, fd: u32, note: ConnectionNote, how: u8) {
     let Some(file) = socket::file(task, fd) else {
         return;
@@ -142,12 +169,13 @@ fn on_data(number: u64, regs: *const u64, ret: i64, caller: Caller, task: u64) {
     let mut call = Moved {
         caller,
         task,
-        fd: a0 as u32,
-        direction: Direction::Ingress,
-        place: Place::Buffer,
         address: a1,
         count: a2,
         ret,
+        fd: a0 as u32,
+        direction: Direction::Ingress,
+        place: Place::Buffer,
+        padding: 0,
     };
     let mut flags = 0;
     match number {
@@ -178,7 +206,10 @@ fn on_data(number: u64, regs: *const u64, ret: i64, caller: Caller, task: u64) {
             }
             call.place = Place::Messages;
             call.count = if ret > 0 { ret as u64 } else { 0 };
-            call.ret = segments::messages_length(a1, ret);
+            let Some(length) = segments::messages_length(a1, ret) else {
+                return;
+            };
+            call.ret = length;
         }
         arch::SENDFILE => {
             call.direction = Direction::Egress;
@@ -199,6 +230,7 @@ fn on_data(number: u64, regs: *const u64, ret: i64, caller: Caller, task: u64) {
         // On TCP the bytes are thrown away instead of copied (tcp(7)).
         call.place = Place::None;
     }
+    blur(&mut call);
     copied(&call);
 }
 
@@ -218,20 +250,26 @@ fn message(call: &mut Moved, header: u64) -> bool {
 /// Bytes were copied from or to the application's memory, or an end was met.
 #[inline(never)]
 fn copied(call: &Moved) {
-    let Some((mut event, head, tail)) = prepare(call) else {
+    let mut capture = MaybeUninit::uninit();
+    let Some(capture) = prepare(call, &mut capture) else {
         return;
     };
-    if head == 0 {
+    if capture.head == 0 {
         // Nobody wants anything of this connection any more.
         return;
     }
+    if call.place == Place::Vector || call.place == Place::Messages {
+        (capture.head, capture.tail) = segments::ends(capture.event.length, capture.head, capture.tail);
+    }
+    blur(capture);
+    let Capture { event, head, tail } = capture;
     match call.place {
-        Place::Buffer => emit::buffer(&event, call.address, head, tail),
-        Place::Vector => segments::vector(&event, call.address, call.count, head, tail),
-        Place::Messages => segments::messages(&event, call.address, call.count, head),
+        Place::Buffer => emit::buffer(event, call.address, *head, *tail),
+        Place::Vector => segments::vector(event, call.address, call.count, *head, *tail),
+        Place::Messages => segments::messages(event, call.address, call.count, *head),
         Place::None => {
             event.header.flags |= flag::UNCAPTURABLE;
-            emit::bare(&event);
+            emit::bare(event);
         }
     }
 }
@@ -240,23 +278,25 @@ fn copied(call: &Moved) {
 /// verifier follows `copied` once for each place that calls it.)
 #[inline(never)]
 fn passed(call: &Moved) {
-    if let Some((mut event, ..)) = prepare(call) {
-        event.header.flags |= flag::UNCAPTURABLE;
-        emit::bare(&event);
+    let mut capture = MaybeUninit::uninit();
+    if let Some(capture) = prepare(call, &mut capture) {
+        blur(capture);
+        capture.event.header.flags |= flag::UNCAPTURABLE;
+        emit::bare(&capture.event);
     }
 }
 
-/// Finds out on what bytes moved: the event of it, and how many bytes from either end are wanted.
+/// Finds out on what bytes moved. `capture` is the place for it: the stack has none for a second.
 #[inline(always)]
-fn prepare(call: &Moved) -> Option<(DataEvent, u32, u32)> {
-    let file = socket::file(call.task, call.fd)?;
+fn prepare<'a>(call: &Moved, capture: &'a mut MaybeUninit<Capture>) -> Option<&'a mut Capture> {
+    let file = socket::called(call.task, call.fd)?;
     if file.is_socket
         && let Some(socket) = socket::of(&file)
     {
-        return on_socket(call, &socket);
+        return on_socket(call, &socket, capture);
     }
     if call.direction == Direction::Egress && call.ret > 0 && config!(options) & option::LOGS != 0 {
-        return on_log(call, &file);
+        return on_log(call, &file, capture);
     }
     None
 }
@@ -265,29 +305,37 @@ fn prepare(call: &Moved) -> Option<(DataEvent, u32, u32)> {
 fn event(call: &Moved, kind: EventKind, sock: u64, ino: u64) -> DataEvent {
     let mut header = emit::header(&call.caller);
     header.kind = kind as u16;
+    // Of zeros that it knows the compiler makes a call of `memset`: a frame of the little stack, and a loop.
+    let zero = opaque(0) as u32;
     DataEvent {
         header,
         sock,
         ino,
         position: 0,
         length: if call.ret > 0 { call.ret as u32 } else { 0 },
-        head: 0,
-        tail: 0,
-        tail_offset: 0,
-        errno: 0,
+        head: zero,
+        tail: zero,
+        tail_offset: zero,
+        errno: zero as u16,
         direction: call.direction as u8,
-        padding: [0; 5],
+        padding: [zero as u8, zero as u8, zero as u8, zero as u8, zero as u8],
     }
 }
 
 #[inline(always)]
-fn on_socket(call: &Moved, socket: &Socket) -> Option<(DataEvent, u32, u32)> {
+fn on_socket<'a>(
+    call: &Moved,
+    socket: &Socket,
+    capture: &'a mut MaybeUninit<Capture>,
+) -> Option<&'a mut Capture> {
     if call.ret <= 0 {
         on_end(call, socket);
         return None;
     }
     let entry = connection::entry(socket)?;
-    let mut event = event(call, EventKind::Data, socket.sock, socket.ino);
+    let event = event(call, EventKind::Data, socket.sock, socket.ino);
+    let capture = capture.write(Capture { event, head: 0, tail: 0 });
+    let event = &mut capture.event;
     event.position = connection::position(socket, entry, call.direction, event.length);
     // SAFETY: the pointer is to a map value.
     if unsafe { (*entry).announced } == 0 {
@@ -300,9 +348,9 @@ fn on_socket(call: &Moved, socket: &Socket) -> Option<(DataEvent, u32, u32)> {
             unsafe { (*entry).announced = 1 };
         }
     }
-    set_flags(&mut event, socket, call.direction);
-    let (head, tail) = connection::window(socket, entry);
-    Some((event, head, tail))
+    set_flags(event, socket, call.direction);
+    (capture.head, capture.tail) = connection::window(socket, entry);
+    Some(capture)
 }
 
 #[inline(always)]
@@ -349,7 +397,7 @@ fn is_closed(socket: &Socket) -> bool {
 
 /// A write to a file that is no socket: a log line, if the inode is a log or may be one.
 #[inline(always)]
-fn on_log(call: &Moved, file: &File) -> Option<(DataEvent, u32, u32)> {
+fn on_log<'a>(call: &Moved, file: &File, capture: &'a mut MaybeUninit<Capture>) -> Option<&'a mut Capture> {
     let superblock: u64 = read(file.inode, config!(inode_sb));
     let dev: u32 = read(superblock, config!(sb_dev));
     let candidate = match LOG_INODES.get_ptr(&LogInode { ino: file.ino, dev: dev as u64 }) {
@@ -362,5 +410,5 @@ fn on_log(call: &Moved, file: &File) -> Option<(DataEvent, u32, u32)> {
     let mut event = event(call, EventKind::Log, dev as u64, file.ino);
     event.header.flags = candidate;
     event.position = call.fd as u64;
-    Some((event, tracer_ebpf::limits::MAX_LOG_HEAD, 0))
+    Some(capture.write(Capture { event, head: MAX_LOG_HEAD, tail: 0 }))
 }

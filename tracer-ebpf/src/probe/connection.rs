@@ -10,6 +10,7 @@ use super::emit;
 use super::kernel::read;
 use super::maps::{CONNECTIONS, PORT_WINDOWS, WINDOWS, count_loss};
 use super::socket::{INET6, Socket, UNIX};
+use super::verifier::clamp;
 
 /// One connection.
 #[derive(Clone, Copy)]
@@ -214,7 +215,7 @@ fn fill_path(event: &mut ConnectionEvent, sock: u64) {
     }
     let length: u32 = read(address, config!(unix_address_len));
     // `len` counts the family too.
-    let bytes = emit::clamp::<108>((length as u64).saturating_sub(2));
+    let bytes = clamp::<108>((length as u64).saturating_sub(2));
     let source = address + config!(unix_address_path) as u64;
     // SAFETY: `path` has 108 bytes; the helper checks the source.
     unsafe { bpf_probe_read_kernel(event.path.as_mut_ptr().cast(), bytes as u32, source as *const _) };

@@ -1,7 +1,5 @@
 //! Reserving, filling and submitting records of the ring buffer.
 
-use core::arch::asm;
-
 use aya_ebpf::helpers::generated::{
     bpf_get_current_task, bpf_ktime_get_ns, bpf_probe_read_user, bpf_ringbuf_query, bpf_ringbuf_reserve,
     bpf_ringbuf_submit,
@@ -14,6 +12,7 @@ use tracer_ebpf::{DataEvent, EventKind, Header, LossReason};
 use super::filter::Caller;
 use super::kernel::read;
 use super::maps::{EVENTS, count_loss};
+use super::verifier::{clamp, forget};
 use super::wait;
 
 const BPF_RB_NO_WAKEUP: u64 = 1;
@@ -24,22 +23,6 @@ const BPF_RB_AVAIL_DATA: u64 = 0;
 /// thread does on the next.
 #[unsafe(no_mangle)]
 static mut RING_WAS_FULL: u32 = 0;
-
-/// Hides a value's history from the compiler, so that it keeps the comparison that the verifier needs.
-#[inline(always)]
-pub fn opaque(mut value: u64) -> u64 {
-    // SAFETY: a move to itself. (An empty sequence would give two source lines to one instruction, which the kernel
-    // refuses in the line information.)
-    unsafe { asm!("{0} = {0}", inout(reg) value, options(nomem, nostack, preserves_flags)) };
-    value
-}
-
-/// At most `CAP`, in a way that the verifier sees.
-#[inline(always)]
-pub fn clamp<const CAP: u64>(value: u64) -> u64 {
-    let value = opaque(value);
-    if value > CAP { CAP } else { value }
-}
 
 #[inline(always)]
 fn ring() -> *mut core::ffi::c_void {
@@ -87,6 +70,13 @@ pub fn submit<T>(record: *mut T) {
     unsafe { bpf_ringbuf_submit(record.cast(), wake) };
 }
 
+/// Hands a record to user space and wakes the reader, where something waits for what it does then.
+#[inline(always)]
+pub fn submit_at_once<T>(record: *mut T) {
+    // SAFETY: the record was reserved in this ring and not yet submitted.
+    unsafe { bpf_ringbuf_submit(record.cast(), BPF_RB_FORCE_WAKEUP) };
+}
+
 /// The common part of the current thread's events. `kind`, `flags` and `size` are left zero.
 #[inline(always)]
 pub fn header(caller: &Caller) -> Header {
@@ -128,16 +118,6 @@ pub fn begin(event: &DataEvent, payload: u64) -> Option<*mut DataEvent> {
 pub fn payload(record: *mut DataEvent) -> *mut u8 {
     // SAFETY: a record made by `begin` is longer than the event.
     unsafe { record.add(1).cast() }
-}
-
-/// The same value, of which the verifier no longer knows anything. `scratch` is a word of a record.
-#[inline(always)]
-pub fn forget(scratch: *mut u8, value: u64) -> u64 {
-    // SAFETY: the callers name a place inside the record that is aligned to 8.
-    unsafe {
-        scratch.cast::<u64>().write_volatile(value);
-        scratch.cast::<u64>().read_volatile()
-    }
 }
 
 /// Emits the event without payload.
@@ -190,7 +170,7 @@ fn whole<const CAP: u64>(event: &DataEvent, address: u64) {
     let captured = if copy(payload, 0, length, address) {
         Captured { head: length as u32, tail: 0, tail_offset: 0, cut: false }
     } else {
-        Captured::UNREADABLE
+        Captured::unreadable()
     };
     finish(record, captured);
 }
@@ -208,7 +188,7 @@ fn ends<const HEAD: u64>(event: &DataEvent, address: u64, head: u32, tail: u32) 
     let captured = if copy(payload, 0, head, address) && copy(payload, head, tail, end - tail) {
         Captured { head: head as u32, tail: tail as u32, tail_offset: head as u32, cut: false }
     } else {
-        Captured::UNREADABLE
+        Captured::unreadable()
     };
     finish(record, captured);
 }
@@ -227,7 +207,12 @@ pub struct Captured {
 }
 
 impl Captured {
-    const UNREADABLE: Self = Self { head: 0, tail: 0, tail_offset: 0, cut: true };
+    /// Nothing, because a page could not be read: counts that.
+    #[inline(always)]
+    fn unreadable() -> Self {
+        count_loss(LossReason::UnreadablePage);
+        Self { head: 0, tail: 0, tail_offset: 0, cut: true }
+    }
 }
 
 /// Completes the record's numbers and submits it.
@@ -243,9 +228,6 @@ pub fn finish(record: *mut DataEvent, captured: Captured) {
         if captured.cut {
             (*record).header.flags |= flag::CUT;
         }
-    }
-    if captured.cut && captured.head == 0 {
-        count_loss(LossReason::UnreadablePage);
     }
     submit(record);
 }

@@ -6,6 +6,7 @@ use super::maps::{CGROUPS, PROCESSES};
 
 /// The caller, when it is a target.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub struct Caller {
     /// Process id.
     pub tgid: u32,

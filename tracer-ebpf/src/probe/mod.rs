@@ -21,4 +21,5 @@ pub mod process;
 pub mod segments;
 pub mod socket;
 pub mod socket_state;
+pub mod verifier;
 pub mod wait;

@@ -80,5 +80,10 @@ pub fn tell(caller: &Caller, note: ProcessNote, child: u64) {
     }
     // SAFETY: the record has this size.
     unsafe { record.write(event) };
-    emit::submit(record);
+    if note as u32 == ProcessNote::Exec as u32 {
+        // The program may be one to select: it has hardly begun.
+        emit::submit_at_once(record);
+    } else {
+        emit::submit(record);
+    }
 }

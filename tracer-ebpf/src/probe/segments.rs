@@ -1,11 +1,14 @@
 //! Capturing calls whose bytes lie in several segments (readv, writev, sendmsg, recvmsg, and their kin with several messages).
 
-use tracer_ebpf::limits::{LARGE_HEAD, MAX_MESSAGES, MAX_SEGMENTS, MAX_SEGMENTS_HEAD, MAX_TAIL};
+use tracer_ebpf::limits::{
+    LARGE_HEAD, MAX_COUNTED_MESSAGES, MAX_MESSAGES, MAX_SEGMENTS, MAX_SEGMENTS_HEAD, MAX_TAIL,
+};
 use tracer_ebpf::{DataEvent, LossReason};
 
-use super::emit::{Captured, begin, clamp, copy, finish, opaque, payload};
+use super::emit::{Captured, begin, copy, finish, payload};
 use super::kernel::read_user;
 use super::maps::count_loss;
+use super::verifier::{clamp, opaque};
 
 const LARGE: u64 = MAX_SEGMENTS_HEAD as u64;
 const TAIL: u64 = MAX_TAIL as u64;
@@ -28,26 +31,32 @@ struct Progress {
     at: u64,
 }
 
-/// Emits the event with what it moved from or to `count` segments described at `vector` (`struct iovec[]`).
+/// How many bytes from the start and from the end of a call that moved `length` are captured, of those wanted.
+#[inline(always)]
+pub fn ends(length: u32, head: u32, tail: u32) -> (u32, u32) {
+    let limit = if head > MAX_SEGMENTS_HEAD { MAX_SEGMENTS_HEAD } else { head };
+    if length <= limit { (length, 0) } else { (limit, tail) }
+}
+
+/// Emits the event with what it moved from or to `count` segments described at `vector` (`struct iovec[]`). `head` and
+/// `tail` are from [`ends`].
 #[inline(always)]
 pub fn vector(event: &DataEvent, vector: u64, count: u64, head: u32, tail: u32) {
-    let length = event.length as u64;
-    let limit = if head as u64 > LARGE { LARGE } else { head as u64 };
-    let (head, tail) = if length <= limit { (length, 0) } else { (limit, tail as u64) };
-    let start = Progress { vector, count, length, head, tail, at: 0 };
+    let start =
+        Progress { vector, count, length: event.length as u64, head: head as u64, tail: tail as u64, at: 0 };
     if tail != 0 {
-        return if head <= LARGE_HEAD as u64 {
+        return if head <= LARGE_HEAD {
             gather::<{ LARGE_HEAD as u64 }, TAIL, Segment>(event, start)
         } else {
             gather::<LARGE, TAIL, Segment>(event, start)
         };
     }
-    match length {
-        l if l <= 512 => gather::<512, 0, Segment>(event, start),
-        l if l <= 1024 => gather::<1024, 0, Segment>(event, start),
-        l if l <= 2048 => gather::<2048, 0, Segment>(event, start),
-        l if l <= 4096 => gather::<4096, 0, Segment>(event, start),
-        l if l <= 8192 => gather::<8192, 0, Segment>(event, start),
+    match head {
+        h if h <= 512 => gather::<512, 0, Segment>(event, start),
+        h if h <= 1024 => gather::<1024, 0, Segment>(event, start),
+        h if h <= 2048 => gather::<2048, 0, Segment>(event, start),
+        h if h <= 4096 => gather::<4096, 0, Segment>(event, start),
+        h if h <= 8192 => gather::<8192, 0, Segment>(event, start),
         _ => gather::<LARGE, 0, Segment>(event, start),
     }
 }
@@ -56,28 +65,28 @@ pub fn vector(event: &DataEvent, vector: u64, count: u64, head: u32, tail: u32) 
 #[inline(always)]
 pub fn messages(event: &DataEvent, vector: u64, count: u64, head: u32) {
     let length = event.length as u64;
-    let limit = if head as u64 > LARGE { LARGE } else { head as u64 };
-    let head = if length < limit { length } else { limit };
-    gather::<LARGE, 0, Message>(event, Progress { vector, count, length, head, tail: 0, at: 0 });
+    gather::<LARGE, 0, Message>(event, Progress { vector, count, length, head: head as u64, tail: 0, at: 0 });
 }
 
-/// Bytes that `count` messages moved in all; `count` itself where it is an error.
+/// Bytes that `count` messages moved in all; `count` itself where it is an error. `None` when there are too many to add
+/// up: where they lie in their stream is then not known either.
 #[inline(always)]
-pub fn messages_length(vector: u64, count: i64) -> i64 {
+pub fn messages_length(vector: u64, count: i64) -> Option<i64> {
     if count <= 0 {
-        return count;
+        return Some(count);
+    }
+    if count > MAX_COUNTED_MESSAGES as i64 {
+        count_loss(LossReason::IovecCap);
+        return None;
     }
     let mut sum = 0;
-    for index in 0..MAX_MESSAGES as u64 {
+    for index in 0..MAX_COUNTED_MESSAGES as u64 {
         if index >= count as u64 {
             break;
         }
         sum += read_user::<u32>(vector + index * MESSAGE_SIZE + MESSAGE_LENGTH).unwrap_or(0) as i64;
     }
-    if count > MAX_MESSAGES as i64 {
-        count_loss(LossReason::IovecCap);
-    }
-    sum
+    Some(sum)
 }
 
 /// How a piece of a call's bytes is described.
@@ -146,7 +155,7 @@ fn gather<const CAP: u64, const TAIL: u64, P: Piece>(event: &DataEvent, start: P
     }
     // SAFETY: as above.
     let end = unsafe { kept.read_volatile() };
-    complete::<CAP>(record, &end);
+    complete::<CAP>(record, &end, P::MOST as u64);
 }
 
 /// Copies one piece and tells its size. `None` when memory could not be read.
@@ -196,19 +205,13 @@ fn copy_tail<const CAP: u64, const TAIL: u64>(
 }
 
 #[inline(always)]
-fn complete<const CAP: u64>(record: *mut DataEvent, end: &Progress) {
+fn complete<const CAP: u64>(record: *mut DataEvent, end: &Progress, most: u64) {
     if end.at >= end.length {
         let (head, tail) = (end.head as u32, end.tail as u32);
         return finish(record, Captured { head, tail, tail_offset: 2 * CAP as u32, cut: false });
     }
     // The end was not reached: what was copied from the start is good all the same.
     let head = if end.at < end.head { end.at } else { end.head };
-    if head != 0 {
-        count_loss(if end.count > MAX_SEGMENTS as u64 {
-            LossReason::IovecCap
-        } else {
-            LossReason::UnreadablePage
-        });
-    }
+    count_loss(if end.count > most { LossReason::IovecCap } else { LossReason::UnreadablePage });
     finish(record, Captured { head: head as u32, tail: 0, tail_offset: 0, cut: true });
 }

@@ -40,7 +40,36 @@ pub struct Socket {
 /// The file behind a descriptor of the current process.
 #[inline(always)]
 pub fn file(task: u64, fd: u32) -> Option<File> {
-    let address = super::kernel::file_of(task, fd);
+    describe(super::kernel::file_of(task, fd))
+}
+
+/// The file that a call on a descriptor of the current process was made on.
+#[inline(always)]
+pub fn called(task: u64, fd: u32) -> Option<File> {
+    let released = released(task);
+    describe(if released != 0 { released } else { super::kernel::file_of(task, fd) })
+}
+
+/// The socket's file whose last user the current call was, or 0.
+///
+/// Where another thread closed the descriptor during the call, the call itself held the file, and its end puts the
+/// file's release on the list of work before the return to the application (`fput`, fs/file_table.c): after this
+/// probe. By now the descriptor can name another file. A call can also be the last user of files that it received
+/// and threw away (`SCM_RIGHTS`, MSG_CTRUNC); those are not told apart.
+#[inline(always)]
+fn released(task: u64) -> u64 {
+    let work: u64 = read(task, config!(task_works));
+    if work == 0 {
+        return 0;
+    }
+    // Other kinds of work do not lie in a file: only a socket's file is pointed at by its socket.
+    let file = work - config!(file_work) as u64;
+    let socket: u64 = read(file, config!(file_private));
+    if socket != 0 && read::<u64>(socket, config!(socket_file)) == file { file } else { 0 }
+}
+
+#[inline(always)]
+fn describe(address: u64) -> Option<File> {
     if address == 0 {
         return None;
     }

@@ -14,7 +14,7 @@ use crate::enrich::table::{ProcessKey, Resources};
 use crate::event::Process;
 use crate::pipeline::{Environment, Exports};
 use crate::probe::Probe;
-use crate::probe::targets::{CgroupMount, LogFile, Selection, Targets, log_files};
+use crate::probe::targets::{self, CgroupMount, Selection, Streams, Targets, log_files};
 use crate::span::LogStream;
 
 /// Inodes whose nature is remembered; fewer than the probe's own map holds, so that it never is the one to refuse.
@@ -37,7 +37,7 @@ pub struct Node {
     /// Processes selected by themselves; the probe's map holds the same.
     processes: HashSet<u32>,
     cgroups: HashSet<u64>,
-    logs: FxHashMap<(u32, u64), Option<LogStream>>,
+    logs: FxHashMap<(u32, u64), Streams>,
     logs_by_age: VecDeque<(u32, u64)>,
     capture_logs: bool,
 }
@@ -113,17 +113,15 @@ impl Node {
             return;
         }
         match log_files(&self.proc, pid) {
-            Ok(files) => {
-                files.into_iter().for_each(|file| self.remember(file.dev, file.ino, Some(file.stream)))
-            }
+            Ok(files) => files.into_iter().for_each(|file| self.remember(file.dev, file.ino, file.streams)),
             Err(error) => debug!(pid, %error, "logs unknown"),
         }
     }
 
     /// Notes what an inode is, here and in the probe. The oldest is forgotten when there are too many: it is then
     /// asked about again.
-    fn remember(&mut self, dev: u32, ino: u64, stream: Option<LogStream>) {
-        if self.logs.insert((dev, ino), stream).is_none() {
+    fn remember(&mut self, dev: u32, ino: u64, streams: Streams) {
+        if self.logs.insert((dev, ino), streams).is_none() {
             self.logs_by_age.push_back((dev, ino));
         }
         if self.logs_by_age.len() > MAX_LOG_FILES
@@ -132,7 +130,8 @@ impl Node {
             self.logs.remove(&oldest);
             self.with_probe(|probe| probe.forget_log_inode(u64::from(oldest.0), oldest.1));
         }
-        let told = self.with_probe(|probe| probe.set_log_inode(u64::from(dev), ino, stream.is_some()));
+        let is_log = streams != Streams::None;
+        let told = self.with_probe(|probe| probe.set_log_inode(u64::from(dev), ino, is_log));
         tell(told, "a log cannot be noted");
     }
 
@@ -165,6 +164,9 @@ impl Node {
             && self.proc.exe(pid).is_ok_and(|exe| self.selection.selects_exe(&exe))
         {
             self.select(pid);
+            // From now on the probe follows its forks.
+            let family = targets::family(pid, &self.proc).unwrap_or_default();
+            family.into_iter().for_each(|descendant| self.select(descendant));
         }
         // A container's first program: its logs are learnt before it can be gone.
         if self.is_selected(pid) && self.root_of(pid) == pid {
@@ -186,17 +188,18 @@ impl Environment for Node {
         self.sdk.exports(self.resources.identity(key_of(process)).sdk.as_deref())
     }
 
-    fn log_stream(&mut self, tgid: u32, device: u32, ino: u64, _fd: u32) -> Option<LogStream> {
+    fn log_stream(&mut self, tgid: u32, device: u32, ino: u64, fd: u32) -> Option<LogStream> {
         if let Some(known) = self.logs.get(&(device, ino)) {
-            return *known;
+            return known.of(fd);
         }
         let root = self.root_of(tgid);
         // A process that is gone already cannot be asked; another write may find one that can.
-        let files: Vec<LogFile> = log_files(&self.proc, root).ok()?;
-        let stream = files.iter().find(|file| (file.dev, file.ino) == (device, ino)).map(|file| file.stream);
-        debug!(tgid, root, device, ino, ?stream, "log decided");
-        self.remember(device, ino, stream);
-        stream
+        let files = log_files(&self.proc, root).ok()?;
+        let written = files.iter().find(|file| (file.dev, file.ino) == (device, ino));
+        let streams = written.map_or(Streams::None, |file| file.streams);
+        debug!(tgid, root, device, ino, ?streams, "log decided");
+        self.remember(device, ino, streams);
+        streams.of(fd)
     }
 
     fn on_process(&mut self, note: ProcessNote, event: &ProcessEvent) {

@@ -11,7 +11,7 @@ use crate::protocol::{Opening, Protocol, Verdict};
 /// Bytes held of each side until the protocol is known: more than any first message needs to show what it is.
 pub const MAX_HELD_BYTES: usize = 4096;
 
-/// Calls held of each side until the protocol is known.
+/// Calls held apart of each side until the protocol is known; what further calls move is held as of one.
 pub const MAX_HELD_CHUNKS: usize = 16;
 
 /// What the first bytes of a connection show.
@@ -105,8 +105,18 @@ impl Held {
         };
         let start = half.bytes.len();
         let end = start.saturating_add(bytes.len());
-        if end > MAX_HELD_BYTES || half.chunks >= MAX_HELD_CHUNKS {
+        if end > MAX_HELD_BYTES {
             return false;
+        }
+        if half.chunks >= MAX_HELD_CHUNKS {
+            // Somebody reads or writes byte by byte.
+            let Some(last) = self.order.last_mut() else { return false };
+            if last.direction != direction || last.mark.thread != mark.thread {
+                return false;
+            }
+            (last.end, last.mark) = (end, mark);
+            half.bytes.extend_from_slice(bytes);
+            return true;
         }
         half.bytes.extend_from_slice(bytes);
         half.chunks += 1;
@@ -236,6 +246,12 @@ mod tests {
         for _ in 1..MAX_HELD_CHUNKS {
             assert!(held.push(Direction::Ingress, b"x", true, Mark::default()));
         }
-        assert!(!held.push(Direction::Ingress, b"x", true, Mark::default()));
+        let calls = held.chunks().count();
+        let late = Mark { time: 9, ..Mark::default() };
+        assert!(held.push(Direction::Ingress, b"y", true, late), "byte by byte");
+        assert_eq!(held.chunks().count(), calls);
+        assert_eq!(held.chunks().last(), Some((Direction::Ingress, &b"xy"[..], true, late)));
+        assert!(held.push(Direction::Egress, b"", true, late));
+        assert!(!held.push(Direction::Ingress, b"z", true, late), "each of many turns would have to be kept");
     }
 }

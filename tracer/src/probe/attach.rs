@@ -123,21 +123,23 @@ fn fexit(ebpf: &mut Ebpf, btf: &Btf) -> Result<Attached, ProbeError> {
         loaded.push(name);
     }
     for name in &loaded {
-        program(ebpf, name)?.attach().map_err(|error| ProbeError::from_program(name, error))?;
+        program(ebpf, name)?.attach().map_err(|error| refused(name, error))?;
     }
     Ok(Attached::Fexit(loaded))
 }
 
 /// By now maps and other programs are loaded, so a refusal is of fexit itself, not of the caller's rights.
 fn refused(name: &str, error: ProgramError) -> ProbeError {
-    match ProbeError::from_program(name, error) {
-        ProbeError::NotPermitted { what } => ProbeError::Program {
-            program: name.to_owned(),
-            reason: format!(
-                "{what} is not permitted here; use `--attach tracepoint`, which works on every kernel"
-            ),
-        },
-        other => other,
+    let said = match ProbeError::from_program(name, error) {
+        ProbeError::Program { reason, .. } => reason,
+        ProbeError::NotPermitted { .. } => "not permitted".to_owned(),
+        other => return other,
+    };
+    ProbeError::Program {
+        program: name.to_owned(),
+        reason: format!(
+            "fexit does not work here; use `--attach tracepoint`, which works on every kernel. It said: {said}"
+        ),
     }
 }
 

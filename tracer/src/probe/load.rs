@@ -4,10 +4,10 @@ use std::fs;
 
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::BtfTracePoint;
-use aya::{Btf as AyaBtf, Ebpf, EbpfLoader};
+use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, VerifierLogLevel};
 use tracer_ebpf::config::{self, ProbeConfig, option};
 use tracer_ebpf::{LossReason, limits};
-use tracing::debug;
+use tracing::{Level, debug};
 
 use super::attach::{self, AttachMode, Attached};
 use super::btf::Btf;
@@ -76,6 +76,7 @@ impl Probe {
         let btf = AyaBtf::from_sys_fs().map_err(|error| no_btf(std::io::Error::other(error)))?;
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&btf))
+            .verifier_log_level(verifier_log())
             .override_global("CONFIG", config.words(), true)
             .map_max_entries("EVENTS", options.ring_bytes.next_power_of_two())
             .load(OBJECT)
@@ -202,6 +203,15 @@ impl Probe {
         };
         self.ebpf.iter().flat_map(Ebpf::programs).filter_map(count).collect()
     }
+}
+
+/// What the verifier tells of a program that it refuses: the reason, and with `TRACER_LOG=trace` every step to it.
+/// The steps can be many megabytes, of which kernels before 6.4 keep the start, and each larger buffer that is tried
+/// then takes another verification.
+fn verifier_log() -> VerifierLogLevel {
+    let steps =
+        if tracing::enabled!(Level::TRACE) { VerifierLogLevel::DEBUG } else { VerifierLogLevel::empty() };
+    steps | VerifierLogLevel::STATS
 }
 
 fn configuration(kernel: &Btf, options: &ProbeOptions) -> Result<ProbeConfig, ProbeError> {

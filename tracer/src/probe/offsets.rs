@@ -25,6 +25,7 @@ fn tasks(btf: &Btf, config: &mut ProbeConfig) -> Result<(), BtfError> {
     config.task_signal = task("signal")?;
     config.task_status =
         if cfg!(target_arch = "x86_64") { task("thread_info.status")? } else { task("thread_info.flags")? };
+    config.task_works = task("task_works")?;
     config.signal_live = btf.offset("signal_struct", "live")?;
     Ok(())
 }
@@ -35,6 +36,11 @@ fn files(btf: &Btf, config: &mut ProbeConfig) -> Result<(), BtfError> {
     config.fdt_fd = btf.offset("fdtable", "fd")?;
     config.file_inode = btf.offset("file", "f_inode")?;
     config.file_private = btf.offset("file", "private_data")?;
+    // Since 6.6, since 6.0, before: members of one union.
+    config.file_work = btf
+        .offset("file", "f_task_work")
+        .or_else(|_| btf.offset("file", "f_rcuhead"))
+        .or_else(|_| btf.offset("file", "f_u"))?;
     config.inode_mode = btf.offset("inode", "i_mode")?;
     config.inode_ino = btf.offset("inode", "i_ino")?;
     config.inode_sb = btf.offset("inode", "i_sb")?;
@@ -45,6 +51,7 @@ fn files(btf: &Btf, config: &mut ProbeConfig) -> Result<(), BtfError> {
 fn sockets(btf: &Btf, config: &mut ProbeConfig) -> Result<(), BtfError> {
     config.socket_type = btf.offset("socket", "type")?;
     config.socket_sk = btf.offset("socket", "sk")?;
+    config.socket_file = btf.offset("socket", "file")?;
     let common = |member: &str| btf.offset("sock", &format!("__sk_common.{member}"));
     config.skc_family = common("skc_family")?;
     config.skc_state = common("skc_state")?;

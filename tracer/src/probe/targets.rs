@@ -14,7 +14,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use crate::enrich::process::{Proc, ProcError};
 
 pub use cgroup::{CgroupError, CgroupMount};
-pub use log_file::{LogFile, log_files};
+pub use log_file::{LogFile, Streams, log_files};
 
 /// `--exe`: a pattern for executables. One with a slash is matched against the whole path, one without against
 /// the file name. `*` stops at slashes, `**` does not.
@@ -182,6 +182,14 @@ pub fn check_pids(pids: &[u32], proc: &Proc, own: u32) -> Result<(), TargetError
 fn parents(proc: &Proc) -> Result<BTreeMap<u32, u32>, TargetError> {
     let pids = proc.pids().map_err(|source| TargetError::Proc { path: proc.root().to_owned(), source })?;
     Ok(pids.into_iter().filter_map(|pid| Some((pid, proc.stat(pid).ok()?.parent))).collect())
+}
+
+/// A process and all below it: one that is selected late may have forked already.
+///
+/// # Errors
+/// [`TargetError::Proc`].
+pub fn family(pid: u32, proc: &Proc) -> Result<BTreeSet<u32>, TargetError> {
+    Ok(descendants(&parents(proc)?, BTreeSet::from([pid])))
 }
 
 /// The processes `seeds` and all below them.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use xtask::workspace;
+use xtask::{vm, workspace};
 
 use super::{run_quietly, say, tools};
 use crate::privilege;
@@ -22,11 +22,9 @@ const TOOLCHAIN: [&str; 9] = [
     "g++",
 ];
 
-/// What the tests and the demo run. `gcc-multilib` builds a 32-bit program; `libpython3.11` is what the collector
-/// of the tests is linked with; the last group boots guests.
-const TESTS: [&str; 18] = [
-    "mariadb-server",
-    "redis-server",
+/// What the tests and the demo run besides what guests are made of. `gcc-multilib` builds a 32-bit program;
+/// `libpython3.11` is what the collector of the tests is linked with.
+const TESTS: [&str; 10] = [
     "nginx",
     "wrk",
     "strace",
@@ -37,12 +35,6 @@ const TESTS: [&str; 18] = [
     "libc6-dev",
     "libpython3.11",
     "python3-venv",
-    "python3-pip",
-    "qemu-system-x86",
-    "busybox-static",
-    "cpio",
-    "debian-archive-keyring",
-    "xz-utils",
 ];
 
 /// Installs the packages as root, given as arguments.
@@ -91,7 +83,7 @@ pub(super) fn install() -> Result<()> {
     if workspace::program("apt-get").is_err() {
         return check_programs();
     }
-    let mut wanted: Vec<&str> = TESTS.to_vec();
+    let mut wanted: Vec<&str> = TESTS.iter().chain(vm::PACKAGES).copied().collect();
     if !tools::has_nightly_toolchain() {
         wanted.extend(TOOLCHAIN);
     }

@@ -20,6 +20,8 @@ pub struct Series {
     pub name: &'static str,
     /// How the probe is attached there: every way that this kernel can load.
     pub attach: &'static [Attach],
+    /// Ways that it refuses: there the tracer must end with a sentence that says what to do.
+    pub refused: &'static [Attach],
     suites: &'static [(Part, &'static str)],
 }
 
@@ -28,16 +30,20 @@ pub const SERIES: [Series; 3] = [
     Series {
         name: "5.10",
         attach: &[Attach::Tracepoint],
+        // Its type information lacks `struct pt_regs` for the functions of some calls: "arg0 type FWD is not a struct".
+        refused: &[Attach::Fexit],
         suites: &[(Part::Security, "bullseye-security"), (Part::Main, "bullseye")],
     },
     Series {
         name: "6.1",
         attach: &[Attach::Tracepoint, Attach::Fexit],
+        refused: &[],
         suites: &[(Part::Security, "bookworm-security"), (Part::Main, "bookworm")],
     },
     Series {
         name: "6.12",
         attach: &[Attach::Tracepoint, Attach::Fexit],
+        refused: &[],
         suites: &[
             (Part::Main, "bookworm-backports"),
             (Part::Security, "trixie-security"),

@@ -5,11 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Attach;
 use super::verdict::{self, Verdict};
+use super::{Attach, Series};
 
 /// Lines of a failed tracer's log that are shown: a verifier's log ends with its reason.
 const LOG_TAIL: usize = 200;
+/// What the tracer advises where it cannot attach as it was told.
+const ADVICE: &str = "use `--attach tracepoint`";
 
 /// The outcome of a whole run.
 #[derive(Debug, Default)]
@@ -23,6 +25,8 @@ pub struct Report {
 pub struct Guest {
     /// The kernel's name on the command line.
     pub series: &'static str,
+    /// How many ways to attach are tried there.
+    pub expected: usize,
     /// The package that it came in; empty if none was found.
     pub package: String,
     /// Fetching and booting included.
@@ -63,6 +67,14 @@ impl Guest {
         let all_passed = |sessions: &Vec<Session>| sessions.iter().all(Session::passed);
         self.sessions.as_ref().is_ok_and(all_passed)
     }
+
+    /// How many ways to attach passed, and how many failed. A guest that did not come so far failed in all of them.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        let passed = |sessions: &Vec<Session>| sessions.iter().filter(|session| session.passed()).count();
+        let passed = self.sessions.as_ref().map_or(0, passed);
+        (passed, self.expected - passed)
+    }
 }
 
 impl Session {
@@ -73,9 +85,32 @@ impl Session {
     }
 }
 
-/// Reads what the guest sent for each of the ways that it was asked to `attach`.
-pub(super) fn sessions(results: &Path, attach: &[Attach]) -> Vec<Session> {
-    attach.iter().map(|&attach| session(results, attach)).collect()
+/// Reads what the guest sent for each of the ways to attach. What `tracer check` found wrong is told with the first.
+pub(super) fn sessions(results: &Path, series: &Series) -> Vec<Session> {
+    let attached = series.attach.iter().map(|&attach| session(results, attach));
+    let refused = series.refused.iter().map(|&attach| refusal(results, attach));
+    let mut sessions: Vec<_> = attached.chain(refused).collect();
+    let check = fs::read_to_string(results.join("check")).unwrap_or_default();
+    if let (false, Some(first)) = (check.starts_with("0\n"), sessions.first_mut()) {
+        first.verdict.problems.push(format!("`tracer check` ended with {check}"));
+    }
+    sessions
+}
+
+/// A run that must end at once, with a sentence that says what to do.
+fn refusal(results: &Path, attach: Attach) -> Session {
+    let mut session = Session { verdict: Verdict::default(), ..session(results, attach) };
+    let status = fs::read_to_string(results.join(attach.name()).join("exit")).unwrap_or_default();
+    if status != "ended before it was asked to, with 1" {
+        session
+            .verdict
+            .problems
+            .push(format!("this kernel refuses {}, but the tracer: {status}", attach.name()));
+    }
+    if !session.log.contains(ADVICE) {
+        session.verdict.problems.push(format!("the tracer does not say: {ADVICE}"));
+    }
+    session
 }
 
 fn session(results: &Path, attach: Attach) -> Session {
@@ -160,6 +195,9 @@ impl fmt::Display for Session {
         let verdict = if self.passed() { "passed" } else { "FAILED" };
         let Verdict { requests, spans, logs, problems } = &self.verdict;
         let attach = self.attach.name();
+        if *requests == 0 && self.passed() {
+            return writeln!(f, "  {attach}: passed: refused, as it should be");
+        }
         writeln!(f, "  {attach}: {verdict}, {requests} requests, {spans} spans, {logs} log records")?;
         let times: Vec<_> = self.times.iter().map(|(what, at)| format!("{what} {at:.1} s")).collect();
         writeln!(f, "    guest's clock: {}", times.join(", "))?;

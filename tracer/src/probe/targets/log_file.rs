@@ -15,18 +15,41 @@ const MAX_MOUNTINFO: u64 = 4 * 1024 * 1024;
 /// Major and minor number of `/dev/null`.
 const NULL: (u64, u64) = (1, 3);
 
-/// A file that a process's log goes to: what [`tracer_ebpf::LogEvent`] calls `dev` and `ino`.
+/// Which of a process's log streams a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Streams {
+    /// None: no log, or `/dev/null`.
+    None,
+    /// This one.
+    One(LogStream),
+    /// Both, as a terminal is: the descriptor that a write names tells which.
+    Both,
+}
+
+impl Streams {
+    /// The stream of a write to the file as descriptor `fd`.
+    #[must_use]
+    pub fn of(self, fd: u32) -> Option<LogStream> {
+        match self {
+            Self::None => None,
+            Self::One(stream) => Some(stream),
+            Self::Both => Some(if fd == 2 { LogStream::Stderr } else { LogStream::Stdout }),
+        }
+    }
+}
+
+/// A file that a process's stdout or stderr leads to: what a log's [`tracer_ebpf::DataEvent`] calls `sock` and `ino`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LogFile {
     /// `super_block.s_dev`: major << 20 | minor.
     pub dev: u32,
     /// `inode.i_ino`.
     pub ino: u64,
-    /// Which descriptor of the process it is. One file can be both; it is stdout then.
-    pub stream: LogStream,
+    /// Which of the process's streams it is.
+    pub streams: Streams,
 }
 
-/// What descriptors 1 and 2 of a process lead to. A closed one and `/dev/null` are left out.
+/// What descriptors 1 and 2 of a process lead to. A closed one is left out.
 ///
 /// # Errors
 /// [`ProcError`] when the process is gone or its descriptors may not be read.
@@ -40,21 +63,22 @@ pub fn log_files(proc: &Proc, pid: u32) -> Result<Vec<LogFile>, ProcError> {
             Err(ProcError::Absent { .. }) => continue,
             Err(error) => return Err(error),
         }
-        let Some((dev, ino)) = identify(proc, pid, descriptor, information) else { continue };
-        if !files.iter().any(|file| (file.dev, file.ino) == (dev, ino)) {
-            files.push(LogFile { dev, ino, stream });
+        let Some((dev, ino, is_null)) = identify(proc, pid, descriptor, information) else { continue };
+        let streams = if is_null { Streams::None } else { Streams::One(stream) };
+        match files.iter_mut().find(|file| (file.dev, file.ino) == (dev, ino)) {
+            None => files.push(LogFile { dev, ino, streams }),
+            Some(file) if !is_null => file.streams = Streams::Both,
+            Some(_) => {}
         }
     }
     Ok(files)
 }
 
-/// Device and inode as the kernel knows them. `stat` shows other ones on some file systems (overlayfs, btrfs):
+/// Device and inode as the kernel knows them, and whether it is `/dev/null`. `stat` shows other ones on some file systems (overlayfs, btrfs):
 /// the inode in `fdinfo` (since Linux 5.14) and the device in `mountinfo` are the kernel's.
-fn identify(proc: &Proc, pid: u32, descriptor: &str, information: &str) -> Option<(u32, u64)> {
+fn identify(proc: &Proc, pid: u32, descriptor: &str, information: &str) -> Option<(u32, u64, bool)> {
     let stat = std::fs::metadata(proc.path(pid, descriptor)).ok()?;
-    if stat.file_type().is_char_device() && split(stat.st_rdev()) == NULL {
-        return None;
-    }
+    let is_null = stat.file_type().is_char_device() && split(stat.st_rdev()) == NULL;
     let bytes = read_capped(&proc.path(pid, information), MAX_FDINFO).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let field =
@@ -62,7 +86,7 @@ fn identify(proc: &Proc, pid: u32, descriptor: &str, information: &str) -> Optio
     let ino = field("ino:").unwrap_or_else(|| stat.st_ino());
     // Pipes and sockets lie on mounts that are in no list; for them `stat` tells the truth.
     let dev = field("mnt_id:").and_then(|mount| mounted_device(proc, pid, mount));
-    Some((encode(dev.unwrap_or_else(|| split(stat.st_dev())))?, ino))
+    Some((encode(dev.unwrap_or_else(|| split(stat.st_dev())))?, ino, is_null))
 }
 
 /// The device of mount number `mount`: the third field of `mountinfo`, written as major:minor.
@@ -109,22 +133,24 @@ mod tests {
         let file = File::create(root.join("log")).unwrap();
         let stat = file.metadata().unwrap();
         let files = files_of(file.into(), Stdio::null());
-        assert_eq!(files.len(), 1);
-        assert_eq!((files[0].ino, files[0].stream), (stat.st_ino(), LogStream::Stdout));
+        assert_eq!(files.len(), 2);
+        assert_eq!((files[0].ino, files[0].streams), (stat.st_ino(), Streams::One(LogStream::Stdout)));
+        assert_eq!(files[1].streams, Streams::None);
         assert_eq!(Some(files[0].dev), encode(split(stat.st_dev())));
     }
 
     #[test]
-    fn pipes_are_told_apart_and_a_shared_one_is_stdout() {
+    fn pipes_are_told_apart_and_a_shared_one_is_both() {
         let files = files_of(Stdio::piped(), Stdio::piped());
         assert_eq!(files.len(), 2);
         assert_eq!(files[0].dev, files[1].dev);
         assert_ne!(files[0].ino, files[1].ino);
-        assert_eq!(files[1].stream, LogStream::Stderr);
+        assert_eq!(files[1].streams, Streams::One(LogStream::Stderr));
         let (_reader, writer) = std::io::pipe().unwrap();
         let files = files_of(writer.try_clone().unwrap().into(), writer.into());
         assert_eq!(files.len(), 1);
-        assert_eq!(files[0].stream, LogStream::Stdout);
+        let told = [1, 2, 7].map(|fd| files[0].streams.of(fd).unwrap());
+        assert_eq!(told, [LogStream::Stdout, LogStream::Stderr, LogStream::Stdout]);
     }
 
     #[test]
@@ -135,7 +161,10 @@ mod tests {
         std::fs::remove_file(root.join("7/fd/1")).unwrap();
         root.write("target", "").link("7/fd/1", root.join("target").to_str().unwrap());
         let files = log_files(&Proc::at(&*root), 7).unwrap();
-        assert_eq!(files, [LogFile { dev: 259 << 20 | 70000, ino: 99, stream: LogStream::Stdout }]);
+        assert_eq!(
+            files,
+            [LogFile { dev: 259 << 20 | 70000, ino: 99, streams: Streams::One(LogStream::Stdout) }]
+        );
     }
 
     #[test]
