@@ -93,6 +93,8 @@ pub mod flag {
     pub const LOG_CANDIDATE: u16 = 1 << 4;
     /// Data and connection: positions are 32-bit TCP sequence numbers; without it they are 64-bit byte counts.
     pub const SEQUENCE: u16 = 1 << 5;
+    /// Every kind: the ring was full since the last event that came through, so that some before this one are lost.
+    pub const LOST: u16 = 1 << 6;
 }
 
 /// Bytes moved by one call, on a socket ([`EventKind::Data`]) or to a log inode ([`EventKind::Log`]).

@@ -19,6 +19,11 @@ const BPF_RB_NO_WAKEUP: u64 = 1;
 const BPF_RB_FORCE_WAKEUP: u64 = 2;
 const BPF_RB_AVAIL_DATA: u64 = 0;
 
+/// An event was lost since the last one that came through. Not per CPU: what is lost on one matters to what the same
+/// thread does on the next.
+#[unsafe(no_mangle)]
+static mut RING_WAS_FULL: u32 = 0;
+
 #[inline(always)]
 fn ring() -> *mut core::ffi::c_void {
     (&raw const EVENTS).cast_mut().cast()
@@ -37,6 +42,8 @@ pub fn reserve_bytes(size: u64, reason: LossReason) -> Option<*mut u8> {
     let record = unsafe { bpf_ringbuf_reserve(ring(), size, 0) };
     if record.is_null() {
         count_loss(reason);
+        // SAFETY: one aligned word. Processors that meet here write the same.
+        unsafe { (&raw mut RING_WAS_FULL).write_volatile(1) };
         None
     } else {
         Some(record.cast())
@@ -45,8 +52,17 @@ pub fn reserve_bytes(size: u64, reason: LossReason) -> Option<*mut u8> {
 
 /// Hands a record to user space. The reader looks at the ring on its own clock; it is woken only when much has
 /// piled up, because a wake-up for each event would cost the application more than the probe does.
+///
+/// The first event after a loss tells of it. Should two processors tell at once, user space hears it twice.
 #[inline(always)]
 pub fn submit<T>(record: *mut T) {
+    // SAFETY: one aligned word, and a reserved record that begins with a header.
+    unsafe {
+        if (&raw const RING_WAS_FULL).read_volatile() != 0 {
+            (&raw mut RING_WAS_FULL).write_volatile(0);
+            (*record.cast::<Header>()).flags |= flag::LOST;
+        }
+    }
     // SAFETY: the map is a ring buffer.
     let waiting = unsafe { bpf_ringbuf_query(ring(), BPF_RB_AVAIL_DATA) };
     let wake = if waiting > config!(wake_bytes) as u64 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };

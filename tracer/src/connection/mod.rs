@@ -35,6 +35,16 @@ pub struct Stage<'a> {
     pub out: &'a mut Vec<Progress>,
 }
 
+/// Where the streams of a TCP connection stood when it was closed: sequence numbers behind the last bytes that the
+/// application read and wrote, where FINs can count for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// Read.
+    pub ingress: u32,
+    /// Written.
+    pub egress: u32,
+}
+
 /// One connection of a traced process.
 #[derive(Debug)]
 pub struct Connection {
@@ -160,6 +170,13 @@ impl Connection {
         self.connected_by
     }
 
+    /// Whether the event is about a connection to the same peer. The local port is not compared: the kernel takes it
+    /// away before it tells of a close.
+    #[must_use]
+    pub fn has_peer_of(&self, event: &ConnectionEvent) -> bool {
+        self.endpoints.peer == endpoints::endpoints(event).peer
+    }
+
     /// Whether bytes have moved since it was announced.
     #[must_use]
     pub fn has_moved(&self) -> bool {
@@ -218,13 +235,33 @@ impl Connection {
         }
     }
 
-    /// The connection is closed or forgotten.
-    pub fn close(&mut self, mark: Mark, out: &mut Vec<Progress>) {
+    /// The connection is over. `closed` tells where its streams stood when the kernel closed it; without it nobody
+    /// told how it ended.
+    pub fn close(&mut self, closed: Option<Ends>, mark: Mark, stage: &mut Stage<'_>) {
+        if let Some(ends) = closed {
+            self.reach(Direction::Ingress, ends.ingress, mark, stage);
+            self.reach(Direction::Egress, ends.egress, mark, stage);
+        }
+        let end = if closed.is_some() { End::Closed } else { End::Forgotten };
         if let State::Following(following) = &mut self.state {
-            following.conversation.on_end(Side::Request, End::Closed, mark, out);
-            following.conversation.on_end(Side::Response, End::Closed, mark, out);
+            following.conversation.on_end(Side::Request, end, mark, stage.out);
+            following.conversation.on_end(Side::Response, end, mark, stage.out);
         }
         self.state = State::Ignored;
+    }
+
+    /// A direction stood at the TCP sequence number `end` when it ended: what no call told of is missing.
+    pub fn reach(&mut self, direction: Direction, end: u32, mark: Mark, stage: &mut Stage<'_>) {
+        let stream = match direction {
+            Direction::Ingress => self.ingress,
+            Direction::Egress => self.egress,
+        };
+        let lost = if self.sequence { stream.missing_before(end) } else { 0 };
+        if lost > 0 {
+            stage.stats.jumps += 1;
+            stage.stats.jump_bytes += lost;
+            self.gap(direction, lost, mark, stage);
+        }
     }
 
     /// Moves the stream on. Returns how many of the call's first bytes were seen before, or `None` when nothing

@@ -102,6 +102,16 @@ impl Stream {
         }
     }
 
+    /// Bytes before `end` that no call told of, where `end` is the TCP sequence number behind the last byte and may
+    /// count a FIN.
+    #[must_use]
+    pub fn missing_before(self, end: u32) -> u64 {
+        let Origin::At(next) = self.origin else { return 0 };
+        // RFC 9293 3.4: compared modulo 2^32.
+        let ahead = end.wrapping_sub(next as u32) as i32;
+        u64::try_from(ahead).map_or(0, |ahead| ahead.saturating_sub(1))
+    }
+
     fn step(&mut self, from: u64, length: u64, step: Step) -> Step {
         self.origin = Origin::At(from.wrapping_add(length));
         step
@@ -183,6 +193,14 @@ mod tests {
         assert!(!stream.is_placed());
         assert_eq!(stream.advance(extent(5000, 10)), FOLLOWS);
         assert_eq!(stream.advance(extent(5011, 1)), Step::Forward { lost: 1 });
+    }
+
+    #[test]
+    fn what_is_missing_at_the_end_is_told_without_the_fin() {
+        let missing = |end| Stream::at(0xffff_fffe).missing_before(end);
+        assert_eq!((missing(0xffff_fffe), missing(0xffff_ffff)), (0, 0), "perhaps a FIN");
+        assert_eq!((missing(3), missing(0xffff_fff0)), (4, 0));
+        assert_eq!(Stream::not_before(7).missing_before(99), 0);
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub enum Inactive {
     NoBinding,
     /// It works for several.
     Suspended,
+    /// Events were lost since the last sign of the request that it worked for.
+    Doubtful,
 }
 
 /// The bindings between threads and server exchanges.
@@ -57,6 +59,8 @@ pub struct ActiveThreads {
     threads: LruCache<ThreadId, Thread, FxBuildHasher>,
     bindings: FxHashMap<ActiveId, Binding>,
     limit: usize,
+    /// The last call before events were lost. What was seen up to it may be over without a sign.
+    doubted: u64,
     /// Counters.
     pub stats: BindingStats,
 }
@@ -73,6 +77,7 @@ struct Linger {
     active: ActiveId,
     wait_epoch: u32,
     since: Nanos,
+    call: u64,
 }
 
 #[derive(Debug)]
@@ -85,6 +90,8 @@ struct Binding {
     since: u64,
     /// Another thread had it before.
     taken_over: bool,
+    /// Its last call that moved bytes of the exchange.
+    seen: u64,
     suspended: bool,
 }
 
@@ -96,6 +103,7 @@ impl ActiveThreads {
             threads: LruCache::unbounded_with_hasher(FxBuildHasher),
             bindings: FxHashMap::default(),
             limit: limit.max(1),
+            doubted: 0,
             stats: BindingStats::default(),
         }
     }
@@ -112,7 +120,7 @@ impl ActiveThreads {
         let thread = self.threads.get_mut(&now.mark.thread)?;
         if let Some(linger) = thread.linger {
             let over = linger.since.saturating_add(LINGER_LIMIT) < now.mark.time;
-            if reads || over || linger.wait_epoch != now.wait_epoch {
+            if reads || over || linger.wait_epoch != now.wait_epoch || linger.call <= self.doubted {
                 thread.linger = None;
             }
         }
@@ -123,7 +131,13 @@ impl ActiveThreads {
                 self.stats.suspended_by_wait += 1;
             }
         }
-        first(&self.bindings, thread)
+        first(&self.bindings, thread, self.doubted)
+    }
+
+    /// Events were lost after the call `last`: until more of an exchange is seen, nobody knows whether its thread
+    /// still works for it.
+    pub fn doubt(&mut self, last: u64) {
+        self.doubted = last;
     }
 
     /// What is active on a thread as of its last event.
@@ -134,7 +148,11 @@ impl ActiveThreads {
         let Some(thread) = self.threads.peek(&thread).filter(|thread| !thread.open.is_empty()) else {
             return Err(Inactive::NoBinding);
         };
-        first(&self.bindings, thread).ok_or(Inactive::Suspended)
+        first(&self.bindings, thread, self.doubted).ok_or_else(|| {
+            let binding = thread.open.first().and_then(|id| self.bindings.get(id));
+            let is_doubtful = binding.is_some_and(|binding| !binding.suspended);
+            if is_doubtful { Inactive::Doubtful } else { Inactive::Suspended }
+        })
     }
 
     /// The exchange that a line written by the thread belongs to, as of the thread's last event.
@@ -143,7 +161,7 @@ impl ActiveThreads {
         let thread = self.threads.peek(&thread)?;
         match thread.linger {
             _ if !thread.open.is_empty() => {
-                first(&self.bindings, thread).map(|active| (active, Evidence::Active))
+                first(&self.bindings, thread, self.doubted).map(|active| (active, Evidence::Active))
             }
             Some(linger) => Some((linger.active, Evidence::AfterResponse)),
             None => None,
@@ -158,8 +176,15 @@ impl ActiveThreads {
             return;
         }
         self.stats.bound += 1;
-        let binding =
-            Binding { connection, thread: None, mux_epoch: 0, since: 0, taken_over: false, suspended: false };
+        let binding = Binding {
+            connection,
+            thread: None,
+            mux_epoch: 0,
+            since: 0,
+            taken_over: false,
+            seen: 0,
+            suspended: false,
+        };
         self.bindings.insert(active, binding);
         self.give(active, mark, mux_epoch);
     }
@@ -168,6 +193,7 @@ impl ActiveThreads {
     pub fn touch(&mut self, active: ActiveId, mark: Mark, mux_epoch: Option<u32>) {
         let Some(binding) = self.bindings.get_mut(&active) else { return };
         if binding.thread == Some(mark.thread) {
+            binding.seen = mark.call;
             return;
         }
         binding.taken_over = true;
@@ -187,7 +213,8 @@ impl ActiveThreads {
         let dedicated = alone && thread == now.mark.thread && binding.since < now.mark.call;
         if let Some(entry) = self.threads.peek_mut(&thread).filter(|entry| dedicated && entry.open.is_empty())
         {
-            entry.linger = Some(Linger { active, wait_epoch: now.wait_epoch, since: now.mark.time });
+            let (wait_epoch, since, call) = (now.wait_epoch, now.mark.time, now.mark.call);
+            entry.linger = Some(Linger { active, wait_epoch, since, call });
         }
     }
 
@@ -203,6 +230,7 @@ impl ActiveThreads {
         let thread = self.threads.get_or_insert_mut(mark.thread, Thread::default);
         thread.linger = None;
         let Some(connection) = self.bindings.get(&active).map(|binding| binding.connection) else { return };
+        drop_doubtful(thread, &mut self.bindings, connection, self.doubted, &mut self.stats);
         // Pipelined requests of one connection wait for their turn. Anything else means that the thread has
         // several requests in flight.
         let alone = thread.open.iter().filter_map(|id| self.bindings.get(id));
@@ -220,6 +248,7 @@ impl ActiveThreads {
         if let Some(binding) = self.bindings.get_mut(&active) {
             binding.thread = (!overfull).then_some(mark.thread);
             binding.since = mark.call;
+            binding.seen = mark.call;
             binding.mux_epoch = mux_epoch.unwrap_or_default();
             if !pipelined {
                 suspend(Some(binding), &mut self.stats.suspended_by_request);
@@ -258,10 +287,31 @@ impl ActiveThreads {
     }
 }
 
-/// The exchange whose turn it is on a thread, unless it is suspended.
-fn first(bindings: &FxHashMap<ActiveId, Binding>, thread: &Thread) -> Option<ActiveId> {
+/// The exchange whose turn it is on a thread, unless it is suspended or doubtful.
+fn first(bindings: &FxHashMap<ActiveId, Binding>, thread: &Thread, doubted: u64) -> Option<ActiveId> {
     let id = thread.open.first()?;
-    bindings.get(id).filter(|binding| !binding.suspended).map(|_| *id)
+    bindings.get(id).filter(|binding| !binding.suspended && binding.seen > doubted).map(|_| *id)
+}
+
+/// A thread begins a request of `connection`. What it had of other connections before events were lost is over: it
+/// would go on to be "several requests" for as long as nobody tells its end. (On the same connection the new request
+/// may be a pipelined one, and the next response will tell.)
+fn drop_doubtful(
+    thread: &mut Thread,
+    bindings: &mut FxHashMap<ActiveId, Binding>,
+    connection: ConnectionId,
+    doubted: u64,
+    stats: &mut BindingStats,
+) {
+    thread.open.retain(|id| {
+        let Some(binding) = bindings.get_mut(id) else { return false };
+        let keeps = binding.seen > doubted || binding.connection == connection;
+        if !keeps {
+            binding.thread = None;
+            stats.dropped_after_loss += 1;
+        }
+        keeps
+    });
 }
 
 fn suspend(binding: Option<&mut Binding>, counter: &mut u64) {

@@ -120,6 +120,7 @@ impl Assembler {
             Some(AbandonReason::Malformed) => &mut self.stats.abandoned_malformed,
             Some(AbandonReason::NoSpan) => &mut self.stats.abandoned_no_span,
             Some(AbandonReason::Limit) => &mut self.stats.abandoned_limit,
+            Some(AbandonReason::Forgotten) => &mut self.stats.abandoned_forgotten,
             None => &mut self.stats.abandoned_unfinished,
         };
         *counter += 1;
@@ -246,6 +247,7 @@ impl Assembler {
             },
             Err(Inactive::NoBinding) => &mut self.stats.roots_no_binding,
             Err(Inactive::Suspended) => &mut self.stats.roots_suspended,
+            Err(Inactive::Doubtful) => &mut self.stats.roots_doubtful,
         };
         *counter += 1;
         None

@@ -19,6 +19,8 @@ pub struct BindingStats {
     pub suspended_by_limit: u64,
     /// Never bound because there were too many bindings.
     pub unbound_by_limit: u64,
+    /// Bindings dropped because events had been lost and their thread began another request.
+    pub dropped_after_loss: u64,
     /// Threads forgotten because the table was full.
     pub evicted_threads: u64,
 }
@@ -44,6 +46,8 @@ pub struct SpanStats {
     pub abandoned_no_span: u64,
     /// … because a bound on open exchanges was reached.
     pub abandoned_limit: u64,
+    /// … because nobody told how their connection ended: it was forgotten, or the tracer stopped.
+    pub abandoned_forgotten: u64,
     /// … because their conversation never ended them: a defect of the protocol's reader.
     pub abandoned_unfinished: u64,
     /// Progress of exchanges that had not begun or were over: a defect of the protocol's reader.
@@ -60,6 +64,8 @@ pub struct SpanStats {
     pub roots_no_binding: u64,
     /// … because their thread worked for several requests.
     pub roots_suspended: u64,
+    /// … because events were lost after the last sign of their thread's request.
+    pub roots_doubtful: u64,
     /// … because their parent had been forgotten.
     pub roots_evicted: u64,
     /// Server spans that continue a caller's trace.

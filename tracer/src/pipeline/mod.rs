@@ -29,7 +29,7 @@ pub use self::stats::Stats;
 use self::tracked::{Sink, Tracked};
 use crate::connection::detect::Hints;
 use crate::connection::table::ConnectionTable;
-use crate::connection::{Connection, ConnectionStats, Stage};
+use crate::connection::{Connection, ConnectionStats, Ends, Stage};
 use crate::correlate::Now;
 use crate::correlate::active::ActiveThreads;
 use crate::correlate::assemble::Assembler;
@@ -125,6 +125,10 @@ impl Pipeline {
 
     /// Takes one event.
     pub fn on_event(&mut self, event: &Event<'_>) {
+        if event.header().flags & flag::LOST != 0 {
+            self.events.losses += 1;
+            self.assembler.threads.doubt(self.calls);
+        }
         match event {
             Event::Data(data) => self.on_data(data),
             Event::Log(log) => {
@@ -152,7 +156,8 @@ impl Pipeline {
     /// Everything is over: open exchanges end, and held lines are told. `now` is CLOCK_MONOTONIC.
     pub fn finish(&mut self, now: Nanos) {
         while let Some(tracked) = self.table.pop() {
-            self.close(tracked, Mark { time: now, ..Mark::default() });
+            let closed = tracked.closing;
+            self.close(tracked, closed, Mark { time: now, ..Mark::default() });
         }
         self.closing.clear();
         let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
@@ -231,8 +236,9 @@ impl Pipeline {
             self.add(data.connection, Connection::unannounced(), &now);
             self.with(data.connection, &now, take);
         }
-        if ends && self.table.get_mut(data.connection).is_some_and(|tracked| tracked.closing) {
-            self.remove(data.connection, now.mark);
+        let closed = self.table.get_mut(data.connection).and_then(|tracked| tracked.closing);
+        if let (true, Some(closed)) = (ends, closed) {
+            self.remove(data.connection, Some(closed), now.mark);
         }
     }
 
@@ -243,7 +249,7 @@ impl Pipeline {
             // It comes from whatever context the state changed in: its thread means nothing.
             self.calls += 1;
             let mark = Mark { time: event.header.time_ns, call: self.calls, ..Mark::default() };
-            return self.on_closed(id, mark);
+            return self.on_closed(id, event, mark);
         }
         let now = self.observe(&event.header, note == ConnectionNote::Accept);
         if !self.make_room_for(id, &now) {
@@ -251,7 +257,7 @@ impl Pipeline {
             return;
         }
         if note == ConnectionNote::Shutdown {
-            return self.on_shutdown(id, event.how, &now);
+            return self.on_shutdown(id, event, &now);
         }
         let sequence = event.header.flags & flag::SEQUENCE != 0;
         let known = self.table.get_mut(id).map(|tracked| tracked.connection.has_moved());
@@ -263,7 +269,8 @@ impl Pipeline {
             (_, Some(moved)) => moved && !sequence,
         };
         if anew {
-            self.remove(id, now.mark);
+            let closed = self.table.get_mut(id).and_then(|tracked| tracked.closing);
+            self.remove(id, closed, now.mark);
             self.add(id, Connection::announced(note, event, now.mark), &now);
         } else if let Some(tracked) = self.table.get_mut(id) {
             match note {
@@ -273,11 +280,13 @@ impl Pipeline {
         }
     }
 
-    fn on_shutdown(&mut self, id: ConnectionId, how: u8, now: &Now) {
+    fn on_shutdown(&mut self, id: ConnectionId, event: &ConnectionEvent, now: &Now) {
         const SHUT_RD: u8 = 0;
         const SHUT_RDWR: u8 = 2;
+        let how = event.how;
         self.with(id, now, |tracked, stage| {
             if how != SHUT_RD {
+                tracked.connection.reach(Direction::Egress, event.tx_position, now.mark, stage);
                 tracked.connection.on_end(Direction::Egress, End::Finished, now.mark, stage);
             }
             if how == SHUT_RDWR {
@@ -286,15 +295,18 @@ impl Pipeline {
         });
     }
 
-    fn on_closed(&mut self, id: ConnectionId, mark: Mark) {
+    fn on_closed(&mut self, id: ConnectionId, event: &ConnectionEvent, mark: Mark) {
         let Some(id) = self.table.resolve(id) else { return };
         self.connections.closed += 1;
+        let ends = Ends { ingress: event.rx_position, egress: event.tx_position };
         match self.table.get_mut(id) {
+            // The probe knows a closed socket by its address, which somebody else's may have had since then.
+            Some(tracked) if !tracked.connection.has_peer_of(event) => self.remove(id, None, mark),
             Some(tracked) if tracked.open.may_go_on() => {
-                tracked.closing = true;
+                tracked.closing = Some(ends);
                 self.closing.push_back((mark.time.saturating_add(CLOSE_GRACE), id, mark));
             }
-            _ => self.remove(id, mark),
+            _ => self.remove(id, Some(ends), mark),
         }
     }
 

@@ -39,6 +39,8 @@ pub struct EventStats {
     pub process: u64,
     /// cgroups.
     pub cgroup: u64,
+    /// Events before which others were lost.
+    pub losses: u64,
     /// Records shorter than the event in them.
     pub too_short: u64,
     /// Records of unknown kind.
@@ -80,13 +82,17 @@ impl fmt::Display for Stats {
 
 impl fmt::Display for EventStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { data, log, connection, process, cgroup, too_short, unknown_kind, inconsistent } = self;
+        let Self { data, log, connection, process, cgroup, losses, too_short, unknown_kind, inconsistent } =
+            self;
         let total = data + log + connection + process + cgroup;
         writeln!(
             f,
             "{total} events: {data} of sockets, {log} of logs, {connection} of connections, {process} of processes, \
              {cgroup} of cgroups."
         )?;
+        if *losses > 0 {
+            writeln!(f, "Events were lost {losses} times because the ring buffer was full.")?;
+        }
         let bad = too_short + unknown_kind + inconsistent;
         if bad > 0 {
             writeln!(f, "{bad} records could not be decoded.")?;
@@ -141,6 +147,7 @@ fn exchanges(f: &mut fmt::Formatter<'_>, stats: &SpanStats) -> fmt::Result {
         (stats.abandoned_gap, "because bytes were not captured"),
         (stats.abandoned_malformed, "because bytes did not follow the protocol"),
         (stats.abandoned_limit, "because too many were open"),
+        (stats.abandoned_forgotten, "because nobody told how their connection ended"),
         (stats.abandoned_unfinished, "because they never ended"),
         (stats.unsampled, "because their caller did not sample the trace"),
         (stats.telemetry_posts, "because they carried telemetry"),
@@ -153,12 +160,12 @@ fn exchanges(f: &mut fmt::Formatter<'_>, stats: &SpanStats) -> fmt::Result {
 }
 
 fn parents(f: &mut fmt::Formatter<'_>, stats: &SpanStats, bindings: &BindingStats) -> fmt::Result {
-    let SpanStats { children, roots_no_binding, roots_suspended, roots_evicted, .. } = stats;
+    let SpanStats { children, roots_no_binding, roots_suspended, roots_doubtful, roots_evicted, .. } = stats;
     writeln!(
         f,
         "{children} calls were made for a request; {} have no parent: {roots_no_binding} because their thread had no \
-         request, {roots_suspended} because it had several, {roots_evicted} because the request was forgotten.",
-        roots_no_binding + roots_suspended + roots_evicted
+         request, {roots_suspended} because it had several, {roots_doubtful} because events were lost, {roots_evicted} because the request was forgotten.",
+        roots_no_binding + roots_suspended + roots_doubtful + roots_evicted
     )?;
     if bindings.evicted_threads > 0 {
         writeln!(f, "{} threads were forgotten because there were too many.", bindings.evicted_threads)?;

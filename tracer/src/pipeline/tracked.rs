@@ -3,7 +3,7 @@
 use super::routes::Routes;
 use super::{Ask, Environment, Pipeline};
 use crate::connection::table::Lookup;
-use crate::connection::{Connection, Stage};
+use crate::connection::{Connection, Ends, Stage};
 use crate::correlate::Now;
 use crate::correlate::assemble::{Assembler, Source};
 use crate::correlate::exchanges::OpenExchanges;
@@ -19,7 +19,7 @@ pub(super) struct Tracked {
     pub(super) connection: Connection,
     pub(super) open: OpenExchanges,
     /// Its close was told, but an exchange may go on.
-    pub(super) closing: bool,
+    pub(super) closing: Option<Ends>,
 }
 
 impl Pipeline {
@@ -30,8 +30,9 @@ impl Pipeline {
             Lookup::Live | Lookup::Absent => true,
             Lookup::Stale => false,
             Lookup::Displaced(old) => {
-                self.connections.displaced += u64::from(!old.closing);
-                self.close(old, Mark { active: None, ..now.mark });
+                self.connections.displaced += u64::from(old.closing.is_none());
+                let closed = old.closing;
+                self.close(old, closed, Mark { active: None, ..now.mark });
                 true
             }
         }
@@ -39,10 +40,10 @@ impl Pipeline {
 
     pub(super) fn add(&mut self, id: ConnectionId, connection: Connection, now: &Now) {
         self.connections.opened += 1;
-        let tracked = Tracked { id, connection, open: OpenExchanges::default(), closing: false };
+        let tracked = Tracked { id, connection, open: OpenExchanges::default(), closing: None };
         if let Some(forgotten) = self.table.insert(id, now.mark.time, tracked) {
             self.connections.evicted += 1;
-            self.close(forgotten, Mark { active: None, ..now.mark });
+            self.close(forgotten, None, Mark { active: None, ..now.mark });
         }
     }
 
@@ -72,14 +73,15 @@ impl Pipeline {
         true
     }
 
-    pub(super) fn remove(&mut self, id: ConnectionId, mark: Mark) {
+    /// `closed` as for [`Connection::close`].
+    pub(super) fn remove(&mut self, id: ConnectionId, closed: Option<Ends>, mark: Mark) {
         if let Some(tracked) = self.table.remove(id) {
-            self.close(tracked, mark);
+            self.close(tracked, closed, mark);
         }
     }
 
     /// Ends both sides of a connection that is in the table no more.
-    pub(super) fn close(&mut self, mut tracked: Tracked, mark: Mark) {
+    pub(super) fn close(&mut self, mut tracked: Tracked, closed: Option<Ends>, mark: Mark) {
         // Nobody's call ended it: nothing may linger on the thread that happened to make room.
         let now = Now { mark: Mark { call: 0, ..mark }, ..Now::default() };
         self.connections.undecided += u64::from(tracked.connection.is_undecided());
@@ -88,7 +90,13 @@ impl Pipeline {
             let server_port = tracked.connection.server_port();
             self.asks.push(Ask { connection: tracked.id, window: Window::Default, server_port });
         }
-        tracked.connection.close(mark, &mut self.progress);
+        let mut stage = Stage {
+            protocols: self.protocols,
+            hints: &mut self.hints,
+            stats: &mut self.connections,
+            out: &mut self.progress,
+        };
+        tracked.connection.close(closed, mark, &mut stage);
         let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
         follow_up(&mut self.progress, &mut tracked, &now, &mut self.assembler, &mut sink, &mut self.routes);
         while let Some(open) = tracked.open.pop() {
@@ -103,8 +111,8 @@ impl Pipeline {
                 return;
             }
             self.closing.pop_front();
-            if self.table.get_mut(id).is_some_and(|tracked| tracked.closing) {
-                self.remove(id, mark);
+            if let Some(ends) = self.table.get_mut(id).and_then(|tracked| tracked.closing) {
+                self.remove(id, Some(ends), mark);
             }
         }
     }

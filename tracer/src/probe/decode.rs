@@ -25,6 +25,20 @@ pub enum Event<'a> {
     Cgroup(CgroupEvent),
 }
 
+impl Event<'_> {
+    /// The common part.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        match self {
+            Self::Data(data) => &data.header,
+            Self::Log(log) => &log.header,
+            Self::Connection(_, event) => &event.header,
+            Self::Process(_, event) => &event.header,
+            Self::Cgroup(event) => &event.header,
+        }
+    }
+}
+
 /// Bytes that one call moved on one socket, or the end of a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Data<'a> {

@@ -92,8 +92,11 @@ pub enum End {
     Finished,
     /// Reset, broken pipe, time-out: the errno.
     Failed(u16),
-    /// The connection is closed or forgotten; both sides end.
+    /// The connection is closed; both sides end.
     Closed,
+    /// How and when the connection ends will not be told; both sides end. What is open may have been answered well:
+    /// it must not become an error.
+    Forgotten,
 }
 
 /// Follows one connection. Output goes to `out`, in the order in which it happened.
@@ -101,7 +104,7 @@ pub enum End {
 /// Rules that the stages behind rely on:
 /// - `Begun` comes as soon as the first byte of a request is certain to begin one, with that byte's mark.
 /// - Every `Begun` is followed by exactly one `Ended` or `Abandoned` with the same id (at the latest when
-///   `on_end` is called with [`End::Closed`]).
+///   `on_end` is called with [`End::Closed`] or [`End::Forgotten`]).
 /// - `Touched` comes at most once per input and exchange.
 /// - After a gap, a request is never paired with another's response.
 pub trait Conversation: Send + std::fmt::Debug {
@@ -191,6 +194,8 @@ pub enum AbandonReason {
     NoSpan,
     /// A bound on open exchanges was reached.
     Limit,
+    /// The connection was forgotten first, or the tracer stopped.
+    Forgotten,
 }
 
 /// A request and its response.

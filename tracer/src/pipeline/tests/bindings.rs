@@ -283,3 +283,48 @@ fn an_exchange_that_makes_no_span_unbinds() {
     s.assert_root("select");
     assert_eq!(s.pipeline.stats().spans.abandoned_no_span, 1);
 }
+
+/// What was lost may have been the response, and the next request.
+#[test]
+fn after_a_loss_a_thread_has_no_request_until_more_of_one_is_seen() {
+    let mut s = connected();
+    s.recv(1, WEB, "?get\n");
+    query(&mut s, 1, DB, "before");
+    s.lose_events();
+    query(&mut s, 1, DB, "doubtful");
+    s.log(1, "doubtful line\n");
+    s.send(1, WEB, "!a part");
+    query(&mut s, 1, DB, "after");
+    s.send(1, WEB, " and the rest\n");
+    s.assert_child("before", "get");
+    s.assert_root("doubtful");
+    s.assert_line("doubtful line", None);
+    s.assert_child("after", "get");
+    let stats = s.pipeline.stats();
+    assert_eq!((stats.spans.roots_doubtful, stats.events.losses), (1, 1));
+}
+
+/// Its response and its connection's end were lost: nobody will ever tell that it is over.
+#[test]
+fn after_a_loss_the_next_request_has_its_thread_for_itself() {
+    let mut s = connected();
+    s.recv(1, WEB, "?lost\n");
+    s.lose_events();
+    s.recv(1, WEB2, "?next\n");
+    query(&mut s, 1, DB, "select");
+    s.send(1, WEB2, "!ok\n");
+    s.assert_child("select", "next");
+    assert_eq!(s.pipeline.stats().bindings.dropped_after_loss, 1);
+}
+
+#[test]
+fn a_line_after_the_response_and_a_loss_belongs_to_nothing() {
+    let mut s = connected();
+    s.recv(1, WEB, "?get\n");
+    s.send(1, WEB, "!ok\n");
+    s.log(1, "access\n");
+    s.lose_events();
+    s.log(1, "somebody's\n");
+    s.assert_line("access", Some("get"));
+    s.assert_line("somebody's", None);
+}

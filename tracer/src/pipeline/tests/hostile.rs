@@ -260,7 +260,8 @@ proptest! {
         let abandoned = spans.abandoned_gap
             + spans.abandoned_malformed
             + spans.abandoned_no_span
-            + spans.abandoned_limit;
+            + spans.abandoned_limit
+            + spans.abandoned_forgotten;
         prop_assert_eq!(
             spans.server_begun + spans.client_begun,
             spans.server_ended + spans.client_ended + abandoned

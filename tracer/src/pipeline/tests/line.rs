@@ -80,7 +80,10 @@ impl Conversation for Lines {
             return;
         }
         while let Some(line) = self.open.pop_front() {
-            out.push(ended(line, mark));
+            out.push(match end {
+                End::Forgotten => Progress::Abandoned { id: line.id, reason: AbandonReason::Forgotten },
+                _ => ended(line, mark),
+            });
         }
     }
 

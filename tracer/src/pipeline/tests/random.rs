@@ -145,6 +145,9 @@ fn run(actions: &[Action]) -> (Script, Vec<Call>) {
             }
         }
     }
+    for request in model.requests.iter().filter(|request| request.open) {
+        s.send(request.owner, web_conn(request.web), "!ok\n");
+    }
     (s, calls)
 }
 
@@ -203,7 +206,7 @@ proptest! {
         s.pipeline.finish(s.time);
         let stats = s.pipeline.stats();
         let spans = stats.spans;
-        let abandoned = spans.abandoned_gap + spans.abandoned_malformed + spans.abandoned_no_span;
+        let abandoned = spans.abandoned_gap + spans.abandoned_malformed + spans.abandoned_no_span + spans.abandoned_forgotten;
         prop_assert_eq!(
             spans.server_begun + spans.client_begun,
             spans.server_ended + spans.client_ended + abandoned

@@ -43,6 +43,7 @@ pub(crate) struct Script {
     epochs: HashMap<Tid, (u32, u32)>,
     /// Whose calls follow.
     pub(crate) tgid: u32,
+    lost: bool,
     pub(crate) telemetry: Vec<Telemetry>,
     pub(crate) asks: Vec<Ask>,
 }
@@ -88,6 +89,7 @@ impl Script {
             positions: HashMap::new(),
             epochs: HashMap::new(),
             tgid: 100,
+            lost: false,
             telemetry: Vec::new(),
             asks: Vec::new(),
         }
@@ -105,6 +107,7 @@ impl Script {
             cgroup_id: 55,
             wait_epoch,
             mux_epoch,
+            flags: if std::mem::take(&mut self.lost) { flag::LOST } else { 0 },
             ..Header::default()
         }
     }
@@ -128,7 +131,7 @@ impl Script {
 
     pub(crate) fn note(&mut self, tid: Tid, conn: Conn, note: ConnectionNote) {
         let mut header = self.header(tid);
-        header.flags = flag::SEQUENCE;
+        header.flags |= flag::SEQUENCE;
         let (ingress, egress) =
             (self.position(conn, Direction::Ingress), self.position(conn, Direction::Egress));
         let event = ConnectionEvent {
@@ -175,7 +178,7 @@ impl Script {
     ) {
         let bytes = bytes.as_ref();
         let mut header = self.header(tid);
-        header.flags = flag::SEQUENCE;
+        header.flags |= flag::SEQUENCE;
         let mut data = Data {
             header,
             connection: ConnectionId { sock: conn.0, ino: conn.1 },
@@ -205,6 +208,11 @@ impl Script {
             data.header.flags |= flag::END;
             data.errno = errno;
         });
+    }
+
+    /// The next event is the first after some that were lost.
+    pub(crate) fn lose_events(&mut self) {
+        self.lost = true;
     }
 
     /// Bytes move, and nobody tells.

@@ -309,7 +309,7 @@ impl Conversation for MysqlConversation {
     }
 
     fn on_end(&mut self, side: Side, end: End, mark: Mark, out: &mut Vec<Progress>) {
-        if side == Side::Request && end != End::Closed {
+        if side == Side::Request && !matches!(end, End::Closed | End::Forgotten) {
             // The server may still answer.
             return;
         }
@@ -317,8 +317,11 @@ impl Conversation for MysqlConversation {
         self.pairing.gapless = false;
         self.replay_early(out);
         self.cut_request(mark, out);
-        let errno = if let End::Failed(errno) = end { Some(errno) } else { None };
-        self.pairing.end(errno, mark, out);
+        match end {
+            End::Failed(errno) => self.pairing.end(Some(errno), mark, out),
+            End::Finished | End::Closed => self.pairing.end(None, mark, out),
+            End::Forgotten => self.pairing.forget(out),
+        }
     }
 
     fn window(&self) -> Window {

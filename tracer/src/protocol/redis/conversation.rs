@@ -120,7 +120,7 @@ impl Conversation for RedisConversation {
             End::Finished => self.end("connection_closed", mark, out),
             End::Failed(errno) => self.end(failure(errno), mark, out),
             // Without a sign of the connection's end, it may only have been forgotten.
-            End::Closed => match self.ended {
+            End::Closed | End::Forgotten => match self.ended {
                 Some(word) => self.end(word, mark, out),
                 None => {
                     self.outstanding.abandon_all(AbandonReason::NoSpan, out);

@@ -33,6 +33,14 @@ impl HttpConversation {
                 self.finish_all(self.request_end.unwrap_or(closer), mark, out);
                 self.fall_silent(out);
             }
+            (_, End::Forgotten) => {
+                self.settle_lingering(out);
+                if self.role == Role::Server {
+                    self.finish_until_close(out);
+                }
+                self.abandon_after(0, AbandonReason::Forgotten, out);
+                self.fall_silent(out);
+            }
         }
     }
 

@@ -100,4 +100,17 @@ impl Pairing {
         }
         self.phase = Phase::Silent;
     }
+
+    /// Nothing more will be told of the connection, which may go on.
+    pub(in super::super) fn forget(&mut self, out: &mut Vec<Progress>) {
+        self.settle(out);
+        while let Some(open) = self.open.pop_front() {
+            out.push(if open.lost {
+                open.give_up(&mut self.session)
+            } else {
+                Progress::Abandoned { id: open.id, reason: AbandonReason::Forgotten }
+            });
+        }
+        self.phase = Phase::Silent;
+    }
 }
