@@ -45,8 +45,10 @@ fn report(json: bool) -> anyhow::Result<ExitCode> {
 
 /// The tracer's own messages. `TRACER_LOG` refines them by module, as `RUST_LOG` does elsewhere.
 fn log_to_stderr(config: &RunConfig) {
-    let filter = EnvFilter::try_from_env("TRACER_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(config.log_level.to_string()));
+    let given = std::env::var("TRACER_LOG").ok().filter(|text| !text.is_empty());
+    let parsed = given.as_deref().map(EnvFilter::try_new);
+    let wrong = parsed.as_ref().and_then(|parsed| parsed.as_ref().err()).map(ToString::to_string);
+    let filter = parsed.and_then(Result::ok).unwrap_or_else(|| EnvFilter::new(config.log_level.to_string()));
     let colours =
         std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt()
@@ -55,6 +57,9 @@ fn log_to_stderr(config: &RunConfig) {
         .with_ansi(colours)
         .with_target(false)
         .init();
+    if let Some(error) = wrong {
+        tracing::warn!("TRACER_LOG is left aside, because it is no filter: {error}");
+    }
 }
 
 /// The environment; a variable that is no text cannot be meant for us.

@@ -102,10 +102,11 @@ impl Node {
     }
 
     fn select(&mut self, pid: u32) {
-        if self.processes.insert(pid) {
-            let selected = self.with_probe(|probe| probe.select_process(pid));
-            tell(selected, "a process cannot be selected");
-        }
+        // Told even when it is known: should the end of an earlier process with this id have been lost, the probe has
+        // forgotten it and this table has not.
+        self.processes.insert(pid);
+        let selected = self.with_probe(|probe| probe.select_process(pid));
+        tell(selected, "a process cannot be selected");
     }
 
     fn learn_logs(&mut self, pid: u32) {

@@ -34,6 +34,7 @@ enum Subcommands {
     /// Attach to the targets and trace them until SIGTERM or SIGINT
     Run(Box<RunArguments>),
     /// Make spans and logs of a recording or a packet capture
+    #[command(hide = true)]
     Replay(ReplayArguments),
     /// Say what this node offers and lacks
     Check(CheckArguments),
