@@ -13,7 +13,7 @@ import client
 
 # Together, with two ways to attach, below the host's deadline: past that the guest's logs are lost.
 START_LIMIT = 60.0
-READY_LIMIT = 40.0
+READY_LIMIT = 60.0
 STOP_LIMIT = 20.0
 
 # All that the tracer may do here, by the numbers of <linux/capability.h>: DAC_READ_SEARCH, SYS_PTRACE, PERFMON, BPF.

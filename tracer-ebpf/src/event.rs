@@ -127,7 +127,9 @@ pub struct DataEvent {
     /// A [`Direction`].
     pub direction: u8,
     /// Zero.
-    pub padding: [u8; 5],
+    pub padding: u8,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// What a [`ConnectionEvent`] tells.

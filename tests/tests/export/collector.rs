@@ -1,4 +1,4 @@
-//! A collector that we did not write: rotel, from PyPI (`pip install rotel==0.0.1a15`).
+//! A collector that we did not write: rotel, a Python package (`pip install rotel==0.0.1a15`).
 
 use std::io::Read;
 use std::net::TcpListener;

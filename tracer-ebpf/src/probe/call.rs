@@ -16,7 +16,7 @@ use super::kernel::{read, read_user};
 use super::maps::{LOG_INODES, count_loss};
 use super::segments;
 use super::socket::{self, File, Socket};
-use super::verifier::{Words, blur, opaque};
+use super::verifier::{Words, blur, ignore, nothing, opaque};
 use super::{arch, wait};
 
 const MSG_OOB: u64 = 0x1;
@@ -28,8 +28,7 @@ const EINPROGRESS: i64 = 115;
 const RCV_SHUTDOWN: u8 = 1;
 
 /// Where the bytes of a call lie in the application's memory.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
+#[derive(Clone, Copy)]
 enum Place {
     /// One buffer: its address.
     Buffer,
@@ -52,8 +51,7 @@ struct Moved {
     ret: i64,
     fd: u32,
     direction: Direction,
-    place: Place,
-    padding: u16,
+    padding: [u8; 3],
 }
 
 // SAFETY: 16 bytes of the caller, and five words.
@@ -97,14 +95,14 @@ pub fn on_exit(number: u64, regs: *const u64, ret: i64) {
         }
         arch::POLL | arch::PPOLL => wait::on_return(&caller, arch::argument::<1>(regs) <= 1),
         arch::CONNECT if ret == 0 || ret == -EINPROGRESS => {
-            note(&caller, task, arch::argument::<0>(regs) as u32, ConnectionNote::Connect, 0);
+            ignore(note(&caller, task, arch::argument::<0>(regs) as u32, ConnectionNote::Connect, 0));
         }
         arch::ACCEPT | arch::ACCEPT4 if ret >= 0 => {
-            note(&caller, task, ret as u32, ConnectionNote::Accept, 0)
+            ignore(note(&caller, task, ret as u32, ConnectionNote::Accept, 0));
         }
         arch::SHUTDOWN if ret == 0 => {
             let how = arch::argument::<1>(regs) as u8;
-            note(&caller, task, arch::argument::<0>(regs) as u32, ConnectionNote::Shutdown, how);
+            ignore(note(&caller, task, arch::argument::<0>(regs) as u32, ConnectionNote::Shutdown, how));
         }
         _ => on_data(number, regs, ret, caller, task),
     }
@@ -143,23 +141,24 @@ fn is_traced(number: u64) -> bool {
 /// connect, accept, shutdown: tells user space of the connection. (A function of its own, for its stack: all that call
 /// each other have 512 bytes.)
 #[inline(never)]
-fn note(caller: &Caller, task: u64, fd: u32, note: ConnectionNote, how: u8) {
+fn note(caller: &Caller, task: u64, fd: u32, note: ConnectionNote, how: u8) -> u64 {
     let Some(file) = socket::file(task, fd) else {
-        return;
+        return nothing();
     };
     if !file.is_socket {
-        return;
+        return nothing();
     }
     let Some(socket) = socket::of(&file) else {
-        return;
+        return nothing();
     };
     let Some(entry) = connection::entry(&socket) else {
-        return;
+        return nothing();
     };
     if connection::announce(&emit::header(caller), &socket, note, how) {
         // SAFETY: the pointer is to a map value.
         unsafe { (*entry).announced = 1 };
     }
+    nothing()
 }
 
 /// Sorts out the arguments of a call that moves bytes.
@@ -174,19 +173,19 @@ fn on_data(number: u64, regs: *const u64, ret: i64, caller: Caller, task: u64) {
         ret,
         fd: a0 as u32,
         direction: Direction::Ingress,
-        place: Place::Buffer,
-        padding: 0,
+        padding: [0; 3],
     };
+    let mut place = Place::Buffer;
     let mut flags = 0;
     match number {
         arch::READ => {}
         arch::WRITE => call.direction = Direction::Egress,
         arch::RECVFROM => flags = arch::argument::<3>(regs),
         arch::SENDTO => call.direction = Direction::Egress,
-        arch::READV => call.place = Place::Vector,
+        arch::READV => place = Place::Vector,
         arch::WRITEV => {
             call.direction = Direction::Egress;
-            call.place = Place::Vector;
+            place = Place::Vector;
         }
         arch::RECVMSG | arch::SENDMSG => {
             if number == arch::SENDMSG {
@@ -197,6 +196,7 @@ fn on_data(number: u64, regs: *const u64, ret: i64, caller: Caller, task: u64) {
             if !message(&mut call, a1) {
                 return;
             }
+            place = Place::Vector;
         }
         arch::RECVMMSG | arch::SENDMMSG => {
             if number == arch::SENDMMSG {
@@ -204,7 +204,7 @@ fn on_data(number: u64, regs: *const u64, ret: i64, caller: Caller, task: u64) {
             } else {
                 flags = arch::argument::<3>(regs);
             }
-            call.place = Place::Messages;
+            place = Place::Messages;
             call.count = if ret > 0 { ret as u64 } else { 0 };
             let Some(length) = segments::messages_length(a1, ret) else {
                 return;
@@ -213,13 +213,13 @@ fn on_data(number: u64, regs: *const u64, ret: i64, caller: Caller, task: u64) {
         }
         arch::SENDFILE => {
             call.direction = Direction::Egress;
-            return passed(&call);
+            return ignore(passed(&call));
         }
         arch::SPLICE => {
-            passed(&call);
+            ignore(passed(&call));
             call.direction = Direction::Egress;
             call.fd = a2 as u32;
-            return passed(&call);
+            return ignore(passed(&call));
         }
         _ => return,
     }
@@ -228,10 +228,15 @@ fn on_data(number: u64, regs: *const u64, ret: i64, caller: Caller, task: u64) {
     }
     if flags & MSG_TRUNC != 0 {
         // On TCP the bytes are thrown away instead of copied (tcp(7)).
-        call.place = Place::None;
+        place = Place::None;
     }
     blur(&mut call);
-    copied(&call);
+    match place {
+        Place::Buffer => ignore(buffer(&call)),
+        Place::Vector => ignore(vector(&call)),
+        Place::Messages => ignore(messages(&call)),
+        Place::None => ignore(passed(&call)),
+    }
 }
 
 /// `struct user_msghdr`: the segments' address and number lie at 16 and 24.
@@ -241,49 +246,65 @@ fn message(call: &mut Moved, header: u64) -> bool {
         count_loss(LossReason::UnreadablePage);
         return false;
     };
-    call.place = Place::Vector;
     call.address = address;
     call.count = count;
     true
 }
 
-/// Bytes were copied from or to the application's memory, or an end was met.
+// The functions below share no more than they do so that each entry of its own (fexit) is verified with one of them.
+// They are functions because the verifier follows what is inlined once for each call that leads there.
+
+/// Bytes were copied from or to one buffer, or an end was met.
 #[inline(never)]
-fn copied(call: &Moved) {
+fn buffer(call: &Moved) -> u64 {
     let mut capture = MaybeUninit::uninit();
-    let Some(capture) = prepare(call, &mut capture) else {
-        return;
-    };
-    if capture.head == 0 {
-        // Nobody wants anything of this connection any more.
-        return;
+    if let Some(capture) = wanted(call, &mut capture) {
+        blur(capture);
+        emit::buffer(&capture.event, call.address, capture.head, capture.tail);
     }
-    if call.place == Place::Vector || call.place == Place::Messages {
-        (capture.head, capture.tail) = segments::ends(capture.event.length, capture.head, capture.tail);
-    }
-    blur(capture);
-    let Capture { event, head, tail } = capture;
-    match call.place {
-        Place::Buffer => emit::buffer(event, call.address, *head, *tail),
-        Place::Vector => segments::vector(event, call.address, call.count, *head, *tail),
-        Place::Messages => segments::messages(event, call.address, call.count, *head),
-        Place::None => {
-            event.header.flags |= flag::UNCAPTURABLE;
-            emit::bare(event);
-        }
-    }
+    nothing()
 }
 
-/// Bytes passed between two files inside the kernel: one of them may be a connection. (A function of its own: the
-/// verifier follows `copied` once for each place that calls it.)
+/// The same with several segments.
 #[inline(never)]
-fn passed(call: &Moved) {
+fn vector(call: &Moved) -> u64 {
+    let mut capture = MaybeUninit::uninit();
+    if let Some(capture) = wanted(call, &mut capture) {
+        (capture.head, capture.tail) = segments::ends(capture.event.length, capture.head, capture.tail);
+        blur(capture);
+        segments::vector(&capture.event, call.address, call.count, capture.head, capture.tail);
+    }
+    nothing()
+}
+
+/// The same with several messages.
+#[inline(never)]
+fn messages(call: &Moved) -> u64 {
+    let mut capture = MaybeUninit::uninit();
+    if let Some(capture) = wanted(call, &mut capture) {
+        (capture.head, capture.tail) = segments::ends(capture.event.length, capture.head, 0);
+        blur(capture);
+        segments::messages(&capture.event, call.address, call.count, capture.head);
+    }
+    nothing()
+}
+
+/// Bytes passed between two files inside the kernel, of which one may be a connection, or were thrown away.
+#[inline(never)]
+fn passed(call: &Moved) -> u64 {
     let mut capture = MaybeUninit::uninit();
     if let Some(capture) = prepare(call, &mut capture) {
         blur(capture);
         capture.event.header.flags |= flag::UNCAPTURABLE;
         emit::bare(&capture.event);
     }
+    nothing()
+}
+
+/// What moved, if anybody still wants anything of this connection.
+#[inline(always)]
+fn wanted<'a>(call: &Moved, capture: &'a mut MaybeUninit<Capture>) -> Option<&'a mut Capture> {
+    prepare(call, capture).filter(|capture| capture.head != 0)
 }
 
 /// Finds out on what bytes moved. `capture` is the place for it: the stack has none for a second.
@@ -318,7 +339,8 @@ fn event(call: &Moved, kind: EventKind, sock: u64, ino: u64) -> DataEvent {
         tail_offset: zero,
         errno: zero as u16,
         direction: call.direction as u8,
-        padding: [zero as u8, zero as u8, zero as u8, zero as u8, zero as u8],
+        padding: zero as u8,
+        reserved: zero,
     }
 }
 

@@ -52,10 +52,7 @@ impl SdkPolicy {
         }
         self.told.insert(finding);
         let reason = match evidence {
-            SdkEvidence::Agent { place, what } if place == "arguments" => {
-                format!("its arguments name {what}")
-            }
-            SdkEvidence::Agent { place, what } => format!("its {place} names {what}"),
+            SdkEvidence::Agent { place, what } => format!("{what} is in its {place}"),
             SdkEvidence::Endpoint { variable } => {
                 return Some(format!(
                     "{service} (process {pid}) is traced, but its {variable} is set: if an SDK inside it exports too, \
@@ -65,12 +62,12 @@ impl SdkPolicy {
         };
         let outcome = match self.mode {
             SdkTargets::Skip => {
-                "so its spans and log lines are not exported a second time (--sdk-targets logs or trace would)"
+                "so nothing of it is exported a second time; --sdk-targets logs or trace would"
             }
-            SdkTargets::Logs => "so of it log lines alone are exported, as --sdk-targets logs says",
-            SdkTargets::Trace => "and is traced all the same, as --sdk-targets trace says",
+            SdkTargets::Logs => "so of it only log lines are exported, as --sdk-targets logs says",
+            SdkTargets::Trace => "and it is traced all the same, as --sdk-targets trace says",
         };
-        Some(format!("{service} (process {pid}) exports by itself, since {reason}; {outcome}"))
+        Some(format!("{service} (process {pid}) exports by itself, for {reason}, {outcome}"))
     }
 }
 
@@ -105,8 +102,8 @@ mod tests {
         let sentence = policy.sentence("shop", 7, &agent()).unwrap();
         assert_eq!(
             sentence,
-            "shop (process 7) exports by itself, since its PYTHONPATH names opentelemetry/instrumentation; so its \
-             spans and log lines are not exported a second time (--sdk-targets logs or trace would)"
+            "shop (process 7) exports by itself, for opentelemetry/instrumentation is in its PYTHONPATH, so nothing of \
+             it is exported a second time; --sdk-targets logs or trace would"
         );
         assert_eq!(policy.sentence("shop", 8, &agent()), None);
         let sentence = policy.sentence("shop", 9, &ENDPOINT).unwrap();

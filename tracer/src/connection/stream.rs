@@ -1,4 +1,10 @@
 //! Positions in one direction of a connection: what follows on, what is missing, what was seen before.
+//!
+//! Events are taken in the order in which they come. Two threads that read from one socket at the same time (or write
+//! to it) without a lock of their own can be told in the other order: then the first event looks like a gap, and the
+//! second one, which would close it, is discarded as a step back. Both are counted. Holding events back would not mend
+//! it: the kernel's position is read after the call, when it may already count what the other thread moved, so that
+//! the positions are as wrong as the order; and every real gap would wait for an event that never comes.
 
 /// One direction of a connection.
 ///
@@ -155,6 +161,14 @@ mod tests {
         assert_eq!(stream.advance(extent(40, 3)), Step::Stale);
         assert_eq!(stream.advance(extent(96, 10)), Step::Overlap { seen: 4 });
         assert_eq!(stream.advance(extent(106, 1)), FOLLOWS);
+    }
+
+    #[test]
+    fn calls_told_in_the_other_order_are_a_gap_and_a_step_back() {
+        let mut stream = Stream::at(100);
+        assert_eq!(stream.advance(extent(110, 5)), Step::Forward { lost: 10 });
+        assert_eq!(stream.advance(extent(100, 10)), Step::Stale);
+        assert_eq!(stream.advance(extent(115, 1)), FOLLOWS, "what comes next is not affected");
     }
 
     #[test]

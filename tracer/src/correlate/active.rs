@@ -88,6 +88,8 @@ struct Binding {
     mux_epoch: u32,
     /// The call by which it got the exchange.
     since: u64,
+    /// Another thread had it before.
+    taken_over: bool,
     /// Its last call that moved bytes of the exchange.
     seen: u64,
     suspended: bool,
@@ -174,7 +176,15 @@ impl ActiveThreads {
             return;
         }
         self.stats.bound += 1;
-        let binding = Binding { connection, thread: None, mux_epoch: 0, since: 0, seen: 0, suspended: false };
+        let binding = Binding {
+            connection,
+            thread: None,
+            mux_epoch: 0,
+            since: 0,
+            taken_over: false,
+            seen: 0,
+            suspended: false,
+        };
         self.bindings.insert(active, binding);
         self.give(active, mark, mux_epoch);
     }
@@ -186,18 +196,21 @@ impl ActiveThreads {
             binding.seen = mark.call;
             return;
         }
+        binding.taken_over = true;
         self.stats.taken_over += 1;
         self.take_away(active);
         self.give(active, mark, mux_epoch);
     }
 
     /// An exchange is over. When `now` is the call that wrote its response's last byte, lines that follow may still
-    /// belong to it.
+    /// belong to it; not where another thread had it before: who only writes for others gets its next task from
+    /// them, and no call shows when.
     pub fn end(&mut self, active: ActiveId, response_end: Option<&Now>) {
         self.take_away(active);
         let Some(binding) = self.bindings.remove(&active) else { return };
         let Some((thread, now)) = binding.thread.zip(response_end) else { return };
-        let dedicated = !binding.suspended && thread == now.mark.thread && binding.since < now.mark.call;
+        let alone = !binding.suspended && !binding.taken_over;
+        let dedicated = alone && thread == now.mark.thread && binding.since < now.mark.call;
         if let Some(entry) = self.threads.peek_mut(&thread).filter(|entry| dedicated && entry.open.is_empty())
         {
             let (wait_epoch, since, call) = (now.wait_epoch, now.mark.time, now.mark.call);

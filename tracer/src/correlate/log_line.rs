@@ -10,6 +10,8 @@
 //! - Only the last record that began in a write may take the writer's ids ([`LogLine::own`]): earlier ones can
 //!   have waited in the program's buffer since another request. So when a write ends inside a line, that line is
 //!   the one that may, once it is complete, and none before it.
+//! - None may where a write of [`FULL_BUFFER`] bytes or more holds several records: it empties a buffer that was
+//!   full. CPython's is emptied to make room for the next record, so that even the last one in it is an older one.
 //! - Of a write that was captured in part, only a record that fills the whole captured part may take the ids:
 //!   otherwise the last one is in the part that is missing.
 //! - Blank lines are no records.
@@ -26,6 +28,10 @@ use crate::event::{Nanos, ThreadId};
 
 /// Longest record, in bytes; what is longer is cut there and flagged.
 pub const MAX_RECORD: usize = 64 * 1024;
+
+/// Bytes from which on a write of several records is taken for a full buffer's. The smallest usual buffer, that of
+/// C's stdio on a pipe, has as many; CPython's has 8192, filled with whole pieces as far as they fit.
+pub const FULL_BUFFER: u64 = 4096;
 
 /// Records in the making at a time; beyond that the one that waited longest is passed on as it is.
 pub const MAX_OPEN: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
@@ -110,15 +116,23 @@ impl<T: Clone> LogLines<T> {
         }
         let (records, tail) = split_records(rest);
         let whole = write.missing == 0;
+        let pieces = records.len() + usize::from(tail.is_some()) + usize::from(!fresh);
+        let emptied = pieces > 1 && write.bytes.len() as u64 >= FULL_BUFFER;
+        let may_own = whole && !emptied;
         let last = records.len().saturating_sub(1);
         for (index, record) in records.iter().enumerate() {
-            push(out, record, mark.clone(), whole && tail.is_none() && index == last, false);
+            push(out, record, mark.clone(), may_own && tail.is_none() && index == last, false);
         }
         match tail {
             None => {}
             Some(tail) if whole => {
-                let open =
-                    Open { text: tail.to_vec(), mark: mark.clone(), own: true, since: now, dropping: false };
+                let open = Open {
+                    text: tail.to_vec(),
+                    mark: mark.clone(),
+                    own: !emptied,
+                    since: now,
+                    dropping: false,
+                };
                 self.hold(key, open, now, out);
             }
             Some(tail) => push(out, tail, mark.clone(), fresh && records.is_empty(), true),

@@ -48,6 +48,17 @@ fn only_the_last_of_several_is_the_writers() {
 }
 
 #[test]
+fn a_full_buffer_holds_nothing_of_its_writers() {
+    let lines = "an older line\n".repeat(300);
+    assert!(lines.len() as u64 >= FULL_BUFFER);
+    assert!(run(&[&lines]).iter().all(|(_, _, own)| !own));
+    let begun = format!("{lines}begun");
+    assert!(run(&[&begun, " and ended\n"]).iter().all(|(_, _, own)| !own));
+    let long = "x".repeat(5_000);
+    assert_eq!(run(&[&format!("{long}\n")]), [line(&long, 0, true)], "one record is a write of its own");
+}
+
+#[test]
 fn a_record_of_several_lines_is_one() {
     let traceback = "ERROR:a:b\nTraceback (most recent call last):\n  File x\nKeyError: 'k'";
     assert_eq!(run(&[traceback, "\n"]), [line(traceback, 0, true)]);

@@ -174,7 +174,8 @@ fn moved(header: Header, mut fields: Fields<'_>) -> Result<(DataEvent, &[u8]), D
         tail_offset: fields.u32()?,
         errno: fields.u16()?,
         direction: fields.u8()?,
-        padding: fields.take()?,
+        padding: fields.u8()?,
+        reserved: fields.u32()?,
     };
     let captured = u64::from(event.head) + u64::from(event.tail);
     if captured > u64::from(event.length) || (event.tail > 0 && event.tail_offset < event.head) {

@@ -44,6 +44,20 @@ fn before_between_and_after() {
 }
 
 #[test]
+fn a_writer_for_others_has_no_afterglow() {
+    let mut s = serving();
+    s.recv(1, WEB, "?get\n");
+    s.send(2, WEB, "!o");
+    s.log(2, "while it writes\n");
+    s.send(2, WEB, "k\n");
+    s.recv(1, WEB, "?next\n");
+    s.log(2, "for the next one\n");
+    s.send(2, WEB, "!ok\n");
+    s.assert_line("while it writes", Some("get"));
+    s.assert_line("for the next one", None);
+}
+
+#[test]
 fn a_read_ends_the_afterglow() {
     let mut s = serving();
     s.recv(1, WEB, "?get\n");

@@ -51,7 +51,7 @@ impl Body {
             }
             Self::Chunked(chunked) => chunked.feed(input),
             Self::UntilClose { seen } => {
-                *seen += skip(input, u64::MAX);
+                *seen = seen.saturating_add(skip(input, u64::MAX));
                 BodyStep::Incomplete
             }
         }
@@ -221,5 +221,7 @@ mod tests {
         let mut body = Body::new(Framing::Length(u64::MAX));
         assert_eq!(body.feed(&mut &b"abc"[..]), BodyStep::Incomplete);
         assert_eq!(run("ffffffffffffffff\r\nabc").0, BodyStep::Incomplete);
+        let mut body = Body::UntilClose { seen: u64::MAX };
+        assert_eq!(body.feed(&mut &b"abc"[..]), BodyStep::Incomplete);
     }
 }

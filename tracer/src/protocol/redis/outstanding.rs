@@ -170,28 +170,30 @@ impl Outstanding {
         mark: Mark,
     ) -> bool {
         self.joinable = true;
-        let bytes = argument_bytes(&command);
+        let mut bytes = argument_bytes(&command);
         if self.argument_bytes.saturating_add(bytes) > MAX_ARGUMENT_BYTES {
             command.args_omitted =
                 command.args_omitted.saturating_add(u32::try_from(command.args.len()).unwrap_or(0));
             command.args = Vec::new();
-        } else {
-            self.argument_bytes += bytes;
+            bytes = 0;
         }
+        let mut kept = 0;
         let index = exchange.and_then(|id| self.find(id)).map_or(usize::MAX, |batch| {
             batch.building = false;
             batch.request_last = mark;
             batch.end = mark;
             batch.due += u32::from(expect.is_some());
-            batch.argument_bytes += bytes;
             if batch.commands.len() < MAX_COMMANDS {
                 batch.commands.push(command);
+                batch.argument_bytes += bytes;
+                kept = bytes;
             } else {
                 batch.omitted = batch.omitted.saturating_add(1);
                 return usize::MAX;
             }
             batch.commands.len() - 1
         });
+        self.argument_bytes += kept;
         if let Some(expect) = expect {
             self.pending.push_back(Pending { expect, exchange, index });
         }

@@ -177,6 +177,9 @@ fn add_addresses(attributes: &mut Vec<Attribute>, role: Role, endpoints: &Endpoi
         add_address(attributes, endpoints.peer.as_ref(), "client.address", None);
     }
     add_address(attributes, endpoints.peer.as_ref(), "network.peer.address", Some(("network.peer.port", 0)));
+    if endpoints.unix {
+        attributes.push(Attribute::new("network.transport", "unix"));
+    }
 }
 
 /// An address, and its port unless that is the usual one.

@@ -53,8 +53,12 @@ impl<'a> Statement<'a> {
     }
 
     /// How strings are read. A session whose mode was never seen may use the other one: if a whole text ends
-    /// inside a string, it was read wrongly, or is wrong itself.
+    /// inside a string, it was read wrongly, or is wrong itself. In text that is not UTF-8 a backslash can be the
+    /// second byte of a character (GBK, Big5, Shift JIS), which escapes nothing.
     fn backslash(&self) -> Backslash {
+        if self.text.contains(char::REPLACEMENT_CHARACTER) && has_backslash_after_non_ascii(self.text) {
+            return Backslash::Unclear;
+        }
         let told = if self.no_backslash_escapes { Backslash::Literal } else { Backslash::Escapes };
         let suspicious = !self.truncated && self.text.contains('\\');
         if suspicious && Tokens::new(self.text, told).any(|token| token.is_unterminated()) {
@@ -62,6 +66,10 @@ impl<'a> Statement<'a> {
         }
         told
     }
+}
+
+fn has_backslash_after_non_ascii(text: &str) -> bool {
+    text.as_bytes().windows(2).any(|pair| matches!(pair, [before, b'\\'] if !before.is_ascii()))
 }
 
 /// `SELECT * FROM t WHERE a = 1` → `SELECT * FROM t WHERE a = ?`.

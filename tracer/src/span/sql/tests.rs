@@ -237,6 +237,19 @@ fn backslashes_follow_the_session() {
 }
 
 #[test]
+fn a_backslash_within_a_character_escapes_nothing() {
+    let gbk = b"INSERT INTO t VALUES ('\xbf\\', 'secret', 'b')";
+    assert_eq!(sanitise(&String::from_utf8_lossy(gbk)), "INSERT INTO t VALUES (?");
+    assert_eq!(sanitise("INSERT INTO t VALUES ('é\\', 'b')"), "INSERT INTO t VALUES (?");
+    let bytes = b"INSERT INTO t VALUES (_binary'\xff\x00', 'b')";
+    assert_eq!(
+        sanitise(&String::from_utf8_lossy(bytes)),
+        "INSERT INTO t VALUES (?, ?)",
+        "no backslash, no doubt"
+    );
+}
+
+#[test]
 fn a_cut_name_is_not_a_target() {
     let cut = |text| Statement { truncated: true, ..Statement::new(text) }.summary();
     assert_eq!(cut("SELECT * FROM shop.mess"), "SELECT");

@@ -42,6 +42,22 @@ fn separate_calls_are_one_exchange_only_for_one_binding() {
 }
 
 #[test]
+fn commands_beyond_the_limit_take_no_room_from_later_ones() {
+    let open = 4096;
+    let beyond = 2200;
+    let long = format!("*2\r\n$3\r\nGET\r\n$128\r\n{}\r\n", "k".repeat(128));
+    let mut run = Run::new(true);
+    for index in 0..open + beyond {
+        run.call(&request(if index < open { GET_A } else { &long }));
+    }
+    run.call(&response(&OK.repeat(open + beyond)));
+    run.call(&request(GET_B));
+    run.call(&response(OK));
+    let last = run.exchanges().last().unwrap().1;
+    assert_eq!(last.commands[0].args, [Argument::Shown((*b"b").into())]);
+}
+
+#[test]
 fn a_reply_in_between_separates() {
     let mut run = Run::new(true);
     run.active = Some(ActiveId(1));
