@@ -138,13 +138,14 @@ impl Tracer {
         }
     }
 
-    /// Stops its process for a time (SIGSTOP, SIGCONT): the probe goes on, and nobody empties its ring buffer.
+    /// Stops its process (SIGSTOP, SIGCONT) for as long as `work` takes: the probe goes on, and nobody empties its
+    /// ring buffer.
     ///
     /// # Panics
     /// When it cannot be signalled.
-    pub fn pause(&self, time: Duration) {
+    pub fn pause(&self, work: impl FnOnce()) {
         self.signal("STOP");
-        thread::sleep(time);
+        work();
         self.signal("CONT");
     }
 

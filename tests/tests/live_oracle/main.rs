@@ -26,13 +26,13 @@ const CLIENTS: usize = 8;
 const USUAL_RING: &str = "16M";
 const SMALLEST_RING: &str = "512K";
 
-/// How long the application may take to write its last line.
-const LOG_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the application may take to answer some requests and to log them.
+const LOG_PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
 fn every_request_statement_command_and_line_of_2000_is_told_under_its_request() {
     let options = BackendOptions { arguments: access_log(), ..BackendOptions::default() };
-    let (outcome, verdict) = judge("oracle", 2000, &options, USUAL_RING, |_| ());
+    let (outcome, verdict) = judge("oracle", 2000, &options, USUAL_RING, |_, _| ());
     verdict.require_whole(&outcome);
 }
 
@@ -44,8 +44,22 @@ fn prefork_workers_and_unix_sockets_to_the_stores_make_no_difference() {
         arguments: access_log(),
         ..BackendOptions::default()
     };
-    let (outcome, verdict) = judge("oracle-unix", 800, &options, USUAL_RING, |_| ());
+    let (outcome, verdict) = judge("oracle-unix", 800, &options, USUAL_RING, |_, _| ());
     verdict.require_whole(&outcome);
+}
+
+#[test]
+fn what_is_told_after_losses_is_right_and_what_is_not_told_is_counted() {
+    let options = BackendOptions { arguments: access_log(), ..BackendOptions::default() };
+    let (outcome, verdict) = judge("oracle-lossy", 800, &options, SMALLEST_RING, |tracer, backend| {
+        // Three times the ring overflows, and between them the tracer finds its way again.
+        for answered in [100, 350, 600] {
+            wait_for(backend, answered);
+            tracer.pause(|| wait_for(backend, answered + 125));
+        }
+    });
+    assert!(outcome.lost_in_all() > 0, "nothing was lost");
+    verdict.require_right(&outcome);
 }
 
 fn access_log() -> Vec<String> {
@@ -58,7 +72,7 @@ fn judge(
     requests: usize,
     options: &BackendOptions,
     ring: &str,
-    meanwhile: fn(&Tracer),
+    meanwhile: fn(&Tracer, &Backend),
 ) -> (Outcome, Verdict) {
     let testbed = Testbed::start(name).unwrap();
     let backend = testbed.backend(options).unwrap();
@@ -68,10 +82,11 @@ fn judge(
     );
     let plans = plan::plan(requests, CLIENTS);
     let (answers, seconds) = thread::scope(|scope| {
-        scope.spawn(|| meanwhile(&tracer));
+        scope.spawn(|| meanwhile(&tracer, &backend));
         client::send(&backend, &plans)
     });
-    let log = whole_log(&backend, requests);
+    wait_for(&backend, requests);
+    let log = read_log(&backend);
     let outcome = tracer.stop();
     print(requests, seconds, &outcome);
     let truth: Vec<(&Request, &Answer)> = plans.iter().flatten().zip(answers.iter().flatten()).collect();
@@ -80,16 +95,21 @@ fn judge(
     (outcome, verdict)
 }
 
-/// The application's log once it holds the access log's line of every request, which is written after the answer.
-fn whole_log(backend: &Backend, requests: usize) -> String {
+/// Waits until so many requests were answered: until the access log, which is written after the answer, has their
+/// lines. Gives up in the end: it is then told what is missing.
+fn wait_for(backend: &Backend, requests: usize) {
     let since = Instant::now();
-    loop {
-        let log = std::fs::read_to_string(backend.output()).unwrap();
-        if log.matches(" HTTP/1.1\" ").count() >= requests || since.elapsed() > LOG_PATIENCE {
-            return log;
+    let is_access = |line: &&str| line.contains("?request_id=") && line.contains(" HTTP/1.1\" ");
+    while since.elapsed() < LOG_PATIENCE {
+        if read_log(backend).lines().filter(is_access).count() >= requests {
+            break;
         }
         thread::sleep(Duration::from_millis(10));
     }
+}
+
+fn read_log(backend: &Backend) -> String {
+    std::fs::read_to_string(backend.output()).unwrap()
 }
 
 fn print(requests: usize, seconds: f64, outcome: &Outcome) {

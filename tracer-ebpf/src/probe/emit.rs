@@ -52,17 +52,9 @@ pub fn reserve_bytes(size: u64, reason: LossReason) -> Option<*mut u8> {
 
 /// Hands a record to user space. The reader looks at the ring on its own clock; it is woken only when much has
 /// piled up, because a wake-up for each event would cost the application more than the probe does.
-///
-/// The first event after a loss tells of it. Should two processors tell at once, user space hears it twice.
 #[inline(always)]
 pub fn submit<T>(record: *mut T) {
-    // SAFETY: one aligned word, and a reserved record that begins with a header.
-    unsafe {
-        if (&raw const RING_WAS_FULL).read_volatile() != 0 {
-            (&raw mut RING_WAS_FULL).write_volatile(0);
-            (*record.cast::<Header>()).flags |= flag::LOST;
-        }
-    }
+    tell_loss(record.cast());
     // SAFETY: the map is a ring buffer.
     let waiting = unsafe { bpf_ringbuf_query(ring(), BPF_RB_AVAIL_DATA) };
     let wake = if waiting > config!(wake_bytes) as u64 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
@@ -73,8 +65,21 @@ pub fn submit<T>(record: *mut T) {
 /// Hands a record to user space and wakes the reader, where something waits for what it does then.
 #[inline(always)]
 pub fn submit_at_once<T>(record: *mut T) {
+    tell_loss(record.cast());
     // SAFETY: the record was reserved in this ring and not yet submitted.
     unsafe { bpf_ringbuf_submit(record.cast(), BPF_RB_FORCE_WAKEUP) };
+}
+
+/// The first event after a loss tells of it. Should two processors tell at once, user space hears it twice.
+#[inline(always)]
+fn tell_loss(record: *mut Header) {
+    // SAFETY: one aligned word, and the begin of a reserved record.
+    unsafe {
+        if (&raw const RING_WAS_FULL).read_volatile() != 0 {
+            (&raw mut RING_WAS_FULL).write_volatile(0);
+            (*record).flags |= flag::LOST;
+        }
+    }
 }
 
 /// The common part of the current thread's events. `kind`, `flags` and `size` are left zero.
