@@ -46,7 +46,7 @@ impl Stage {
             runtime.block_on(async {
                 let (exporter, exporting) = start(&settings, &[Target::Otlp]).unwrap();
                 started.send(exporter).unwrap();
-                exporting.shutdown(stopped.await.unwrap()).await
+                exporting.shutdown(stopped.await.unwrap(), std::future::pending()).await
             })
         });
         Self { exporter: exporter.recv().unwrap(), stop, thread }

@@ -53,7 +53,7 @@ pub enum RunError {
     ReaderFailed,
 }
 
-/// Traces until SIGTERM or SIGINT; then detaches, exports what is left, and returns.
+/// Traces until SIGTERM or SIGINT; then detaches, exports what is left, and returns. A second signal ends the export.
 ///
 /// # Errors
 /// When anything that is needed at the start is not there, or a part of the agent fails: see [`RunError`]. A
@@ -107,7 +107,7 @@ impl Running {
             None => self.reader.ended().await,
             Some(_) => Err(Panicked),
         };
-        finish(&self.settings, self.exporting, stats.as_ref().ok(), &losses).await;
+        finish(&self.settings, self.exporting, stop, stats.as_ref().ok(), &losses).await;
         stats.map(drop).map_err(|Panicked| RunError::ReaderFailed)
     }
 }
@@ -182,14 +182,15 @@ fn detach(probe: &SharedProbe) -> Vec<(&'static str, u64)> {
     counted.chain([("recursion_miss", missed)]).collect()
 }
 
-/// Exports what is left, and tells what was lost and what was done.
+/// Exports what is left, and tells what was lost and what was done. A second signal means: now.
 async fn finish(
     settings: &Settings,
     exporting: Exporting,
+    mut stop: Stop,
     stats: Option<&Stats>,
     losses: &[(&'static str, u64)],
 ) {
-    let summary = exporting.shutdown(settings.flush_timeout()).await;
+    let summary = exporting.shutdown(settings.flush_timeout(), stop.wait()).await;
     info!("{}", lost(losses));
     let stats = stats.map(ToString::to_string).unwrap_or_default();
     for line in stats.lines().chain(summary.to_string().lines()) {

@@ -150,7 +150,7 @@ impl Resources {
         let pid = key.tgid;
         let facts = ProcessFacts {
             environ: self.environ(pid)?,
-            program: self.program(pid),
+            program: self.program(pid)?,
             cgroup: CgroupIdentity::of_lines(&self.proc.cgroup(pid).ok()?),
         };
         let arguments = self.proc.cmdline(pid).unwrap_or_default();
@@ -175,12 +175,18 @@ impl Resources {
         }
     }
 
-    fn program(&self, pid: u32) -> Option<String> {
-        let exe = self.proc.exe(pid).ok();
+    /// The outer `None` means that the process is going: it has given its memory back, so that it has no executable
+    /// any more and its environment reads as empty, but is no zombie yet.
+    fn program(&self, pid: u32) -> Option<Option<String>> {
+        let exe = match self.proc.exe(pid) {
+            Ok(path) => Some(path),
+            Err(ProcError::Absent { .. } | ProcError::Gone { .. }) => return None,
+            Err(_) => None,
+        };
         let file =
             exe.as_ref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
         // Everybody may read `comm`, also where `exe` is denied.
-        file.or_else(|| self.proc.comm(pid).ok()).filter(|name| !name.is_empty())
+        Some(file.or_else(|| self.proc.comm(pid).ok()).filter(|name| !name.is_empty()))
     }
 
     /// Whether the process that has the id now started when the key says. A zombie has lost its environment

@@ -116,6 +116,18 @@ fn a_zombie_is_gone() {
 }
 
 #[test]
+fn a_child_without_memory_is_gone_though_it_is_no_zombie_yet() {
+    let root = Directory::new();
+    worker(&root, 10, "OTEL_SERVICE_NAME=shop\0");
+    worker(&root, 20, "");
+    std::fs::remove_file(root.join("20/exe")).unwrap();
+    let mut resources = table(&root);
+    resources.forked(key(10), key(20));
+    assert!(Arc::ptr_eq(&resources.get(key(20)), &resources.get(key(10))));
+    assert_eq!(resources.counts().inherited, 1);
+}
+
+#[test]
 fn is_bounded_and_forgets_dead_resources() {
     let root = Directory::new();
     let mut resources = table(&root);

@@ -52,9 +52,10 @@ impl FileSink {
             Ok(()) => self.stats.exported(signal, request.items),
             Err(_) => self.stats.dropped(signal, DropReason::GaveUp, request.items),
         }
-        let lost = self.stats.tally(signal).dropped_total();
+        let tally = self.stats.tally(signal);
+        let lost = tally.dropped_total();
         match result {
-            Ok(()) => self.outage.succeeded(lost),
+            Ok(()) => self.outage.succeeded(lost, tally.dropped(DropReason::QueueFull)),
             Err(error) => self.outage.failed(&error.to_string(), lost),
         }
     }

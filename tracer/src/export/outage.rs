@@ -27,8 +27,8 @@ struct Told {
     last: Option<Instant>,
     /// A warning was written in this outage, so that its end is worth a line.
     announced: bool,
-    /// Losses that the last warning told of.
-    lost: u64,
+    /// Items that found the queue full when a line last told of it, or while an outage explains it.
+    overflow: u64,
 }
 
 impl Outage {
@@ -43,21 +43,27 @@ impl Outage {
         }
     }
 
-    /// An attempt succeeded.
-    pub(super) fn succeeded(&self, lost: u64) {
-        if let Some(line) = self.recovery_line(Instant::now(), lost) {
+    /// An attempt succeeded. `overflow` is the part of `lost` that found the queue full.
+    pub(super) fn succeeded(&self, lost: u64, overflow: u64) {
+        if let Some(line) = self.recovery_line(Instant::now(), lost, overflow) {
             tracing::info!("{line}");
         }
     }
 
     /// The receiver had something to say about what it took.
     pub(super) fn remarked(&self, remark: &str) {
-        let now = Instant::now();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.last.is_none_or(|last| now.duration_since(last) >= PAUSE) {
-            told.last = Some(now);
-            tracing::warn!("{}: {remark}", self.subject);
+        if let Some(line) = self.remark_line(Instant::now(), remark) {
+            tracing::warn!("{line}");
         }
+    }
+
+    fn remark_line(&self, now: Instant, remark: &str) -> Option<String> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.last.is_some_and(|last| now.duration_since(last) < PAUSE) {
+            return None;
+        }
+        told.last = Some(now);
+        Some(format!("{}: {remark}", self.subject))
     }
 
     fn failure_line(&self, now: Instant, error: &str, lost: u64) -> Option<String> {
@@ -70,25 +76,26 @@ impl Outage {
         let count = std::mem::take(&mut told.untold);
         told.last = Some(now);
         told.announced = true;
-        told.lost = lost;
         let attempts = if count == 1 { "failed".to_owned() } else { format!("failed {count} times; last") };
         Some(format!("{} {attempts}: {error} ({lost} dropped so far)", self.subject))
     }
 
-    fn recovery_line(&self, now: Instant, lost: u64) -> Option<String> {
+    fn recovery_line(&self, now: Instant, lost: u64, overflow: u64) -> Option<String> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(since) = told.since.take() {
+            // While it failed the queue filled up: that is no slowness.
+            told.overflow = overflow;
             let announced = std::mem::take(&mut told.announced);
             let seconds = now.duration_since(since).as_secs();
             let line = format!("{} works again after {seconds} s ({lost} dropped so far)", self.subject);
             return announced.then_some(line);
         }
-        // Nothing fails, yet items are lost: they come faster than the receiver takes them.
-        if lost <= told.lost || told.last.is_some_and(|last| now.duration_since(last) < PAUSE) {
+        // Nothing fails, yet the queue is full: items come faster than the receiver takes them.
+        if overflow <= told.overflow || told.last.is_some_and(|last| now.duration_since(last) < PAUSE) {
             return None;
         }
         told.last = Some(now);
-        told.lost = lost;
+        told.overflow = overflow;
         Some(format!("{} is too slow for what comes in ({lost} dropped so far)", self.subject))
     }
 }
@@ -112,10 +119,10 @@ mod tests {
             Some("export failed 2 times; last: refused (7 dropped so far)")
         );
         assert_eq!(
-            outage.recovery_line(at(40), 7).as_deref(),
+            outage.recovery_line(at(40), 7, 7).as_deref(),
             Some("export works again after 40 s (7 dropped so far)")
         );
-        assert_eq!(outage.recovery_line(at(41), 7), None);
+        assert_eq!(outage.recovery_line(at(41), 7, 7), None);
     }
 
     #[test]
@@ -126,7 +133,7 @@ mod tests {
         for second in 0..60 {
             let now = start + Duration::from_secs(second);
             lines += usize::from(outage.failure_line(now, "refused", 0).is_some());
-            lines += usize::from(outage.recovery_line(now, 0).is_some());
+            lines += usize::from(outage.recovery_line(now, 0, 0).is_some());
         }
         assert_eq!(lines, 4);
     }
@@ -135,8 +142,18 @@ mod tests {
     fn losses_without_failures_are_told_too() {
         let outage = Outage::new("export".to_owned());
         let start = Instant::now();
-        assert_eq!(outage.recovery_line(start, 0), None);
-        assert!(outage.recovery_line(start, 5).is_some_and(|line| line.contains("too slow")));
-        assert_eq!(outage.recovery_line(start + Duration::from_secs(1), 9), None);
+        assert_eq!(outage.recovery_line(start, 0, 0), None);
+        assert!(outage.recovery_line(start, 5, 5).is_some_and(|line| line.contains("too slow")));
+        assert_eq!(outage.recovery_line(start + Duration::from_secs(1), 9, 9), None);
+    }
+
+    #[test]
+    fn what_the_receiver_rejects_is_not_called_slowness() {
+        let outage = Outage::new("export".to_owned());
+        let start = Instant::now();
+        assert_eq!(outage.recovery_line(start, 7, 0), None);
+        assert_eq!(outage.remark_line(start, "all but 7").as_deref(), Some("export: all but 7"));
+        assert_eq!(outage.remark_line(start, "all but 7"), None);
+        assert_eq!(outage.recovery_line(start + 2 * PAUSE, 14, 0), None);
     }
 }

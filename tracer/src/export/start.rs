@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::console::{self, Console, Style};
 use super::file::FileSink;
@@ -90,15 +90,14 @@ pub struct Exporting {
 
 impl Exporting {
     /// Takes nothing more, sends what waits, and tells what became of everything. What is not sent when the
-    /// deadline has passed is counted as such.
-    pub async fn shutdown(self, deadline: Duration) -> Summary {
+    /// deadline has passed, or when `hurry` is over, is counted as such.
+    pub async fn shutdown(self, deadline: Duration, hurry: impl Future<Output = ()>) -> Summary {
         self.exporter.queues.iter().for_each(|queue| queue.close());
-        let deadline = Instant::now() + deadline;
-        let mut late = Vec::new();
-        for mut sink in self.sinks {
-            if timeout_at(deadline, &mut sink).await.is_err() {
-                late.push(sink);
-            }
+        let mut late = self.sinks;
+        tokio::select! {
+            () = all_ended(&mut late) => {}
+            () = sleep(deadline) => {}
+            () = hurry => {}
         }
         // What can be called off ends at once. A write to a terminal or a pipe that nobody reads cannot.
         self.cancel.send_replace(true);
@@ -107,6 +106,14 @@ impl Exporting {
         }
         self.exporter.stats.sinks.iter().for_each(|sink| sink.close());
         self.exporter.stats.summary()
+    }
+}
+
+/// Until every sink has ended. Dropped before that, it leaves those that have not.
+async fn all_ended(sinks: &mut Vec<oneshot::Receiver<()>>) {
+    while let Some(sink) = sinks.last_mut() {
+        let _ended = sink.await;
+        sinks.pop();
     }
 }
 
@@ -216,6 +223,8 @@ impl Starting<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::{pending, ready};
+
     use super::*;
     use crate::export::{DropReason, Variables, testing};
 
@@ -237,7 +246,7 @@ mod tests {
         let (exporter, exporting) = start(&settings, &targets).unwrap();
         (0..10).for_each(|_| exporter.offer(testing::span("s")));
         exporter.offer(testing::log("l"));
-        let summary = exporting.shutdown(Duration::from_millis(300)).await;
+        let summary = exporting.shutdown(Duration::from_millis(300), pending()).await;
         let lines = std::fs::read_to_string(&path).unwrap().lines().count();
         std::fs::remove_file(&path).unwrap();
         assert!(lines >= 2);
@@ -253,7 +262,18 @@ mod tests {
     async fn a_shutdown_with_nothing_to_send_is_quick() {
         let (_exporter, exporting) = start(&settings(&[]), &[Target::Otlp]).unwrap();
         let started = Instant::now();
-        assert_eq!(exporting.shutdown(Duration::from_secs(30)).await.sinks[0].1.offered, 0);
+        assert_eq!(exporting.shutdown(Duration::from_secs(30), pending()).await.sinks[0].1.offered, 0);
         assert!(started.elapsed() < Duration::from_secs(5));
+    }
+
+    #[tokio::test]
+    async fn whoever_is_in_a_hurry_does_not_wait_for_the_deadline() {
+        let settings = settings(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")]);
+        let (exporter, exporting) = start(&settings, &[Target::Otlp]).unwrap();
+        exporter.offer(testing::span("s"));
+        let started = Instant::now();
+        let summary = exporting.shutdown(Duration::from_secs(30), ready(())).await;
+        assert!(started.elapsed() < Duration::from_secs(5));
+        assert_eq!(summary.sinks[0].1.dropped(DropReason::UnsentAtExit), 1);
     }
 }

@@ -98,7 +98,8 @@ impl OtlpSink {
         if rejected > 0 {
             self.stats.dropped(self.signal, DropReason::Rejected, rejected);
         }
-        self.outage.succeeded(self.dropped());
+        let tally = self.stats.tally(self.signal);
+        self.outage.succeeded(tally.dropped_total(), tally.dropped(DropReason::QueueFull));
         if rejected > 0 || !message.is_empty() {
             self.outage
                 .remarked(&format!("the receiver took all but {rejected} of {items}, saying: {message}"));
