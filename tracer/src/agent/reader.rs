@@ -54,6 +54,7 @@ impl Reader {
     /// Runs until the probe is detached and the ring is empty. Gives the pipeline's counters.
     #[must_use]
     pub fn run(mut self) -> Stats {
+        ask_for_priority();
         let mut quiet = 0;
         let mut wall_due = 0;
         loop {
@@ -112,6 +113,16 @@ impl Reader {
         let mut ring = libc::pollfd { fd: self.ring.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: the pointer is to one valid pollfd. An interruption or an error only means to look at once.
         unsafe { libc::poll(&raw mut ring, 1, millis) };
+    }
+}
+
+/// Lets this thread run before busy neighbours, where the agent may ask for that (CAP_SYS_NICE): it needs little time,
+/// but what it does not read soon enough is lost.
+fn ask_for_priority() {
+    const NICENESS: libc::c_int = -10;
+    // SAFETY: no pointers. 0 is the calling thread (setpriority(2), "C library/kernel differences").
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) } != 0 {
+        debug!("the reader keeps the ordinary priority: {}", std::io::Error::last_os_error());
     }
 }
 
