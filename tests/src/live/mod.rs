@@ -1,6 +1,6 @@
 //! What the live tests share: the tracer itself, run as its user runs it, and what it exported.
 //!
-//! ```ignore
+//! ```text
 //! let testbed = Testbed::start("capture")?;                        // xtask::testbed: real servers
 //! let backend = testbed.backend(&BackendOptions::default())?;
 //! let tracer = Tracer::start(testbed.directory(), &["--pid", &backend.id().to_string()]);

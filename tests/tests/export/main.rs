@@ -1,7 +1,6 @@
 //! The export stage against a receiver: both protocols, what is retried and what is not, and the books.
 #![expect(clippy::unwrap_used, reason = "a test's own support fails by panicking, like the test")]
 
-mod collector;
 mod delivery;
 mod retry;
 mod stage;

@@ -50,6 +50,7 @@ impl MariaDb {
             .arg("--no-defaults")
             .args(as_root())
             .args(option("datadir", &data))
+            .args(option("tmpdir", &temporary(directory)?))
             .args(option("socket", &socket))
             .args(option("pid-file", &directory.data("mariadb.pid")))
             .args(option("init-file", &workspace::backend().join("schema.sql")))
@@ -108,6 +109,7 @@ fn template(server: &Path) -> Result<PathBuf> {
         .arg("--no-defaults")
         .args(as_root())
         .args(option("datadir", &data))
+        .args(option("tmpdir", &temporary(&draft)?))
         .args([
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
@@ -124,6 +126,13 @@ fn template(server: &Path) -> Result<PathBuf> {
         bail!("cannot create {}", path.display());
     }
     fs::remove_dir_all(draft.logs()).context("cannot remove the draft of the template")?;
+    Ok(path)
+}
+
+/// A place for temporary tables that no other server shares: each removes all that it finds there when it starts.
+fn temporary(directory: &RunDirectory) -> Result<PathBuf> {
+    let path = directory.data("mariadb-tmp");
+    fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
     Ok(path)
 }
 
