@@ -46,7 +46,7 @@ fn data_directory(server: &Path, sources: &Sources<'_>) -> Result<PathBuf> {
     let mut install = Command::new("mariadb-install-db");
     install.args(["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal", &location]);
     // Each server removes what temporary tables it finds when it starts: also those of others in a shared directory.
-    install.env("TMPDIR", &sources.target);
+    install.env("TMPDIR", sources.target);
     output_of(install.args(INNODB).arg(format!("--user={}", user()?)))?;
     let log = File::create(sources.target.join("schema.log"))?;
     let mut bootstrap = Command::new(server);
@@ -54,7 +54,7 @@ fn data_directory(server: &Path, sources: &Sources<'_>) -> Result<PathBuf> {
         .args(["--no-defaults", "--bootstrap", &location])
         .args(INNODB)
         .arg(format!("--user={}", user()?));
-    bootstrap.env("TMPDIR", &sources.target);
+    bootstrap.env("TMPDIR", sources.target);
     bootstrap.stdin(File::open(&schema)?).stdout(Stdio::null()).stderr(log);
     if !bootstrap.status().context("cannot run mariadbd")?.success() {
         bail!("mariadbd refuses {}: see {}/schema.log", schema.display(), sources.target.display());
