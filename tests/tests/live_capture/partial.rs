@@ -23,7 +23,8 @@ fn a_response_that_the_socket_takes_in_parts() {
     peer.receive(SIZE);
     let told = hands.ask("finish", json!({ "name": "t" }));
     let (calls, again) = (told[0].as_u64().unwrap(), told[1].as_u64().unwrap());
-    assert!(calls - again > 5 && again > 1, "{calls} calls, {again} of them EAGAIN");
+    // How often the socket is full depends on how fast the peer reads; once is what the test is about.
+    assert!(calls - again > 5 && again > 0, "{calls} calls, {again} of them EAGAIN");
     serve(&mut hands, "c", &mut peer, "/next");
     let outcome = tracer.stop();
     assert_eq!(served(&outcome), [seen("/large", 0, 2_000_000), echoed("/next")]);
