@@ -141,8 +141,9 @@ def send(name, data="", fill=0, via="send", sizes=()):
     raise ValueError(via)
 
 
-def send_all(name, data="", fill=0):
-    """Sends on a socket that does not block, until all went; tells the calls and how many said EAGAIN."""
+def send_all(name, data="", fill=0, until_full=False):
+    """Sends on a socket that does not block, until all went (or it is full); tells the calls, how many said EAGAIN, and
+    the bytes sent."""
     data = data.encode("latin-1") + b"x" * fill
     calls = again = at = 0
     while at < len(data):
@@ -151,8 +152,10 @@ def send_all(name, data="", fill=0):
             at += sockets[name].send(data[at:])
         except BlockingIOError:
             again += 1
+            if until_full:
+                break
             wait_writable(name)
-    return [calls, again]
+    return [calls, again, at]
 
 
 def wait_writable(name):
