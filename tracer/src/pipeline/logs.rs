@@ -6,6 +6,8 @@ use super::config::LogMode;
 use super::tracked::Sink;
 use crate::correlate::active::Evidence;
 use crate::correlate::assemble::Assembler;
+use crate::correlate::held::{Held, WaitsFor};
+use crate::correlate::late::Ticket;
 use crate::correlate::log_line::{LogKey, LogLine, LogLines, LogWrite};
 use crate::correlate::stats::LogStats;
 use crate::correlate::{Now, log_json, severity};
@@ -20,6 +22,7 @@ pub(super) struct Logs {
     mode: LogMode,
     lines: LogLines<Written>,
     ready: Vec<LogLine<Written>>,
+    held: Held<Record>,
     /// Counters.
     pub(super) stats: LogStats,
 }
@@ -30,16 +33,37 @@ struct Written {
     process: Process,
     stream: LogStream,
     time: Nanos,
-    active: Option<(ActiveId, Evidence)>,
+    span: LineSpan,
+}
+
+/// The span that a line belongs to.
+#[derive(Clone, Copy, Debug)]
+enum LineSpan {
+    Known(ActiveId, Evidence),
+    None,
+    /// It will be known later.
+    Late(Ticket),
 }
 
 impl Logs {
     pub(super) fn new(mode: LogMode) -> Self {
-        Self { mode, lines: LogLines::default(), ready: Vec::new(), stats: LogStats::default() }
+        Self {
+            mode,
+            lines: LogLines::default(),
+            ready: Vec::new(),
+            held: Held::default(),
+            stats: LogStats::default(),
+        }
     }
 
     /// Takes a write.
-    pub(super) fn on_write(&mut self, log: &Log<'_>, now: &Now, assembler: &Assembler, sink: &mut Sink<'_>) {
+    pub(super) fn on_write(
+        &mut self,
+        log: &Log<'_>,
+        now: &Now,
+        assembler: &mut Assembler,
+        sink: &mut Sink<'_>,
+    ) {
         if self.mode == LogMode::Off {
             return;
         }
@@ -53,8 +77,11 @@ impl Logs {
         self.stats.cut_writes += u64::from(missing > 0);
         self.stats.cut_bytes += missing;
         let key = LogKey { thread: now.mark.thread, dev: log.dev, ino: log.ino };
-        let active = assembler.threads.line(now.mark.thread);
-        let written = Written { process: now.process, stream, time: now.mark.time, active };
+        let span = match assembler.threads.line(now.mark.thread) {
+            Some((active, evidence)) => LineSpan::Known(active, evidence),
+            None => assembler.late.ask(now.mark).map_or(LineSpan::None, LineSpan::Late),
+        };
+        let written = Written { process: now.process, stream, time: now.mark.time, span };
         let write = LogWrite { bytes: log.bytes, missing };
         self.lines.write(key, write, &written, now.mark.time, &mut self.ready);
         self.emit(now.mark.time, assembler, sink);
@@ -66,49 +93,129 @@ impl Logs {
         self.emit(now, assembler, sink);
     }
 
-    /// Tells all lines that wait for their end.
+    /// Tells all lines that wait for their end, or their span.
     pub(super) fn finish(&mut self, now: Nanos, assembler: &Assembler, sink: &mut Sink<'_>) {
         self.lines.flush(&mut self.ready);
         self.emit(now, assembler, sink);
+        while let Some(record) = self.held.oldest() {
+            self.tell(record, None, now, assembler, sink);
+        }
+    }
+
+    /// Tells lines whose spans, or their ids, have become known.
+    pub(super) fn release(
+        &mut self,
+        answered: &[Ticket],
+        settled: &[ActiveId],
+        now: Nanos,
+        assembler: &Assembler,
+        sink: &mut Sink<'_>,
+    ) {
+        for ticket in answered {
+            for record in self.held.release(WaitsFor::Parent(*ticket)) {
+                self.sort(record, now, assembler, sink);
+            }
+        }
+        for active in settled {
+            for record in self.held.release(WaitsFor::Ids(*active)) {
+                self.sort(record, now, assembler, sink);
+            }
+        }
     }
 
     fn emit(&mut self, now: Nanos, assembler: &Assembler, sink: &mut Sink<'_>) {
-        for line in self.ready.drain(..) {
-            let Written { process, stream, time, active } = line.mark;
-            let exports = sink.environment.exports(process);
+        let mut ready = std::mem::take(&mut self.ready);
+        for line in ready.drain(..) {
+            let exports = sink.environment.exports(line.mark.process);
             if !exports.logs {
                 self.stats.exported_by_target += 1;
                 continue;
             }
             let stated = stated(&line.text);
             // Ids that the application wrote into the line itself win; ours lead nowhere if our span is not exported.
-            let active = active.filter(|_| line.own && stated.context.is_none() && exports.spans);
-            let active = active.and_then(|(id, evidence)| Some((assembler.context(id)?, evidence)));
-            let ours = active.map(|(context, _)| (context.trace_id, context.span_id, context.sampled));
-            let context = stated.context.or(ours);
-            if context.is_none() && self.mode == LogMode::Correlated {
-                self.stats.uncorrelated_dropped += 1;
-                continue;
+            let takes_ours = line.own && stated.context.is_none() && exports.spans;
+            self.sort(Record { line, stated, takes_ours }, now, assembler, sink);
+        }
+        self.ready = ready;
+    }
+
+    /// Tells a line, or holds it until its span is known.
+    fn sort(&mut self, record: Record, now: Nanos, assembler: &Assembler, sink: &mut Sink<'_>) {
+        let known = match record.line.mark.span {
+            _ if !record.takes_ours => None,
+            LineSpan::None => None,
+            LineSpan::Known(active, evidence) => Some((active, evidence)),
+            LineSpan::Late(ticket) => match assembler.late.answer(ticket) {
+                Some(answer) => answer.ok(),
+                None => return self.hold(WaitsFor::Parent(ticket), record, now, assembler, sink),
+            },
+        };
+        match known {
+            Some((active, _)) if assembler.is_unsettled(active) => {
+                self.hold(WaitsFor::Ids(active), record, now, assembler, sink);
             }
-            let after_response = matches!(active, Some((_, Evidence::AfterResponse)));
-            self.stats.exported += 1;
-            self.stats.correlated += u64::from(active.is_some());
-            self.stats.after_response += u64::from(after_response);
-            let after = after_response.then(|| Attribute::new("tracer.correlation", "after_response"));
-            let cut = line.cut.then(|| Attribute::new("tracer.truncated", true));
-            let record = LogRecord {
-                time_unix_ns: assembler.unix(time),
-                observed_unix_ns: assembler.unix(now),
-                severity: stated.severity,
-                context,
-                body: line.text,
-                stream,
-                attributes: after.into_iter().chain(cut).collect(),
-            };
-            let resource = sink.environment.resource(process);
-            sink.out.push(Telemetry { resource, item: Item::Log(Box::new(record)) });
+            _ => self.tell(record, known, now, assembler, sink),
         }
     }
+
+    fn hold(
+        &mut self,
+        waits_for: WaitsFor,
+        record: Record,
+        now: Nanos,
+        assembler: &Assembler,
+        sink: &mut Sink<'_>,
+    ) {
+        if let Some(displaced) = self.held.hold(waits_for, record) {
+            self.tell(displaced, None, now, assembler, sink);
+        }
+    }
+
+    fn tell(
+        &mut self,
+        record: Record,
+        active: Option<(ActiveId, Evidence)>,
+        now: Nanos,
+        assembler: &Assembler,
+        sink: &mut Sink<'_>,
+    ) {
+        let Record { line, stated, .. } = record;
+        let Written { process, stream, time, span } = line.mark;
+        let active = active.and_then(|(id, evidence)| Some((assembler.context(id)?, evidence)));
+        let ours = active.map(|(context, _)| (context.trace_id, context.span_id, context.sampled));
+        let context = stated.context.or(ours);
+        if context.is_none() && self.mode == LogMode::Correlated {
+            self.stats.uncorrelated_dropped += 1;
+            return;
+        }
+        let evidence = active.and_then(|(_, evidence)| evidence.name());
+        self.stats.exported += 1;
+        self.stats.correlated += u64::from(active.is_some());
+        self.stats.after_response += u64::from(matches!(active, Some((_, Evidence::AfterResponse))));
+        self.stats.known_late += u64::from(active.is_some() && matches!(span, LineSpan::Late(_)));
+        let evidence = evidence.map(|name| Attribute::new("tracer.correlation", name));
+        let cut = line.cut.then(|| Attribute::new("tracer.truncated", true));
+        let record = LogRecord {
+            time_unix_ns: assembler.unix(time),
+            observed_unix_ns: assembler.unix(now),
+            severity: stated.severity,
+            context,
+            body: line.text,
+            stream,
+            attributes: evidence.into_iter().chain(cut).collect(),
+        };
+        let resource = sink.environment.resource(process);
+        sink.out.push(Telemetry { resource, item: Item::Log(Box::new(record)) });
+    }
+}
+
+/// A whole line, with what it says of itself.
+#[derive(Debug)]
+struct Record {
+    line: LogLine<Written>,
+    stated: Stated,
+    /// Whether it takes the ids of the span that was active when it was written.
+    takes_ours: bool,
 }
 
 /// What a line says of itself.
