@@ -12,6 +12,10 @@ use crate::event::{Endpoints, Mark, Role, Side};
 /// The protocols that detection tries, in order.
 pub const PROTOCOLS: &[Protocol] = &[http::PROTOCOL, mysql::PROTOCOL, redis::PROTOCOL];
 
+/// Most bytes of memory that one conversation may hold, whatever its peers send. Each protocol's own caps, on open
+/// requests, kept texts and prepared statements, keep it below this; the fuzz targets check that they do.
+pub const MAX_CONVERSATION: usize = 8 << 20;
+
 /// One protocol: how to recognise it and how to follow it.
 #[derive(Clone, Copy, Debug)]
 pub struct Protocol {
