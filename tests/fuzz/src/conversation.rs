@@ -80,8 +80,6 @@ struct Tap {
 #[derive(Debug, Default)]
 struct Told {
     context: bool,
-    /// The last input for which it was touched.
-    touched: u64,
 }
 
 impl Tap {

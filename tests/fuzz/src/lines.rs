@@ -24,7 +24,7 @@ pub(crate) fn run(input: &[u8]) {
         let (mut missing, mut bytes) = (0, step.text.clone());
         match step.operation >> 4 & 3 {
             1 => missing = bytes.len() as u64,
-            2 => bytes = bytes.repeat(1 + 100_000 / bytes.len().max(1)),
+            2 => bytes = bytes.repeat(1 + 20_000 / bytes.len().max(1)),
             3 => {
                 now += 2_000_000_000;
                 lines.expire(now, &mut out);

