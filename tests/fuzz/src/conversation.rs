@@ -28,7 +28,7 @@ mod operation {
 }
 
 /// Most bytes of one repeated call.
-const MAX_REPEATED: usize = 1 << 20;
+const MAX_REPEATED: usize = 1 << 18;
 
 pub(crate) fn http(input: &[u8]) {
     run("http", input);

@@ -1,6 +1,6 @@
 //! Header values of W3C Trace Context.
 
-use tracer::correlate::trace_context::{MAX_TRACESTATE_BYTES, TraceParent, tracestate};
+use tracer::correlate::trace_context::w3c::{MAX_TRACESTATE_BYTES, TraceParent, tracestate};
 
 /// `traceparent`, a line end, `tracestate`.
 pub(crate) fn run(input: &[u8]) {

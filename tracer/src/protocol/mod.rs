@@ -128,6 +128,20 @@ pub trait Conversation: Send + std::fmt::Debug {
     fn window(&self) -> Window {
         Window::Default
     }
+
+    /// What the connection carries now instead, if it has changed its protocol in order (an upgrade, a tunnel).
+    fn successor(&self) -> Option<Successor> {
+        None
+    }
+}
+
+/// What a connection carries after it has changed its protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Successor {
+    /// HTTP/2 (`Upgrade: h2c`).
+    Http2,
+    /// Something else: WebSocket, or whatever a tunnel carries.
+    Other,
 }
 
 /// How much of each call a conversation wants captured.
