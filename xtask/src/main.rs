@@ -1,5 +1,6 @@
 //! The project's own commands. `cargo xtask help` lists them.
 
+mod bench;
 mod cargo;
 mod demo;
 mod fuzz;
@@ -56,6 +57,8 @@ enum Task {
         #[arg(long, value_name = "N", default_value_t = 60)]
         seconds: u64,
     },
+    /// Measure the stages: exchanges a second, instructions, and how the work grows with the input
+    Bench,
     /// Run every test and say which tiers ran
     Test,
 }
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Task::Vm { kernels, tracer } => guests(&kernels, tracer),
         Task::Fuzz { targets, seconds } => setup::run(setup::Options::default())
             .and_then(|()| fuzz::run(&targets, Duration::from_secs(seconds))),
+        Task::Bench => setup::run(setup::Options::default()).and_then(|()| bench::run()),
         Task::Test => test::run(),
     };
     outcome.unwrap_or_else(|error| {

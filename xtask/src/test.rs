@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Error, Result};
 use xtask::vm;
 
-use crate::{cargo, fuzz, setup};
+use crate::{bench, cargo, fuzz, setup};
 use tally::Tally;
 
 /// How long each fuzz target runs: long enough to go through its corpus and a little further.
@@ -29,6 +29,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     let tiers = [
         ("tests without root", plain().unwrap_or_else(broken)),
         ("fuzzing", fuzzing().unwrap_or_else(broken)),
+        ("growth of the work with the input", growth().unwrap_or_else(broken)),
         ("live tests", live::run().unwrap_or_else(broken)),
         ("guests", guests().unwrap_or_else(broken)),
     ];
@@ -72,6 +73,16 @@ fn fuzzing() -> Result<Outcome> {
         sum += Tally { passed: 1 - failed, failed, ..Tally::default() };
     }
     Ok(Outcome::Ran(sum))
+}
+
+/// No stage's work grows faster than its input, by instructions.
+fn growth() -> Result<Outcome> {
+    if bench::valgrind().is_none() {
+        return Ok(Outcome::NotRun("valgrind is not installed".to_owned()));
+    }
+    let growths = bench::growths(&bench::build()?)?;
+    let passed = growths.iter().filter(|growth| growth.is_linear()).count() as u64;
+    Ok(Outcome::Ran(Tally { passed, failed: growths.len() as u64 - passed, ..Tally::default() }))
 }
 
 /// The live test on other kernels: each way to attach on each of them counts.

@@ -154,7 +154,7 @@ impl Tap {
 
     /// As the connection stage does when a connection is over.
     fn finish(mut self) {
-        let end = if self.call % 2 == 0 { End::Closed } else { End::Forgotten };
+        let end = if self.call.is_multiple_of(2) { End::Closed } else { End::Forgotten };
         self.end(Side::Request, end);
         self.end(Side::Response, end);
         assert!(self.open.is_empty(), "never ended: {:?}", self.open);

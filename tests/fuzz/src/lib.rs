@@ -7,7 +7,7 @@ mod conversation;
 mod lines;
 pub mod memory;
 pub mod recordings;
-mod records;
+pub mod records;
 mod sql;
 mod steps;
 mod trace;

@@ -64,20 +64,41 @@ pub fn http() -> Vec<Calls> {
     HTTP.iter().map(|calls| calls.iter().map(call).collect()).collect()
 }
 
-/// MySQL and MariaDB conversations: lines of `C` or `S` and hexadecimal digits.
+/// MySQL and MariaDB conversations.
 #[must_use]
 pub fn mysql() -> Vec<Calls> {
-    let call = |line: &str| (side(line), hex(line.get(2..).unwrap_or_default()));
-    let calls = |text: &String| text.lines().filter(|line| line.starts_with(['C', 'S'])).map(call).collect();
-    fixtures("mysql").iter().map(calls).filter(|calls: &Calls| !calls.is_empty()).collect()
+    of(&fixtures("mysql"))
 }
 
-/// Redis conversations: lines of `>` or `<` and escaped text.
+/// Redis conversations.
 #[must_use]
 pub fn redis() -> Vec<Calls> {
-    let call = |line: &str| (side(line), unescape(line.get(2..).unwrap_or_default()));
-    let calls = |text: &String| text.lines().filter(|line| line.starts_with(['>', '<'])).map(call).collect();
-    fixtures("redis").iter().map(calls).filter(|calls: &Calls| !calls.is_empty()).collect()
+    of(&fixtures("redis"))
+}
+
+/// The conversation in a protocol's fixture of this name; empty if there is none.
+#[must_use]
+pub fn named(protocol: &str, name: &str) -> Calls {
+    let path = directory(protocol).join(format!("{name}.txt"));
+    calls(&fs::read_to_string(path).unwrap_or_default())
+}
+
+/// The conversation in a text: lines of `C` or `S` and hexadecimal digits, or of `>` or `<` and escaped text.
+#[must_use]
+pub fn calls(text: &str) -> Calls {
+    let call = |line: &str| {
+        let moved = line.get(2..).unwrap_or_default();
+        match line.chars().next()? {
+            'C' | 'S' => Some((side(line), hex(moved))),
+            '>' | '<' => Some((side(line), unescape(moved))),
+            _ => None,
+        }
+    };
+    text.lines().filter_map(call).collect()
+}
+
+fn of(texts: &[String]) -> Vec<Calls> {
+    texts.iter().map(|text| calls(text)).filter(|calls| !calls.is_empty()).collect()
 }
 
 /// All conversations.
@@ -86,11 +107,14 @@ pub fn all() -> Vec<Calls> {
     [http(), mysql(), redis()].concat()
 }
 
+fn directory(protocol: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    root.join("../../tracer/src/protocol").join(protocol).join("fixtures")
+}
+
 /// The texts of a protocol's fixtures.
 fn fixtures(protocol: &str) -> Vec<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let directory = root.join("../../tracer/src/protocol").join(protocol).join("fixtures");
-    let mut paths: Vec<PathBuf> = fs::read_dir(directory)
+    let mut paths: Vec<PathBuf> = fs::read_dir(directory(protocol))
         .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
         .unwrap_or_default();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));

@@ -17,7 +17,7 @@ use tracer_ebpf::{ConnectionNote, Direction, EventKind, Header, ProcessEvent, Pr
 use crate::recordings;
 use crate::steps::{self, Step};
 
-mod encode;
+pub mod encode;
 
 use encode::{Moved, Note};
 
@@ -231,7 +231,7 @@ impl Stage {
 pub(crate) fn event_seeds() -> Vec<Vec<u8>> {
     let conversations = recordings::all();
     let seed = |(number, calls): (usize, &recordings::Calls)| {
-        let server = number % 2 == 0;
+        let server = number.is_multiple_of(2);
         let place = ((number % 4) as u8) << 4;
         let open = if server { operation::ACCEPT } else { operation::CONNECT };
         let mut steps = vec![Step::new(place | open, [])];

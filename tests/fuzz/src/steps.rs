@@ -44,7 +44,7 @@ pub(crate) fn read(input: &[u8]) -> Vec<Step> {
             Some(MARK) => step.text.push(MARK),
             Some(operation) => {
                 let done = std::mem::replace(&mut step, Step::new(operation, []));
-                if steps.len() > 0 || !done.text.is_empty() {
+                if !steps.is_empty() || !done.text.is_empty() {
                     steps.push(done);
                 }
             }

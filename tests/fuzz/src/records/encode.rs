@@ -6,14 +6,19 @@ use tracer_ebpf::{
 
 /// What a call moved.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Moved<'a> {
-    pub(crate) direction: Direction,
-    pub(crate) head: &'a [u8],
-    pub(crate) tail: &'a [u8],
+pub struct Moved<'a> {
+    /// Which way.
+    pub direction: Direction,
+    /// Captured bytes from the start.
+    pub head: &'a [u8],
+    /// Captured bytes from the end.
+    pub tail: &'a [u8],
     /// Bytes between them that were not captured.
-    pub(crate) missing: u32,
-    pub(crate) errno: u16,
-    pub(crate) end: bool,
+    pub missing: u32,
+    /// The error of the call.
+    pub errno: u16,
+    /// The direction has ended.
+    pub end: bool,
 }
 
 impl Default for Moved<'_> {
@@ -23,21 +28,29 @@ impl Default for Moved<'_> {
 }
 
 impl Moved<'_> {
-    pub(crate) fn length(&self) -> u32 {
+    /// Bytes that the call moved.
+    #[must_use]
+    pub fn length(&self) -> u32 {
         self.missing + self.head.len() as u32 + self.tail.len() as u32
     }
 }
 
 /// What is told of a connection.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Note {
-    pub(crate) note: ConnectionNote,
-    pub(crate) how: u8,
-    pub(crate) rx: u32,
-    pub(crate) tx: u32,
+pub struct Note {
+    /// What.
+    pub note: ConnectionNote,
+    /// Of a shutdown: which way.
+    pub how: u8,
+    /// Position of the next byte that is read.
+    pub rx: u32,
+    /// Position of the next byte that is written.
+    pub tx: u32,
 }
 
-pub(crate) fn data(header: Header, sock: u64, ino: u64, position: u64, moved: &Moved<'_>) -> Vec<u8> {
+/// A call that moved bytes on a socket.
+#[must_use]
+pub fn data(header: Header, sock: u64, ino: u64, position: u64, moved: &Moved<'_>) -> Vec<u8> {
     let size = size_of::<DataEvent>() + moved.head.len() + moved.tail.len();
     let mut record = start(header, size);
     record.extend([sock, ino, position].map(u64::to_ne_bytes).concat());
@@ -49,11 +62,15 @@ pub(crate) fn data(header: Header, sock: u64, ino: u64, position: u64, moved: &M
     record
 }
 
-pub(crate) fn log(header: Header, fd: u64, ino: u64, text: &[u8]) -> Vec<u8> {
+/// A write to a log.
+#[must_use]
+pub fn log(header: Header, fd: u64, ino: u64, text: &[u8]) -> Vec<u8> {
     data(header, 1, ino, fd, &Moved { direction: Direction::Egress, head: text, ..Moved::default() })
 }
 
-pub(crate) fn connection(header: Header, sock: u64, ino: u64, told: &Note) -> Vec<u8> {
+/// A connection: 10.0.0.1:40000 (ours) and 10.0.0.2:80.
+#[must_use]
+pub fn connection(header: Header, sock: u64, ino: u64, told: &Note) -> Vec<u8> {
     let mut record = start(header, size_of::<ConnectionEvent>());
     record.extend([sock, ino, 0, 0].map(u64::to_ne_bytes).concat());
     record.extend([told.rx, told.tx, told.rx].map(u32::to_ne_bytes).concat());
@@ -69,7 +86,9 @@ pub(crate) fn connection(header: Header, sock: u64, ino: u64, told: &Note) -> Ve
     record
 }
 
-pub(crate) fn process(header: Header, note: ProcessNote) -> Vec<u8> {
+/// A process or thread.
+#[must_use]
+pub fn process(header: Header, note: ProcessNote) -> Vec<u8> {
     let mut record = start(header, size_of::<ProcessEvent>());
     record.extend([note as u32, 0, 0, 0].map(u32::to_ne_bytes).concat());
     record.extend(0_u64.to_ne_bytes());
