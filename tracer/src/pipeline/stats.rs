@@ -146,6 +146,7 @@ fn exchanges(f: &mut fmt::Formatter<'_>, stats: &SpanStats) -> fmt::Result {
     let reasons = [
         (stats.abandoned_gap, "because bytes were not captured"),
         (stats.abandoned_malformed, "because bytes did not follow the protocol"),
+        (stats.abandoned_encrypted, "because their connection went on in TLS"),
         (stats.abandoned_limit, "because too many were open"),
         (stats.abandoned_forgotten, "because nobody told how their connection ended"),
         (stats.abandoned_unfinished, "because they never ended"),

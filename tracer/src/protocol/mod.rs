@@ -192,6 +192,8 @@ pub enum AbandonReason {
     Malformed,
     /// It is not an exchange that makes a span (a statement's close, a quit).
     NoSpan,
+    /// Its connection went on in TLS.
+    Encrypted,
     /// A bound on open exchanges was reached.
     Limit,
     /// The connection was forgotten first, or the tracer stopped.

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::golden::{FIXTURES, after_setup};
+use super::captures::FIXTURES;
+use super::golden::after_setup;
 use super::*;
 
 const COLUMN: &[u8] = b"\x03def\0\0\0\x01a\0\x0c\x3f\0\x01\0\0\0\x03\x81\0\0\0\0";
