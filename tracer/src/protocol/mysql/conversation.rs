@@ -1,7 +1,7 @@
 //! Follows one connection: as it is, or through decompression.
 
 use super::super::{Conversation, End, Input, Progress, Start, Window};
-use super::packed::{Packed, Piece, Sought};
+use super::packed::{self, Packed, Piece, Sought};
 use super::plain::PlainConversation;
 use crate::event::{Mark, Side};
 
@@ -13,7 +13,8 @@ const UNKNOWN: u64 = 1 << 40;
 enum Layer {
     /// Nothing.
     Plain,
-    /// Unknown: the connection is older than the tracer. The first command that is found either way tells.
+    /// Unknown: the connection is older than the tracer. The first command that is found either way tells, and its
+    /// answer.
     Either(Box<Packed>),
     /// The compressed protocol.
     Packed(Box<Packed>),
@@ -40,17 +41,10 @@ impl MysqlConversation {
         }
     }
 
-    /// Nobody knows yet whether these bytes are plain or packed.
+    /// Nobody knows yet whether these bytes are plain or packed. A packet whose header comes in a call of its own
+    /// can hold a plain command, so packets are sought first.
     fn on_either(&mut self, input: &Input<'_>, out: &mut Vec<Progress>) {
-        self.plain.on_bytes(input, out);
         let Layer::Either(packed) = &mut self.layer else { return };
-        if !self.plain.is_seeking() {
-            self.layer = Layer::Plain;
-            return;
-        }
-        if input.side == Side::Response {
-            return;
-        }
         let plain = &mut self.plain;
         let mut give = |piece: Piece<'_>| {
             if !plain.is_packed() {
@@ -60,10 +54,26 @@ impl MysqlConversation {
             }
             hand_on(plain, piece, input, out);
         };
-        if packed.requests.seek(input.bytes, input.call_start, Sought::Request, &mut give)
-            && let Layer::Either(packed) = std::mem::replace(&mut self.layer, Layer::Plain)
-        {
-            self.layer = Layer::Packed(packed);
+        let (bytes, call_start) = (input.bytes, input.call_start);
+        let is_packed = input.side == Side::Request
+            && packed.requests.seek(bytes, call_start, Sought::Request, &mut give);
+        if is_packed {
+            if let Layer::Either(packed) = std::mem::replace(&mut self.layer, Layer::Plain) {
+                self.layer = Layer::Packed(packed);
+            }
+            return;
+        }
+        let answers = input.side == Side::Response && self.plain.awaits_answer(input.mark);
+        if answers && packed::is_response(bytes) {
+            // The command was the content of a packet that began before anybody looked.
+            self.plain.set_packed();
+            self.plain.on_unreadable(input.mark, out);
+            self.layer = Layer::Packed(Box::new(Packed::new(false)));
+            return;
+        }
+        self.plain.on_bytes(input, out);
+        if answers {
+            self.layer = Layer::Plain;
         }
     }
 }

@@ -340,11 +340,6 @@ impl PlainConversation {
         self.pairing.packed = true;
     }
 
-    /// No command was found yet since the connection was joined, or since bytes of the client were missing.
-    pub(super) fn is_seeking(&self) -> bool {
-        self.seeker.is_some()
-    }
-
     /// Bytes that the server moves now can begin the answer to a command.
     pub(super) fn awaits_answer(&self, mark: Mark) -> bool {
         let sent = self.pairing.front().is_some_and(|open| open.request_first.time <= mark.time);

@@ -1,5 +1,6 @@
 //! Whether bytes are the start of a compressed packet, and of which.
 
+use super::super::framer;
 use super::super::plausible::{self, Fit};
 use super::codec;
 use super::frame::{HEADER, Header};
@@ -30,6 +31,18 @@ pub(super) fn can_be_request(header: Header, payload: &[u8]) -> bool {
 pub(super) fn can_be_response(header: Header, payload: &[u8], seq: Option<u8>) -> bool {
     let numbered = seq.is_none_or(|seq| seq == header.seq);
     numbered && inside(header, payload).fits(|inner| plausible::response(inner, None) != Fit::No)
+}
+
+/// Whether bytes are the start of an answer in packets, which for plain ones would be a strange coincidence.
+pub(in super::super) fn is_response(bytes: &[u8]) -> bool {
+    let Some(header) = Header::parse(bytes) else { return false };
+    let payload = bytes.get(HEADER..).unwrap_or_default();
+    let Inside::Bytes(inner) = inside(header, payload) else { return false };
+    let size = if header.unpacked == 0 { header.length } else { header.unpacked };
+    let fits = framer::header(&inner).is_some_and(|(length, seq)| {
+        seq == header.seq && length.saturating_add(framer::HEADER as u32) <= size
+    });
+    fits && plausible::response(&inner, None) != Fit::No
 }
 
 enum Inside {

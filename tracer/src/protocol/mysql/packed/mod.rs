@@ -10,10 +10,10 @@ mod codec;
 mod frame;
 mod judge;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod unpacker;
 
-pub(super) use judge::request;
+pub(super) use judge::{is_response, request};
 pub(super) use unpacker::{Piece, Sought, Unpacker};
 
 /// Both sides of a compressed connection.

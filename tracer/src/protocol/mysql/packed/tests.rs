@@ -45,6 +45,12 @@ fn packed(seq: u8, bytes: &[u8]) -> Vec<u8> {
     packet(seq, &deflated(bytes), bytes.len())
 }
 
+/// A packet that holds these bytes, compressed only where that pays: what clients and servers send.
+pub(in super::super) fn smallest(seq: u8, bytes: &[u8]) -> Vec<u8> {
+    let small = deflated(bytes);
+    if small.len() < bytes.len() { packet(seq, &small, bytes.len()) } else { packet(seq, bytes, 0) }
+}
+
 fn feed(unpacker: &mut Unpacker, bytes: &[u8]) -> Vec<Given> {
     let mut given = Vec::new();
     unpacker.feed(bytes, true, &mut give_to(&mut given));
