@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 use serde::Deserialize;
 
+use crate::connection::WantedEnds;
 use crate::connection::table::MAX_CONNECTIONS;
 use crate::correlate::active::MAX_THREADS;
 use crate::span::SpanOptions;
@@ -16,6 +17,8 @@ pub struct PipelineConfig {
     pub logs: LogMode,
     /// A caller's `sampled=0` keeps the spans of its trace from being exported (`parentbased_always_on`).
     pub respect_sampled: bool,
+    /// Which ends of connections become spans. The probe sees only those of its targets: both.
+    pub wanted: WantedEnds,
     /// Sizes of tables.
     pub limits: Limits,
 }
@@ -26,6 +29,7 @@ impl Default for PipelineConfig {
             spans: SpanOptions::default(),
             logs: LogMode::default(),
             respect_sampled: true,
+            wanted: WantedEnds::Both,
             limits: Limits::default(),
         }
     }

@@ -58,6 +58,7 @@ impl Pipeline {
         let Some(tracked) = self.table.get_mut(id) else { return false };
         let mut stage = Stage {
             protocols: self.protocols,
+            wanted: self.config.wanted,
             hints: &mut self.hints,
             stats: &mut self.connections,
             out: &mut self.progress,
@@ -92,6 +93,7 @@ impl Pipeline {
         }
         let mut stage = Stage {
             protocols: self.protocols,
+            wanted: self.config.wanted,
             hints: &mut self.hints,
             stats: &mut self.connections,
             out: &mut self.progress,
