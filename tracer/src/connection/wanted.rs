@@ -11,13 +11,13 @@ use crate::protocol::Protocol;
 #[serde(rename_all = "kebab-case")]
 pub enum WantedEnds {
     /// One end of each: the server of HTTP, the client of databases
-    #[default]
     Auto,
     /// The server
     Server,
     /// The client
     Client,
     /// Both: each exchange is told twice
+    #[default]
     Both,
 }
 

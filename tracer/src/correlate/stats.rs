@@ -52,8 +52,10 @@ pub struct SpanStats {
     pub abandoned_unfinished: u64,
     /// Progress of exchanges that had not begun or were over: a defect of the protocol's reader.
     pub unknown_exchange: u64,
-    /// Spans not exported because the caller did not sample the trace.
+    /// Spans not exported because their trace is not sampled.
     pub unsampled: u64,
+    /// Spans of traces that are not sampled, held until it is known whether their trace is worth keeping.
+    pub held: u64,
     /// Posts of telemetry, which never become spans.
     pub telemetry_posts: u64,
     /// Spans not exported because their process exports by itself.
@@ -74,6 +76,8 @@ pub struct SpanStats {
     pub bad_traceparent: u64,
     /// `tracestate` headers that were not well-formed, or too long.
     pub bad_tracestate: u64,
+    /// B3's header fields that were not well-formed.
+    pub bad_b3: u64,
 }
 
 /// What became of writes to logs.

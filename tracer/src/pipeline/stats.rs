@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+pub use super::retention::RetentionStats;
 use crate::connection::ConnectionStats;
 use crate::correlate::stats::{BindingStats, LogStats, SpanStats};
 
@@ -20,6 +21,8 @@ pub struct Stats {
     pub spans: SpanStats,
     /// Spans that lost their guessed route because their service has too many.
     pub routes_refused: u64,
+    /// Traces that were not sampled.
+    pub retention: RetentionStats,
     /// Log lines.
     pub logs: LogStats,
     /// Sizes of tables.
@@ -75,6 +78,7 @@ impl fmt::Display for Stats {
                 self.routes_refused
             )?;
         }
+        self.retention.fmt(f)?;
         parents(f, &self.spans, &self.bindings)?;
         logs(f, &self.logs)
     }
@@ -150,7 +154,7 @@ fn exchanges(f: &mut fmt::Formatter<'_>, stats: &SpanStats) -> fmt::Result {
         (stats.abandoned_limit, "because too many were open"),
         (stats.abandoned_forgotten, "because nobody told how their connection ended"),
         (stats.abandoned_unfinished, "because they never ended"),
-        (stats.unsampled, "because their caller did not sample the trace"),
+        (stats.unsampled, "because their trace is not sampled"),
         (stats.telemetry_posts, "because they carried telemetry"),
         (stats.exported_by_target, "because their process exports its own"),
     ];

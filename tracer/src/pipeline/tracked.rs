@@ -1,14 +1,15 @@
 //! The life of connections in the table, from the first event to the last.
 
+use super::retention::Retention;
 use super::routes::Routes;
 use super::{Ask, Environment, Pipeline};
 use crate::connection::table::Lookup;
 use crate::connection::{Connection, Ends, Stage};
 use crate::correlate::Now;
-use crate::correlate::assemble::{Assembler, Source};
+use crate::correlate::assemble::{Assembler, Source, Told};
 use crate::correlate::exchanges::OpenExchanges;
 use crate::event::{ConnectionId, Mark, Nanos, Process};
-use crate::export::{Item, Telemetry};
+use crate::export::Telemetry;
 use crate::protocol::{Progress, Window};
 use crate::span::Span;
 
@@ -69,7 +70,8 @@ impl Pipeline {
         }
         if !self.progress.is_empty() {
             let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
-            follow_up(&mut self.progress, tracked, now, &mut self.assembler, &mut sink, &mut self.routes);
+            let stages = SpanStages { routes: &mut self.routes, retention: &mut self.retention };
+            follow_up(&mut self.progress, tracked, now, &mut self.assembler, &mut sink, stages);
         }
         true
     }
@@ -100,7 +102,8 @@ impl Pipeline {
         };
         tracked.connection.close(closed, mark, &mut stage);
         let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
-        follow_up(&mut self.progress, &mut tracked, &now, &mut self.assembler, &mut sink, &mut self.routes);
+        let stages = SpanStages { routes: &mut self.routes, retention: &mut self.retention };
+        follow_up(&mut self.progress, &mut tracked, &now, &mut self.assembler, &mut sink, stages);
         while let Some(open) = tracked.open.pop() {
             self.assembler.abandon(&open, None);
         }
@@ -127,16 +130,21 @@ pub(super) struct Sink<'a> {
 }
 
 impl Sink<'_> {
-    /// Hands a span on, unless its process exports by itself: then `false`.
-    fn take(&mut self, process: Process, mut span: Box<Span>, routes: &mut Routes) -> bool {
-        let wanted = self.environment.exports(process).spans;
-        if wanted {
-            let resource = self.environment.resource(process);
-            routes.limit(&resource, &mut span);
-            self.out.push(Telemetry { resource, item: Item::Span(span) });
+    /// Hands a span on, unless its process exports by itself.
+    fn take(&mut self, process: Process, mut span: Box<Span>, stages: &mut SpanStages<'_>) -> Told {
+        if !self.environment.exports(process).spans {
+            return Told::ByTarget;
         }
-        wanted
+        let resource = self.environment.resource(process);
+        stages.routes.limit(&resource, &mut span);
+        stages.retention.take(resource, span, self.out)
     }
+}
+
+/// What a span passes before it is exported.
+struct SpanStages<'a> {
+    routes: &'a mut Routes,
+    retention: &'a mut Retention,
 }
 
 fn follow_up(
@@ -145,7 +153,7 @@ fn follow_up(
     now: &Now,
     assembler: &mut Assembler,
     sink: &mut Sink<'_>,
-    routes: &mut Routes,
+    mut stages: SpanStages<'_>,
 ) {
     let Some(role) = tracked.connection.role() else {
         progress.clear();
@@ -154,7 +162,7 @@ fn follow_up(
     let source = Source { connection: tracked.id, role, endpoints: tracked.connection.endpoints() };
     for step in progress.drain(..) {
         assembler.on_progress(step, source, &mut tracked.open, now, &mut |process, span| {
-            sink.take(process, span, routes)
+            sink.take(process, span, &mut stages)
         });
     }
 }

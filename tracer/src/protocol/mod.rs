@@ -6,6 +6,9 @@
 pub mod http;
 pub mod mysql;
 pub mod redis;
+mod trace_headers;
+
+pub use trace_headers::{B3Fields, TraceHeaders};
 
 use crate::event::{Endpoints, Mark, Role, Side};
 
@@ -165,10 +168,8 @@ pub enum Progress {
     Context {
         /// The exchange.
         id: ExchangeId,
-        /// `traceparent`, unparsed.
-        traceparent: Option<String>,
-        /// `tracestate`, several headers joined by commas, unparsed.
-        tracestate: Option<String>,
+        /// The fields, unparsed.
+        headers: TraceHeaders,
     },
     /// The exchange is complete, or will never be more complete than this.
     Ended {

@@ -1,8 +1,8 @@
 //! One message flow a test: what is told of it.
 
 use super::*;
-use crate::protocol::Window;
 use crate::protocol::http::{MAX_HEAD, MAX_OPEN, Version};
+use crate::protocol::{TraceHeaders, Window};
 use Side::{Request, Response};
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -14,7 +14,7 @@ fn one_exchange() {
     tap.request(GET).response(OK);
     let [begun, context, touched, ended] = tap.out.as_slice() else { panic!("{:?}", tap.out) };
     assert!(matches!(begun, Progress::Begun { id: 0, mark } if mark.call == 1));
-    assert!(matches!(context, Progress::Context { id: 0, traceparent: None, tracestate: None }));
+    assert!(matches!(context, Progress::Context { id: 0, headers } if *headers == TraceHeaders::default()));
     assert!(matches!(touched, Progress::Touched { id: 0, side: Response, mark } if mark.call == 2));
     assert!(matches!(ended, Progress::Ended { id: 0, .. }));
     let (exchange, detail) = tap.ended()[0];
@@ -201,7 +201,7 @@ fn trace_context_is_told_with_the_head() {
     assert_eq!(tap.contexts(), []);
     tap.request("\r\n").response(OK);
     tap.request("GET / HTTP/1.1\r\ntraceparent: 00-a\r\ntraceparent: 00-b\r\n\r\n").response(OK).close();
-    assert_eq!(tap.contexts(), [(Some("00-a"), Some("a=1,b=2")), (None, None)]);
+    assert_eq!(tap.contexts(), [(Some("00-a"), Some("a=1,b=2")), (Some(""), None)]);
 }
 
 #[test]
