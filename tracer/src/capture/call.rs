@@ -49,7 +49,7 @@ impl Calls {
             self.flush(tell);
         }
         match &mut self.open {
-            None if push || !whole || part.bytes.len() >= MAX_CALL => return tell(part),
+            None if push || !whole || part.bytes.len() >= MAX_CALL => tell(part),
             None => {
                 let Call { time, from, position, bytes, .. } = part;
                 self.open = Some(Open { begun: time, time, from, position, bytes: bytes.to_vec() });
