@@ -106,7 +106,8 @@ impl fmt::Display for EventStats {
 }
 
 fn connections(f: &mut fmt::Formatter<'_>, stats: &ConnectionStats) -> fmt::Result {
-    write!(f, "{} connections", stats.opened)?;
+    // Where both ends are seen, one of them is told.
+    write!(f, "{} connections", stats.opened.saturating_sub(stats.other_end))?;
     let named = stats.by_protocol.iter().map(|(name, count)| (*name, *count));
     let others = [
         ("TLS", stats.tls),

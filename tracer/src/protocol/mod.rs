@@ -20,6 +20,9 @@ pub const PROTOCOLS: &[Protocol] = &[http::PROTOCOL, mysql::PROTOCOL, redis::PRO
 pub struct Protocol {
     /// Short name, as in metrics: `http`, `mysql`, `redis`.
     pub name: &'static str,
+    /// The end whose spans suffice where both are seen: who answers requests is told by them, a database by its
+    /// clients.
+    pub told_by: Role,
     /// Judges the first bytes of a connection.
     pub detect: fn(&Opening<'_>) -> Verdict,
     /// Starts following a connection that was judged `Certain`.

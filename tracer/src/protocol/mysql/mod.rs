@@ -37,9 +37,11 @@ pub use command::Command;
 pub use exchange::{Completeness, Flavor, MysqlExchange, QueryText, ServerError};
 
 use super::{Conversation, Protocol, Start};
+use crate::event::Role;
 
 /// This protocol, for the list.
-pub const PROTOCOL: Protocol = Protocol { name: "mysql", detect: detect::detect, start };
+pub const PROTOCOL: Protocol =
+    Protocol { name: "mysql", told_by: Role::Client, detect: detect::detect, start };
 
 fn start(start: Start) -> Box<dyn Conversation> {
     Box::new(conversation::MysqlConversation::new(start))
