@@ -59,6 +59,8 @@ pub struct SpanStats {
     pub abandoned_malformed: u64,
     /// … because they are not of the kind that makes a span.
     pub abandoned_no_span: u64,
+    /// … because their connection went on in TLS: one a connection, which is then left alone.
+    pub abandoned_encrypted: u64,
     /// … because a bound on open exchanges was reached.
     pub abandoned_limit: u64,
     /// … because nobody told how their connection ended: it was forgotten, or the tracer stopped.
@@ -109,6 +111,18 @@ pub struct SpanStats {
     pub bad_tracestate: u64,
     /// B3's header fields that were not well-formed.
     pub bad_b3: u64,
+}
+
+impl SpanStats {
+    /// Exchanges that their conversations gave up, for whatever reason.
+    #[must_use]
+    pub fn abandoned(&self) -> u64 {
+        self.abandoned_gap
+            + self.abandoned_malformed
+            + self.abandoned_no_span
+            + self.abandoned_limit
+            + self.abandoned_forgotten
+    }
 }
 
 /// What became of writes to logs.
