@@ -10,6 +10,7 @@ pub mod config;
 pub mod event;
 pub mod limits;
 pub mod loss;
+pub mod runtime;
 
 pub use config::ProbeConfig;
 pub use event::{

@@ -5,6 +5,7 @@ mod ending;
 mod node;
 mod reader;
 mod run;
+mod runtimes;
 mod sdk;
 
 pub use run::{RunError, run};

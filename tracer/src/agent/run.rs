@@ -12,6 +12,7 @@ use super::clock;
 use super::ending::{Panicked, Stop, Worker, stopped_or_ended};
 use super::node::{Node, SharedProbe};
 use super::reader::{Reader, Windows};
+use super::runtimes::Runtimes;
 use super::sdk::SdkPolicy;
 use crate::check::{self, Lacking};
 use crate::cli::RunConfig;
@@ -140,7 +141,10 @@ fn adopt(
     resources.set_suspended(clock::suspended());
     let logs = config.pipeline.logs != LogMode::Off;
     let sdk = SdkPolicy::new(config.sdk_targets);
-    let mut node = Node::new(proc.clone(), Arc::clone(probe), config.selection.clone(), resources, sdk, logs);
+    let runtimes = Runtimes::start(proc.clone(), Arc::clone(probe))
+        .map_err(|error| RunError::System("cannot start the thread that finds runtimes", error))?;
+    let selection = config.selection.clone();
+    let mut node = Node::new(proc.clone(), Arc::clone(probe), selection, resources, sdk, runtimes, logs);
     for _ in 0..2 {
         node.adopt(&targets::initial(&config.selection, proc, std::process::id())?);
     }
