@@ -2,6 +2,7 @@
 
 mod cargo;
 mod demo;
+mod image;
 mod privilege;
 mod setup;
 mod signals;
@@ -46,6 +47,8 @@ enum Task {
         #[arg(long, value_name = "PATH")]
         tracer: Option<PathBuf>,
     },
+    /// Build the agent's container image, without a container engine
+    Image(image::Options),
     /// Run every test and say which tiers ran
     Test,
 }
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         }),
         Task::Demo { seconds } => demo::run(seconds.map(Duration::from_secs)).map(|()| ExitCode::SUCCESS),
         Task::Vm { kernels, tracer } => guests(&kernels, tracer),
+        Task::Image(options) => image::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Test => test::run(),
     };
     outcome.unwrap_or_else(|error| {
