@@ -8,6 +8,7 @@ pub mod options;
 pub mod run_config;
 pub mod selector;
 pub mod size;
+pub mod span_of_time;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
