@@ -44,6 +44,7 @@ impl Default for PipelineConfig {
             propagators: Propagators::default(),
             sampler: Sampler::default(),
             keep: Keep::default(),
+            wanted: WantedEnds::default(),
             limits: Limits::default(),
         }
     }
