@@ -82,6 +82,18 @@ pub struct SpanStats {
     pub bad_b3: u64,
 }
 
+impl SpanStats {
+    /// Exchanges that their conversations gave up, for whatever reason.
+    #[must_use]
+    pub fn abandoned(&self) -> u64 {
+        self.abandoned_gap
+            + self.abandoned_malformed
+            + self.abandoned_no_span
+            + self.abandoned_limit
+            + self.abandoned_forgotten
+    }
+}
+
 /// What became of writes to logs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LogStats {

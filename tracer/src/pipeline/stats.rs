@@ -121,6 +121,9 @@ fn connections(f: &mut fmt::Formatter<'_>, stats: &ConnectionStats) -> fmt::Resu
         separator = ", ";
     }
     writeln!(f, ".")?;
+    if stats.upgraded > 0 {
+        writeln!(f, "{} connections went on in another protocol (upgrades, tunnels).", stats.upgraded)?;
+    }
     if stats.evicted > 0 {
         writeln!(f, "{} connections were forgotten because there were too many.", stats.evicted)?;
     }
