@@ -58,8 +58,8 @@ fn value_of<T>(text: &[u8], first: &[u8], second: &[u8], read: impl Fn(&[u8]) ->
             let rest = strip(rest, second)?;
             let before = at.checked_sub(1).and_then(|before| text.get(before));
             // `otelTraceID`, but no parameter of a URL, and no other word's end.
-            let starts = before
-                .is_none_or(|byte| !b"?&/%".contains(byte) && !(byte.is_ascii_digit() || *byte >= 0x80));
+            let starts =
+                before.is_none_or(|byte| !(b"?&/%".contains(byte) || byte.is_ascii_digit() || *byte >= 0x80));
             let rest = strip_quote(rest);
             let value = rest.strip_prefix(b"=").or(rest.strip_prefix(b":")).filter(|_| starts)?;
             read(strip_quote(value.trim_ascii_start()))
