@@ -69,6 +69,13 @@ pub trait WriteMark: Clone {
     fn goes_with(&self, later: &Self) -> bool;
 }
 
+/// A write that is told apart by nothing but a number: whatever follows may belong to it.
+impl WriteMark for u64 {
+    fn goes_with(&self, _: &Self) -> bool {
+        true
+    }
+}
+
 /// A record of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine<T> {

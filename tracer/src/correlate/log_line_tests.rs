@@ -12,7 +12,7 @@ macro_rules! marks {
     };
 }
 
-marks!((), usize, u32, u64);
+marks!((), usize, u32);
 
 fn key(tid: u32) -> LogKey {
     LogKey { thread: ThreadId { tgid: 1, tid, start: 0 }, dev: 1, ino: 2 }
