@@ -69,7 +69,7 @@ fn a_token_that_expires_is_read_again() {
     api.accept_token("second");
     api.break_watches_after(Some(Duration::from_millis(50)));
     agent.wait_for_sentence("does not accept the agent's token");
-    std::fs::write(scene.token_file(), "second\n").unwrap();
+    std::fs::write(scene.token_file(), "second").unwrap();
     api.break_watches_after(None);
     agent.wait_for_sentence("the API server answers again");
     api.apply(&PodSpec::new(NODE, "shop", &uid(1)).object);

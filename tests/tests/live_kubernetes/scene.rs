@@ -101,6 +101,14 @@ impl Agent {
         self.wait_for_metric("kubernetes_pods", "state=\"traced\"", pods);
     }
 
+    /// Waits until the counters show all that has happened so far.
+    pub fn settle(&self) {
+        let shown = || self.metric("stats_published_total", "");
+        let before = shown();
+        // The first one may have been under way.
+        wait_for(|| shown() >= before + 2, || "the reader shows no counters".to_owned());
+    }
+
     pub fn wait_for_sentence(&self, sentence: &str) {
         wait_for(
             || self.tracer.stderr().contains(sentence),

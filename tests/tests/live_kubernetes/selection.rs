@@ -26,12 +26,14 @@ fn the_first_request_of_a_matching_pod_and_nothing_of_others() {
         assert_eq!(silent.get(&format!("/other/{request}")).unwrap(), "HTTP/1.1 200 OK");
     }
 
+    agent.settle();
+    assert_eq!(events(), before, "a pod that does not match cost events");
+
     // The API tells of a pod long before the kubelet makes its cgroup, and of its container long after it started.
     let spec = PodSpec::new(NODE, "shop", &uid(1)).annotation("resource.opentelemetry.io/team", "till");
     api.apply(&spec.object);
     let pod = scene.kubelet.pod(&uid(1));
     let shop = pod.start(scene.logs(), "shop", &id(1), &[]);
-    assert_eq!(events()[..3], before[..3], "a pod that does not match cost events");
     assert_eq!(shop.get("/first").unwrap(), "HTTP/1.1 200 OK");
     api.apply(&spec.running(&[("app", &id(1))]).object);
     agent.wait_for_traced(1);
@@ -104,10 +106,10 @@ fn a_container_names_itself_and_container_filters_narrow_cgroupfs() {
     api.apply(&spec.running(&[("app", &id(3)), ("proxy", &id(2)), ("debug", &id(4))]).object);
     wait_for(
         || {
+            agent.settle();
             let before = agent.metric("events_data_total", "");
             debug.get("/probe").unwrap();
-            // The reader shows its counters every second.
-            std::thread::sleep(std::time::Duration::from_millis(1200));
+            agent.settle();
             agent.metric("events_data_total", "") == before
         },
         || format!("the container that is not meant is still traced ({known} cgroups)"),
@@ -159,7 +161,9 @@ fn a_static_pod_and_one_that_opted_out() {
         .annotation("kubernetes.io/config.hash", hash)
         .annotation("kubernetes.io/config.mirror", hash);
     api.apply(&mirror.object);
-    api.apply(&PodSpec::new(NODE, "shop", &uid(2)).annotation("tracer/trace", "false").object);
+    let mut silent = PodSpec::new(NODE, "shop", &uid(2)).annotation("tracer/trace", "false");
+    silent.object["metadata"]["name"] = "opted-out".into();
+    api.apply(&silent.object);
     let agent = scene.agent(&[]);
     let pods = [scene.kubelet.pod(hash), scene.kubelet.pod(&uid(2))];
     let of_file = pods[0].start(scene.logs(), "static", &id(1), &[]);

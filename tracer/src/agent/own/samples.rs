@@ -74,6 +74,12 @@ pub fn of_losses<'a>(losses: impl Iterator<Item = (&'a str, u64)>) -> impl Itera
     losses.map(|(reason, count)| Sample::new("kernel_lost", &[("reason", reason)], Kind::Counter, count))
 }
 
+/// How often the reader has shown its counters: it tells a dead reader from a quiet node.
+#[must_use]
+pub fn of_publications(count: u64) -> Sample {
+    Sample::new("stats_published", &[], Kind::Counter, count)
+}
+
 /// Cgroups in the probe's map.
 #[must_use]
 pub fn of_selection(cgroups: u64) -> Sample {

@@ -16,7 +16,7 @@ use crate::pipeline::Stats;
 const DEAD_AFTER: Nanos = 30_000_000_000;
 
 /// How often the reader shows its counters.
-const PUBLISH_PERIOD: Nanos = 1_000_000_000;
+const PUBLISH_PERIOD: Nanos = 200_000_000;
 
 /// Shared by all parts of the agent.
 pub struct State {
@@ -25,6 +25,7 @@ pub struct State {
     pods: Option<Arc<Pods>>,
     beat: AtomicU64,
     published: AtomicU64,
+    publications: AtomicU64,
     stats: Mutex<Stats>,
 }
 
@@ -38,6 +39,7 @@ impl State {
             pods,
             beat: AtomicU64::new(clock::monotonic()),
             published: AtomicU64::new(0),
+            publications: AtomicU64::new(0),
             stats: Mutex::default(),
         }
     }
@@ -48,6 +50,7 @@ impl State {
         if now.saturating_sub(self.published.load(Ordering::Relaxed)) >= PUBLISH_PERIOD {
             self.published.store(now, Ordering::Relaxed);
             *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats();
+            self.publications.fetch_add(1, Ordering::Release);
         }
     }
 
@@ -69,8 +72,10 @@ impl State {
     /// Every counter and size, as it is now.
     #[must_use]
     pub fn samples(&self) -> Vec<Sample> {
+        let publications = self.publications.load(Ordering::Acquire);
         let stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut samples = samples::of_pipeline(&stats);
+        samples.push(samples::of_publications(publications));
         {
             let probe = self.probe.lock().unwrap_or_else(PoisonError::into_inner);
             let losses = probe.losses().into_iter().map(|(reason, count)| (reason.name(), count));
