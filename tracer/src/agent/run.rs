@@ -98,6 +98,9 @@ struct Running {
 async fn start(config: &RunConfig, variables: &Variables) -> Result<Running, RunError> {
     check::require(&check::Node::default())?;
     let settings = Settings::from_variables(variables)?;
+    if let Some(warning) = config.pipeline.propagators.warning() {
+        warn!("{warning}");
+    }
     let proc = Proc::default();
     // What the user named wrongly is told before anything is loaded.
     targets::initial(&config.selection, &proc, std::process::id())?;

@@ -8,6 +8,7 @@ use tracer_ebpf::limits::{HUGE_HEAD, MAX_TAIL};
 
 use super::run_config::{MAX_RING, MIN_HEAD, MIN_RING};
 use super::size::ByteSize;
+use crate::correlate::sampler::SamplerError;
 use crate::kubernetes::selector::SelectorError;
 use crate::probe::targets::TargetError;
 
@@ -99,6 +100,9 @@ pub enum CliError {
         /// What was given.
         size: ByteSize,
     },
+    /// A variable of the sampler means nothing.
+    #[error(transparent)]
+    Sampler(#[from] SamplerError),
     /// `--routes patterns` without one.
     #[error("--routes patterns needs at least one --route PATTERN")]
     NoRoutePatterns,

@@ -9,6 +9,7 @@ pub mod options;
 pub mod pods;
 pub mod run_config;
 pub mod size;
+pub mod span_of_time;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::listen::Listen;
 use super::pods::RuleOptions;
 use super::size::ByteSize;
+use super::span_of_time::SpanOfTime;
 use crate::enrich::sdk::SdkTargets;
 use crate::export::Target;
 use crate::pipeline::LogMode;
@@ -150,6 +151,15 @@ pub struct Options {
     #[arg(long, value_name = "PATTERN", env = "TRACER_ROUTE", hide_env_values = true)]
     pub route: Vec<RoutePattern>,
 
+    /// Keep traces in which a span failed, although the sampler (OTEL_TRACES_SAMPLER) left them out
+    #[arg(long, value_name = "BOOL", env = "TRACER_KEEP_ERRORS", hide_env_values = true)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
+    pub keep_errors: Option<bool>,
+
+    /// Keep traces in which a span took at least so long, for example 500ms, although the sampler left them out
+    #[arg(long, value_name = "TIME", env = "TRACER_KEEP_SLOWER_THAN", hide_env_values = true)]
+    pub keep_slower_than: Option<SpanOfTime>,
+
     /// Bytes captured from the start of each call [default: 8K]
     #[arg(long, value_name = "SIZE", env = "TRACER_HEAD", hide_env_values = true)]
     pub head: Option<ByteSize>,
@@ -197,6 +207,8 @@ impl Options {
             redis_batch: self.redis_batch.or(below.redis_batch),
             routes: self.routes.or(below.routes),
             route: first(self.route, below.route),
+            keep_errors: self.keep_errors.or(below.keep_errors),
+            keep_slower_than: self.keep_slower_than.or(below.keep_slower_than),
             head: self.head.or(below.head),
             tail: self.tail.or(below.tail),
             ring_size: self.ring_size.or(below.ring_size),

@@ -9,11 +9,14 @@ use super::listen::Listen;
 use super::options::{LogLevel, Options, RedisBatch, RedisKeys};
 use super::pods;
 use super::size::ByteSize;
+use super::span_of_time::SpanOfTime;
 use super::{CliError, Surroundings};
+use crate::correlate::sampler::{Sampler, SamplerError};
+use crate::correlate::trace_context::Propagators;
 use crate::enrich::pod::PodOptions;
 use crate::enrich::sdk::SdkTargets;
 use crate::export::Target;
-use crate::pipeline::{LogMode, PipelineConfig};
+use crate::pipeline::{Keep, LogMode, PipelineConfig};
 use crate::probe::ProbeOptions;
 use crate::probe::targets::{ExeGlob, Selection, TargetError, check_pids};
 use crate::span::SpanOptions;
@@ -80,6 +83,14 @@ impl RunConfig {
             pipeline: PipelineConfig {
                 logs: options.logs.unwrap_or_default(),
                 spans: spans(&options, surroundings.variable)?,
+                propagators: Propagators::from_variable(
+                    (surroundings.variable)("OTEL_PROPAGATORS").as_deref(),
+                ),
+                sampler: sampler(surroundings.variable)?,
+                keep: Keep {
+                    errors: options.keep_errors.unwrap_or_default(),
+                    slower_than: options.keep_slower_than.map(nanoseconds),
+                },
                 ..PipelineConfig::default()
             },
             selection,
@@ -173,6 +184,16 @@ fn spans(options: &Options, variable: &dyn Fn(&str) -> Option<String>) -> Result
         known_methods: known_methods.unwrap_or(defaults.known_methods),
         database_dup: opted_in.iter().any(|word| word == "database/dup"),
     })
+}
+
+fn sampler(variable: &dyn Fn(&str) -> Option<String>) -> Result<Sampler, SamplerError> {
+    let [name, argument] = ["OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"].map(variable);
+    Sampler::from_variables(name.as_deref(), argument.as_deref())
+}
+
+/// Longer than five centuries is as good as for ever.
+fn nanoseconds(time: SpanOfTime) -> u64 {
+    u64::try_from(time.0.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What was asked for, once each; else OTLP where the standard variables name a collector, else the console.

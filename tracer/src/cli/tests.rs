@@ -3,10 +3,11 @@ use tracing::level_filters::LevelFilter;
 
 use super::listen::Listen;
 use super::*;
+use crate::correlate::sampler::Sampler;
 use crate::enrich::fixture::Directory;
 use crate::enrich::sdk::SdkTargets;
 use crate::kubernetes::PodRules;
-use crate::pipeline::LogMode;
+use crate::pipeline::{Keep, LogMode};
 use crate::probe::AttachMode;
 use crate::span::SqlText;
 use crate::span::http::{KNOWN_METHODS, RouteMode};
@@ -379,4 +380,34 @@ fn every_option_has_a_variable() {
         };
         assert_eq!(argument.get_env().and_then(|name| name.to_str()), Some(wanted.as_str()));
     }
+}
+
+#[test]
+fn sampling_is_set_by_the_standard_variables() {
+    let with = |name: &'static str, value: &'static str| {
+        parse_with(&["run", "--port", "80"], &move |asked| (asked == name).then(|| value.to_owned()))
+    };
+    let Ok(Command::Run(config)) = with("OTEL_TRACES_SAMPLER", "always_on") else { panic!() };
+    assert_eq!(config.pipeline.sampler, Sampler::always_on());
+    let error = with("OTEL_TRACES_SAMPLER", "sometimes").unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(
+        error.to_string().starts_with("OTEL_TRACES_SAMPLER is `sometimes`, but must be one of: always_on")
+    );
+    let Ok(Command::Run(config)) = with("OTEL_PROPAGATORS", "b3,jaeger") else { panic!() };
+    assert!(config.pipeline.propagators.warning().is_some_and(|text| text.contains("jaeger")));
+}
+
+#[test]
+fn traces_that_are_kept() {
+    let keep = |arguments: &[&str]| run(&[&["--port", "80"], arguments].concat()).pipeline.keep;
+    assert!(!keep(&[]).is_on());
+    assert_eq!(keep(&["--keep-errors"]), Keep { errors: true, slower_than: None });
+    assert_eq!(keep(&["--keep-errors=false"]), Keep::default());
+    assert_eq!(
+        keep(&["--keep-slower-than", "1s 500ms", "--keep-errors"]),
+        Keep { errors: true, slower_than: Some(1_500_000_000) }
+    );
+    let (sentence, code) = refused(&["--port", "80", "--keep-slower-than", "5"]);
+    assert!(sentence.contains("is not a length of time") && code == 2, "{sentence}");
 }

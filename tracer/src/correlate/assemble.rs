@@ -5,17 +5,16 @@
 //! first. Both are true, and a reader who sees them can tell. One thing is adjusted: of two calls on two processors
 //! the later one's event can come first, stamped a moment before; a span does not end before it starts for that.
 
-use std::sync::Arc;
-
 use super::Now;
 use super::active::{ActiveThreads, Inactive};
 use super::contexts::{Contexts, SpanContext};
 use super::exchanges::{Open, OpenExchanges, Part};
 use super::ids::IdGenerator;
+use super::sampler::Sampler;
 use super::stats::SpanStats;
-use super::trace_context::{TraceParent, tracestate};
+use super::trace_context::Propagators;
 use crate::event::{ActiveId, ConnectionId, Endpoints, Mark, Nanos, Process, Role, Side};
-use crate::protocol::{AbandonReason, Detail, Exchange, ExchangeId, Progress};
+use crate::protocol::{AbandonReason, Detail, Exchange, ExchangeId, Progress, TraceHeaders};
 use crate::span::{Span, SpanKind, SpanOptions, describe};
 
 /// The connection that progress comes from.
@@ -39,18 +38,40 @@ pub struct Assembler {
     contexts: Contexts,
     ids: IdGenerator,
     wall_offset: i64,
-    respect_sampled: bool,
+    tracing: TracingOptions,
     options: SpanOptions,
 }
 
+/// Whose traces are continued, and which traces are exported.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TracingOptions {
+    /// Formats of trace context that are read.
+    pub propagators: Propagators,
+    /// Which traces are sampled.
+    pub sampler: Sampler,
+    /// Spans of traces that are not sampled are told too: it is decided later whether they are exported.
+    pub tell_unsampled: bool,
+}
+
+/// What became of a span that was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// It is exported.
+    Exported,
+    /// Its process exports by itself.
+    ByTarget,
+    /// It is not sampled, and waits for what its trace turns out to be.
+    Held,
+}
+
 impl Assembler {
-    /// An assembler. `respect_sampled` keeps spans of traces that the caller did not sample from being exported.
+    /// An assembler.
     #[must_use]
     pub fn new(
         threads: ActiveThreads,
         ids: IdGenerator,
         options: SpanOptions,
-        respect_sampled: bool,
+        tracing: TracingOptions,
     ) -> Self {
         Self {
             threads,
@@ -58,7 +79,7 @@ impl Assembler {
             contexts: Contexts::default(),
             ids,
             wall_offset: 0,
-            respect_sampled,
+            tracing,
             options,
         }
     }
@@ -87,21 +108,19 @@ impl Assembler {
     }
 
     /// Takes one step of a conversation. Spans that it completes go to `emit`, with the process they belong to, which
-    /// tells whether it takes them.
+    /// tells what became of them.
     pub fn on_progress(
         &mut self,
         progress: Progress,
         source: Source<'_>,
         open: &mut OpenExchanges,
         now: &Now,
-        emit: &mut impl FnMut(Process, Box<Span>) -> bool,
+        emit: &mut impl FnMut(Process, Box<Span>) -> Told,
     ) {
         match progress {
             Progress::Begun { id, mark } => self.begin(id, mark, source, open, now),
             Progress::Touched { id, side, mark } => self.touch(id, side, mark, open),
-            Progress::Context { id, traceparent, tracestate } => {
-                self.continue_trace(id, traceparent.as_deref(), tracestate.as_deref(), open);
-            }
+            Progress::Context { id, headers } => self.continue_trace(id, &headers, open),
             Progress::Ended { id, exchange } => match open.remove(id) {
                 Some(begun) => self.end(&begun, &exchange, source, now, emit),
                 None => self.stats.unknown_exchange += 1,
@@ -119,6 +138,7 @@ impl Assembler {
             Some(AbandonReason::Gap) => &mut self.stats.abandoned_gap,
             Some(AbandonReason::Malformed) => &mut self.stats.abandoned_malformed,
             Some(AbandonReason::NoSpan) => &mut self.stats.abandoned_no_span,
+            Some(AbandonReason::Encrypted) => &mut self.stats.abandoned_encrypted,
             Some(AbandonReason::Limit) => &mut self.stats.abandoned_limit,
             Some(AbandonReason::Forgotten) => &mut self.stats.abandoned_forgotten,
             None => &mut self.stats.abandoned_unfinished,
@@ -174,28 +194,20 @@ impl Assembler {
 
     /// A server exchange continues the trace that its request names. What a client request carries was put there
     /// by the application, and changes nothing here.
-    fn continue_trace(
-        &mut self,
-        id: ExchangeId,
-        parent: Option<&str>,
-        state: Option<&str>,
-        open: &mut OpenExchanges,
-    ) {
+    fn continue_trace(&mut self, id: ExchangeId, headers: &TraceHeaders, open: &mut OpenExchanges) {
         let Some(Part::Server(active)) = open.get_mut(id).map(|begun| begun.part) else { return };
-        let Some(header) = parent else { return };
-        let Some(parent) = TraceParent::parse(header) else {
-            self.stats.bad_traceparent += 1;
-            return;
-        };
-        let kept = state.and_then(tracestate);
-        self.stats.bad_tracestate += u64::from(state.is_some() && kept.is_none());
-        if let Some(context) = self.contexts.get_open_mut(active) {
+        let (incoming, malformed) = self.tracing.propagators.extract(headers);
+        self.stats.bad_traceparent += u64::from(malformed.traceparent);
+        self.stats.bad_tracestate += u64::from(malformed.tracestate);
+        self.stats.bad_b3 += u64::from(malformed.b3);
+        let Some((incoming, context)) = incoming.zip(self.contexts.get_open_mut(active)) else { return };
+        if let Some((trace_id, span_id)) = incoming.parent {
             self.stats.remote_parents += 1;
-            context.trace_id = parent.trace_id;
-            context.remote_parent = Some(parent.span_id);
-            context.sampled = parent.sampled || !self.respect_sampled;
-            context.trace_state = kept.map(Arc::from);
+            context.trace_id = trace_id;
+            context.remote_parent = Some(span_id);
         }
+        context.sampled = self.tracing.sampler.samples(context.trace_id, incoming.sampled);
+        context.trace_state = incoming.state;
     }
 
     fn end(
@@ -204,7 +216,7 @@ impl Assembler {
         exchange: &Exchange,
         source: Source<'_>,
         now: &Now,
-        emit: &mut impl FnMut(Process, Box<Span>) -> bool,
+        emit: &mut impl FnMut(Process, Box<Span>) -> Told,
     ) {
         let ids = match begun.part {
             Part::Server(active) => {
@@ -223,7 +235,7 @@ impl Assembler {
             return;
         }
         let ids = ids.unwrap_or_else(|| self.root_ids());
-        if !ids.sampled {
+        if !ids.sampled && !self.tracing.tell_unsampled {
             self.stats.unsampled += 1;
             return;
         }
@@ -254,11 +266,12 @@ impl Assembler {
     }
 
     fn root_ids(&mut self) -> SpanContext {
+        let trace_id = self.ids.trace_id();
         SpanContext {
-            trace_id: self.ids.trace_id(),
+            trace_id,
             span_id: self.ids.span_id(),
             remote_parent: None,
-            sampled: true,
+            sampled: self.tracing.sampler.samples(trace_id, None),
             trace_state: None,
         }
     }
@@ -269,7 +282,7 @@ impl Assembler {
         exchange: &Exchange,
         source: Source<'_>,
         ids: SpanContext,
-        emit: &mut impl FnMut(Process, Box<Span>) -> bool,
+        emit: &mut impl FnMut(Process, Box<Span>) -> Told,
     ) {
         let times = &exchange.times;
         let kind = match source.role {
@@ -296,8 +309,9 @@ impl Assembler {
                 description,
             };
             let counter = match emit(begun.process, Box::new(span)) {
-                true => &mut self.stats.exported,
-                false => &mut self.stats.exported_by_target,
+                Told::Exported => &mut self.stats.exported,
+                Told::ByTarget => &mut self.stats.exported_by_target,
+                Told::Held => &mut self.stats.held,
             };
             *counter += 1;
             span_id = self.ids.span_id();

@@ -11,6 +11,7 @@ pub mod exchanges;
 pub mod ids;
 pub mod log_json;
 pub mod log_line;
+pub mod sampler;
 pub mod severity;
 pub mod stats;
 pub mod trace_context;

@@ -44,6 +44,8 @@ pub struct SpanStats {
     pub abandoned_malformed: u64,
     /// … because they are not of the kind that makes a span.
     pub abandoned_no_span: u64,
+    /// … because their connection went on in TLS: one a connection, which is then left alone.
+    pub abandoned_encrypted: u64,
     /// … because a bound on open exchanges was reached.
     pub abandoned_limit: u64,
     /// … because nobody told how their connection ended: it was forgotten, or the tracer stopped.
@@ -52,8 +54,10 @@ pub struct SpanStats {
     pub abandoned_unfinished: u64,
     /// Progress of exchanges that had not begun or were over: a defect of the protocol's reader.
     pub unknown_exchange: u64,
-    /// Spans not exported because the caller did not sample the trace.
+    /// Spans not exported because their trace is not sampled.
     pub unsampled: u64,
+    /// Spans of traces that are not sampled, held until it is known whether their trace is worth keeping.
+    pub held: u64,
     /// Posts of telemetry, which never become spans.
     pub telemetry_posts: u64,
     /// Spans not exported because their process exports by itself.
@@ -74,6 +78,20 @@ pub struct SpanStats {
     pub bad_traceparent: u64,
     /// `tracestate` headers that were not well-formed, or too long.
     pub bad_tracestate: u64,
+    /// B3's header fields that were not well-formed.
+    pub bad_b3: u64,
+}
+
+impl SpanStats {
+    /// Exchanges that their conversations gave up, for whatever reason.
+    #[must_use]
+    pub fn abandoned(&self) -> u64 {
+        self.abandoned_gap
+            + self.abandoned_malformed
+            + self.abandoned_no_span
+            + self.abandoned_limit
+            + self.abandoned_forgotten
+    }
 }
 
 /// What became of writes to logs.

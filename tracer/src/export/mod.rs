@@ -22,7 +22,7 @@ mod start;
 mod stats;
 mod target;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use console::{Console, Style};
 pub use encode::SCHEMA_URL;

@@ -10,20 +10,20 @@ use crate::span::{
 };
 
 /// 2023-11-14 22:13:20 UTC.
-pub(super) const START: u64 = 1_700_000_000_000_000_000;
+pub(crate) const START: u64 = 1_700_000_000_000_000_000;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
-pub(super) fn resource(service: &str) -> Arc<Resource> {
+pub(crate) fn resource(service: &str) -> Arc<Resource> {
     Arc::new(Resource { attributes: vec![Attribute::new("service.name", service.to_owned())] })
 }
 
-pub(super) fn span(name: &str) -> Telemetry {
+pub(crate) fn span(name: &str) -> Telemetry {
     span_of(&resource("test"), name, Scope::Http)
 }
 
 /// A server span of 10 ms in a trace of its own.
-pub(super) fn span_of(resource: &Arc<Resource>, name: &str, scope: Scope) -> Telemetry {
+pub(crate) fn span_of(resource: &Arc<Resource>, name: &str, scope: Scope) -> Telemetry {
     let id = NEXT_ID.fetch_add(1, Relaxed);
     let mut trace_id = [0xaa; 16];
     trace_id[8..].copy_from_slice(&id.to_be_bytes());
@@ -48,11 +48,11 @@ pub(super) fn span_of(resource: &Arc<Resource>, name: &str, scope: Scope) -> Tel
     Telemetry { resource: Arc::clone(resource), item: Item::Span(Box::new(span)) }
 }
 
-pub(super) fn log(body: &str) -> Telemetry {
+pub(crate) fn log(body: &str) -> Telemetry {
     log_of(&resource("test"), body)
 }
 
-pub(super) fn log_of(resource: &Arc<Resource>, body: &str) -> Telemetry {
+pub(crate) fn log_of(resource: &Arc<Resource>, body: &str) -> Telemetry {
     let log = LogRecord {
         time_unix_ns: START + 1_000_000,
         observed_unix_ns: START + 2_000_000,

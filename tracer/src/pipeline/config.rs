@@ -3,32 +3,31 @@
 use clap::ValueEnum;
 use serde::Deserialize;
 
+use super::retention::Keep;
+use crate::connection::WantedEnds;
 use crate::connection::table::MAX_CONNECTIONS;
 use crate::correlate::active::MAX_THREADS;
+use crate::correlate::sampler::Sampler;
+use crate::correlate::trace_context::Propagators;
 use crate::span::SpanOptions;
 
 /// How the pipeline works.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PipelineConfig {
     /// What may leave the node, and how it is named.
     pub spans: SpanOptions,
     /// Which log lines are wanted.
     pub logs: LogMode,
-    /// A caller's `sampled=0` keeps the spans of its trace from being exported (`parentbased_always_on`).
-    pub respect_sampled: bool,
+    /// Formats of trace context that are read.
+    pub propagators: Propagators,
+    /// Which traces are sampled.
+    pub sampler: Sampler,
+    /// Which traces are kept though they are not sampled.
+    pub keep: Keep,
+    /// Which ends of connections become spans. The probe sees only the ends of its targets: all of them.
+    pub wanted: WantedEnds,
     /// Sizes of tables.
     pub limits: Limits,
-}
-
-impl Default for PipelineConfig {
-    fn default() -> Self {
-        Self {
-            spans: SpanOptions::default(),
-            logs: LogMode::default(),
-            respect_sampled: true,
-            limits: Limits::default(),
-        }
-    }
 }
 
 /// `--logs`.

@@ -10,6 +10,7 @@
 mod config;
 mod environment;
 mod logs;
+mod retention;
 mod routes;
 pub mod stats;
 #[cfg(test)]
@@ -24,6 +25,8 @@ use tracer_ebpf::{ConnectionEvent, ConnectionNote, Direction, Header, ProcessEve
 pub use self::config::{Limits, LogMode, PipelineConfig};
 pub use self::environment::{Environment, Exports};
 use self::logs::Logs;
+pub use self::retention::Keep;
+use self::retention::Retention;
 use self::routes::Routes;
 pub use self::stats::Stats;
 use self::tracked::{Sink, Tracked};
@@ -32,7 +35,7 @@ use crate::connection::table::ConnectionTable;
 use crate::connection::{Connection, ConnectionStats, Ends, Stage};
 use crate::correlate::Now;
 use crate::correlate::active::ActiveThreads;
-use crate::correlate::assemble::Assembler;
+use crate::correlate::assemble::{Assembler, TracingOptions};
 use crate::correlate::ids::IdGenerator;
 use crate::event::{ConnectionId, Mark, Nanos, Process, ThreadId};
 use crate::export::Telemetry;
@@ -65,6 +68,7 @@ pub struct Pipeline {
     assembler: Assembler,
     logs: Logs,
     routes: Routes,
+    retention: Retention,
     events: stats::EventStats,
     connections: ConnectionStats,
     calls: u64,
@@ -86,7 +90,12 @@ impl Pipeline {
     ) -> Self {
         let threads = ActiveThreads::new(config.limits.threads);
         let ids = IdGenerator::new(seed);
-        let assembler = Assembler::new(threads, ids, config.spans.clone(), config.respect_sampled);
+        let tracing = TracingOptions {
+            propagators: config.propagators.clone(),
+            sampler: config.sampler,
+            tell_unsampled: config.keep.is_on(),
+        };
+        let assembler = Assembler::new(threads, ids, config.spans.clone(), tracing);
         Self {
             protocols,
             environment,
@@ -96,6 +105,7 @@ impl Pipeline {
             assembler,
             logs: Logs::new(config.logs),
             routes: Routes::new(config.spans.routes.clone()),
+            retention: Retention::new(config.keep),
             events: stats::EventStats::default(),
             connections: ConnectionStats::default(),
             calls: 0,
@@ -149,6 +159,7 @@ impl Pipeline {
     /// Time has passed without events: what was held too long is told. `now` is CLOCK_MONOTONIC.
     pub fn tick(&mut self, now: Nanos) {
         self.close_due(now);
+        self.retention.tick(now);
         let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
         self.logs.tick(now, &self.assembler, &mut sink);
     }
@@ -162,6 +173,7 @@ impl Pipeline {
         self.closing.clear();
         let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
         self.logs.finish(now, &self.assembler, &mut sink);
+        self.retention.finish();
     }
 
     /// The spans and log records that have been completed since the last call.
@@ -190,6 +202,7 @@ impl Pipeline {
             bindings: self.assembler.threads.stats.clone(),
             spans: self.assembler.stats.clone(),
             routes_refused: self.routes.refused,
+            retention: self.retention.stats.clone(),
             logs: self.logs.stats.clone(),
             tables: stats::TableSizes {
                 connections: self.table.len() as u64,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+pub use super::retention::RetentionStats;
 use crate::connection::ConnectionStats;
 use crate::correlate::stats::{BindingStats, LogStats, SpanStats};
 
@@ -20,6 +21,8 @@ pub struct Stats {
     pub spans: SpanStats,
     /// Spans that lost their guessed route because their service has too many.
     pub routes_refused: u64,
+    /// Traces that were not sampled.
+    pub retention: RetentionStats,
     /// Log lines.
     pub logs: LogStats,
     /// Sizes of tables.
@@ -75,6 +78,7 @@ impl fmt::Display for Stats {
                 self.routes_refused
             )?;
         }
+        self.retention.fmt(f)?;
         parents(f, &self.spans, &self.bindings)?;
         logs(f, &self.logs)
     }
@@ -102,7 +106,8 @@ impl fmt::Display for EventStats {
 }
 
 fn connections(f: &mut fmt::Formatter<'_>, stats: &ConnectionStats) -> fmt::Result {
-    write!(f, "{} connections", stats.opened)?;
+    // Where both ends are seen, one of them is told.
+    write!(f, "{} connections", stats.opened.saturating_sub(stats.other_end))?;
     let named = stats.by_protocol.iter().map(|(name, count)| (*name, *count));
     let others = [
         ("TLS", stats.tls),
@@ -116,6 +121,9 @@ fn connections(f: &mut fmt::Formatter<'_>, stats: &ConnectionStats) -> fmt::Resu
         separator = ", ";
     }
     writeln!(f, ".")?;
+    if stats.upgraded > 0 {
+        writeln!(f, "{} connections went on in another protocol (upgrades, tunnels).", stats.upgraded)?;
+    }
     if stats.evicted > 0 {
         writeln!(f, "{} connections were forgotten because there were too many.", stats.evicted)?;
     }
@@ -146,10 +154,11 @@ fn exchanges(f: &mut fmt::Formatter<'_>, stats: &SpanStats) -> fmt::Result {
     let reasons = [
         (stats.abandoned_gap, "because bytes were not captured"),
         (stats.abandoned_malformed, "because bytes did not follow the protocol"),
+        (stats.abandoned_encrypted, "because their connection went on in TLS"),
         (stats.abandoned_limit, "because too many were open"),
         (stats.abandoned_forgotten, "because nobody told how their connection ended"),
         (stats.abandoned_unfinished, "because they never ended"),
-        (stats.unsampled, "because their caller did not sample the trace"),
+        (stats.unsampled, "because their trace is not sampled"),
         (stats.telemetry_posts, "because they carried telemetry"),
         (stats.exported_by_target, "because their process exports its own"),
     ];

@@ -1,15 +1,16 @@
 //! The life of connections in the table, from the first event to the last.
 
+use super::retention::Retention;
 use super::routes::Routes;
 use super::{Ask, Environment, Pipeline};
 use crate::connection::table::Lookup;
 use crate::connection::{Connection, Ends, Stage};
 use crate::correlate::Now;
-use crate::correlate::assemble::{Assembler, Source};
+use crate::correlate::assemble::{Assembler, Source, Told};
 use crate::correlate::exchanges::OpenExchanges;
 use crate::event::{ConnectionId, Mark, Nanos, Process};
-use crate::export::{Item, Telemetry};
-use crate::protocol::{Progress, Window};
+use crate::export::Telemetry;
+use crate::protocol::{Progress, Successor, Window};
 use crate::span::Span;
 
 /// A connection in the table.
@@ -58,6 +59,7 @@ impl Pipeline {
         let Some(tracked) = self.table.get_mut(id) else { return false };
         let mut stage = Stage {
             protocols: self.protocols,
+            wanted: self.config.wanted,
             hints: &mut self.hints,
             stats: &mut self.connections,
             out: &mut self.progress,
@@ -65,10 +67,16 @@ impl Pipeline {
         take(tracked, &mut stage);
         if let Some(window) = tracked.connection.window_change() {
             self.asks.push(Ask { connection: id, window, server_port: tracked.connection.server_port() });
+            match tracked.connection.successor() {
+                Some(Successor::Http2) => self.connections.http2 += 1,
+                Some(Successor::Other) => self.connections.upgraded += 1,
+                None => {}
+            }
         }
         if !self.progress.is_empty() {
             let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
-            follow_up(&mut self.progress, tracked, now, &mut self.assembler, &mut sink, &mut self.routes);
+            let stages = SpanStages { routes: &mut self.routes, retention: &mut self.retention };
+            follow_up(&mut self.progress, tracked, now, &mut self.assembler, &mut sink, stages);
         }
         true
     }
@@ -92,13 +100,15 @@ impl Pipeline {
         }
         let mut stage = Stage {
             protocols: self.protocols,
+            wanted: self.config.wanted,
             hints: &mut self.hints,
             stats: &mut self.connections,
             out: &mut self.progress,
         };
         tracked.connection.close(closed, mark, &mut stage);
         let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
-        follow_up(&mut self.progress, &mut tracked, &now, &mut self.assembler, &mut sink, &mut self.routes);
+        let stages = SpanStages { routes: &mut self.routes, retention: &mut self.retention };
+        follow_up(&mut self.progress, &mut tracked, &now, &mut self.assembler, &mut sink, stages);
         while let Some(open) = tracked.open.pop() {
             self.assembler.abandon(&open, None);
         }
@@ -125,16 +135,21 @@ pub(super) struct Sink<'a> {
 }
 
 impl Sink<'_> {
-    /// Hands a span on, unless its process exports by itself: then `false`.
-    fn take(&mut self, process: Process, mut span: Box<Span>, routes: &mut Routes) -> bool {
-        let wanted = self.environment.exports(process).spans;
-        if wanted {
-            let resource = self.environment.resource(process);
-            routes.limit(&resource, &mut span);
-            self.out.push(Telemetry { resource, item: Item::Span(span) });
+    /// Hands a span on, unless its process exports by itself.
+    fn take(&mut self, process: Process, mut span: Box<Span>, stages: &mut SpanStages<'_>) -> Told {
+        if !self.environment.exports(process).spans {
+            return Told::ByTarget;
         }
-        wanted
+        let resource = self.environment.resource(process);
+        stages.routes.limit(&resource, &mut span);
+        stages.retention.take(resource, span, self.out)
     }
+}
+
+/// What a span passes before it is exported.
+struct SpanStages<'a> {
+    routes: &'a mut Routes,
+    retention: &'a mut Retention,
 }
 
 fn follow_up(
@@ -143,7 +158,7 @@ fn follow_up(
     now: &Now,
     assembler: &mut Assembler,
     sink: &mut Sink<'_>,
-    routes: &mut Routes,
+    mut stages: SpanStages<'_>,
 ) {
     let Some(role) = tracked.connection.role() else {
         progress.clear();
@@ -152,7 +167,7 @@ fn follow_up(
     let source = Source { connection: tracked.id, role, endpoints: tracked.connection.endpoints() };
     for step in progress.drain(..) {
         assembler.on_progress(step, source, &mut tracked.open, now, &mut |process, span| {
-            sink.take(process, span, routes)
+            sink.take(process, span, &mut stages)
         });
     }
 }

@@ -8,11 +8,11 @@ use std::collections::VecDeque;
 use crate::event::{Mark, Role, Side};
 use crate::protocol::{
     AbandonReason, Conversation, Detail, End, Exchange, ExchangeId, Input, Opening, Progress, Protocol,
-    Start, Times, Verdict, Window,
+    Start, Times, TraceHeaders, Verdict, Window,
 };
 use crate::span::{Description, Scope, Status};
 
-pub(crate) const PROTOCOLS: &[Protocol] = &[Protocol { name: "line", detect, start }];
+pub(crate) const PROTOCOLS: &[Protocol] = &[Protocol { name: "line", told_by: Role::Server, detect, start }];
 
 pub(crate) fn describe(line: &str) -> Description {
     let name = line.trim_start_matches('?').split(' ').next().unwrap_or_default().to_owned();
@@ -114,7 +114,8 @@ impl Lines {
             |name: &str| line.text.split(' ').find_map(|word| word.strip_prefix(name)).map(str::to_owned);
         let (traceparent, tracestate) = (word("traceparent="), word("tracestate="));
         if traceparent.is_some() || tracestate.is_some() {
-            out.push(Progress::Context { id: line.id, traceparent, tracestate });
+            let headers = TraceHeaders { traceparent, tracestate, ..TraceHeaders::default() };
+            out.push(Progress::Context { id: line.id, headers });
         }
         if word("whole").is_some() {
             self.window = Window::Whole;

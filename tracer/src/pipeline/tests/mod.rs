@@ -10,3 +10,4 @@ mod random;
 mod recordings;
 pub(crate) mod script;
 mod traces;
+mod w3c;

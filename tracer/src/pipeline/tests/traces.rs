@@ -1,9 +1,14 @@
 //! Trace context: ids, parents from elsewhere, sampling.
 
+use std::collections::HashMap;
+
 use tracer_ebpf::Direction;
 
 use super::script::{Conn, Script, WALL};
-use crate::pipeline::PipelineConfig;
+use crate::correlate::sampler::Sampler;
+use crate::correlate::trace_context::Propagators;
+use crate::pipeline::{Keep, PipelineConfig};
+use crate::protocol::PROTOCOLS;
 use crate::span::SpanKind;
 
 const WEB: Conn = (1, 11);
@@ -56,7 +61,7 @@ fn an_unsampled_trace_is_not_exported_but_its_lines_are() {
     let (trace, _, sampled) = s.line("line").context.unwrap();
     assert_eq!((trace.to_string().as_str(), sampled), ("4bf92f3577b34da6a3ce929d0e0e4736", false));
     assert_eq!(s.pipeline.stats().spans.unsampled, 2);
-    let mut s = Script::with(PipelineConfig { respect_sampled: false, ..PipelineConfig::default() });
+    let mut s = Script::with(PipelineConfig { sampler: Sampler::always_on(), ..PipelineConfig::default() });
     serve(&mut s, &format!("?get traceparent={PARENT}-00\n"));
     assert_eq!(s.names(), ["select", "get"]);
 }
@@ -126,4 +131,64 @@ fn the_summary_speaks_in_sentences() {
     assert!(summary.contains("2 connections: 2 line."), "{summary}");
     assert!(summary.contains("1 requests answered and 1 made: 2 spans."), "{summary}");
     assert!(serde_json::to_string(&s.pipeline.stats()).unwrap().contains(r#""by_protocol":{"line":2}"#));
+}
+
+#[test]
+fn b3_is_continued_where_it_is_asked_for() {
+    const B3: &str = "b3: 80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1";
+    let serve = |propagators: &str, fields: &str| {
+        let propagators = Propagators::from_variable(Some(propagators));
+        let mut s = Script::speaking(PROTOCOLS, PipelineConfig { propagators, ..PipelineConfig::default() });
+        s.accept(1, WEB);
+        s.recv(1, WEB, &format!("GET / HTTP/1.1\r\n{fields}\r\n\r\n"));
+        s.send(1, WEB, "HTTP/1.1 204 No Content\r\n\r\n");
+        let parents =
+            s.spans().iter().map(|span| span.parent.map(|parent| parent.to_string())).collect::<Vec<_>>();
+        (parents, s.pipeline.stats().spans.bad_b3)
+    };
+    let parent = Some("e457b5a2e4d86bd1".to_owned());
+    assert_eq!(serve("b3", &format!("{B3}-1")), (vec![parent.clone()], 0));
+    assert_eq!(serve("b3multi", B3), (vec![parent], 0), "the caller left the decision to us");
+    assert_eq!(serve("b3", &format!("{B3}-0")), (vec![], 0));
+    assert_eq!(serve("b3", "b3: 0"), (vec![], 0));
+    assert_eq!(serve("b3", &format!("{B3}-1\r\n{B3}-1")), (vec![None], 1));
+    assert_eq!(serve("tracecontext", &format!("{B3}-0")), (vec![None], 0));
+}
+
+#[test]
+fn all_spans_of_a_trace_share_one_decision() {
+    let sampler = Sampler::from_variables(Some("traceidratio"), Some("0.5")).unwrap();
+    let mut s = Script::with(PipelineConfig { sampler, ..PipelineConfig::default() });
+    s.accept(1, WEB);
+    s.connect(1, DB);
+    for _ in 0..200 {
+        s.recv(1, WEB, "?get\n");
+        s.send(1, DB, "?select\n");
+        s.recv(1, DB, "!rows\n");
+        s.send(1, WEB, "!ok\n");
+    }
+    let mut traces: HashMap<_, usize> = HashMap::new();
+    s.spans().iter().for_each(|span| *traces.entry(span.trace_id).or_default() += 1);
+    assert!((60..140).contains(&traces.len()), "{}", traces.len());
+    assert!(traces.values().all(|spans| *spans == 2));
+}
+
+#[test]
+fn slow_traces_are_kept_though_they_are_not_sampled() {
+    let keep = Keep { errors: false, slower_than: Some(1_000_000) };
+    let sampler = Sampler::from_variables(Some("always_off"), None).unwrap();
+    let mut s = Script::with(PipelineConfig { sampler, keep, ..PipelineConfig::default() });
+    serve(&mut s, "?quick\n");
+    s.recv(1, WEB, "?slow\n");
+    s.send(1, DB, "?update\n");
+    s.recv(1, DB, "!ok\n");
+    s.time += 1_000_000;
+    s.send(1, WEB, "!ok\n");
+    s.assert_child("update", "slow");
+    assert_eq!(s.names(), ["update", "slow"]);
+    assert!(!s.span("slow").sampled, "the trace's flag stays what it is");
+    s.tick(s.time + 10_000_000_000);
+    let stats = s.pipeline.stats();
+    assert_eq!((stats.retention.kept, stats.retention.dropped), (2, 2));
+    assert_eq!((stats.spans.exported, stats.spans.held), (1, 3));
 }

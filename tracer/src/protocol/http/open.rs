@@ -63,8 +63,8 @@ impl Open {
     pub(super) fn tell_context(&mut self, head: Option<&mut RequestHead>, out: &mut Vec<Progress>) {
         if !self.context_told {
             self.context_told = true;
-            let (traceparent, tracestate) = head.map(|head| head.trace.take()).unwrap_or_default();
-            out.push(Progress::Context { id: self.id, traceparent, tracestate });
+            let headers = head.map(|head| std::mem::take(&mut head.trace)).unwrap_or_default();
+            out.push(Progress::Context { id: self.id, headers });
         }
     }
 

@@ -5,6 +5,7 @@ use super::forwarded::ForwardedFields;
 use super::head::Head;
 use super::line::parse_request_line;
 use super::{Forwarded, MAX_TARGET, MAX_TRACESTATE, MAX_VALUE, Version};
+use crate::protocol::TraceHeaders;
 
 /// What is kept of a request's head.
 #[derive(Clone, Debug, Default)]
@@ -15,19 +16,10 @@ pub(super) struct RequestHead {
     pub(super) version: Version,
     pub(super) host: Option<String>,
     pub(super) user_agent: Option<String>,
-    pub(super) trace: TraceFields,
+    pub(super) trace: TraceHeaders,
     forwarded: ForwardedFields,
     framing: FramingFields,
     otlp_content: bool,
-}
-
-/// Header fields of W3C Trace Context.
-#[derive(Clone, Debug, Default)]
-pub(super) struct TraceFields {
-    traceparent: Option<String>,
-    /// More than one `traceparent`: none is to be believed (Trace Context section 3.2).
-    ambiguous: bool,
-    tracestate: Option<String>,
 }
 
 /// Header fields that say how a message's body ends.
@@ -57,9 +49,8 @@ impl Head for RequestHead {
             4 if is("host") => set_first(&mut self.host, value),
             10 if is("user-agent") => set_first(&mut self.user_agent, value),
             12 if is("content-type") => self.otlp_content = is_otlp_content(value),
-            11 if is("traceparent") => self.trace.traceparent(value),
-            10 if is("tracestate") => self.trace.tracestate(value),
             _ if self.framing.field(name, value) => {}
+            _ if self.trace.take_field(name, value, MAX_VALUE, MAX_TRACESTATE) => {}
             _ => self.forwarded.field(name, value),
         }
     }
@@ -85,30 +76,6 @@ impl RequestHead {
         let path = self.target.split(['?', '#']).next().unwrap_or_default();
         let signal = ["/v1/traces", "/v1/logs", "/v1/metrics"].iter().any(|end| path.ends_with(end));
         self.method == "POST" && self.otlp_content && signal
-    }
-}
-
-impl TraceFields {
-    fn traceparent(&mut self, value: &[u8]) {
-        self.ambiguous |= self.traceparent.is_some();
-        self.traceparent = Some(text(value, MAX_VALUE));
-    }
-
-    fn tracestate(&mut self, value: &[u8]) {
-        let joined = self.tracestate.get_or_insert_default();
-        if value.is_empty() || joined.len() + value.len() >= MAX_TRACESTATE {
-            return;
-        }
-        if !joined.is_empty() {
-            joined.push(',');
-        }
-        joined.push_str(&String::from_utf8_lossy(value));
-    }
-
-    /// `traceparent` and `tracestate` as they are to be told.
-    pub(super) fn take(&mut self) -> (Option<String>, Option<String>) {
-        let traceparent = self.traceparent.take().filter(|_| !self.ambiguous);
-        (traceparent, self.tracestate.take().filter(|state| !state.is_empty()))
     }
 }
 

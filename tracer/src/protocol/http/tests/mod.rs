@@ -143,8 +143,8 @@ impl Tap {
 
     fn contexts(&self) -> Vec<(Option<&str>, Option<&str>)> {
         let contexts = self.out.iter().filter_map(|progress| match progress {
-            Progress::Context { traceparent, tracestate, .. } => {
-                Some((traceparent.as_deref(), tracestate.as_deref()))
+            Progress::Context { headers, .. } => {
+                Some((headers.traceparent.as_deref(), headers.tracestate.as_deref()))
             }
             _ => None,
         });

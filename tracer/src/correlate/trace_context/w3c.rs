@@ -1,4 +1,4 @@
-//! W3C Trace Context, Level 2 (<https://www.w3.org/TR/trace-context-2/>): reading what a request carries.
+//! W3C Trace Context, Level 2 (<https://www.w3.org/TR/trace-context-2/>).
 
 use crate::span::{SpanId, TraceId};
 
