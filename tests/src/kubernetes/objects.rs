@@ -40,6 +40,9 @@ impl PodSpec {
     }
 
     /// Sets a label; `None` takes it away.
+    ///
+    /// # Panics
+    /// When the object was made into something else.
     #[must_use]
     pub fn label(mut self, key: &str, value: Option<&str>) -> Self {
         let labels = self.object["metadata"]["labels"].as_object_mut().expect("labels");
@@ -58,6 +61,9 @@ impl PodSpec {
     }
 
     /// Adds a container.
+    ///
+    /// # Panics
+    /// When the object was made into something else.
     #[must_use]
     pub fn container(mut self, name: &str) -> Self {
         let containers = self.object["spec"]["containers"].as_array_mut().expect("containers");

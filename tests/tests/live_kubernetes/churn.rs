@@ -23,15 +23,15 @@ fn resident(pid: u32) -> u64 {
 
 /// Makes a pod of this number: every third matches. The directory comes before or after the API's word.
 fn make(api: &ApiServer, scene: &Scene, number: u32) -> (PodSpec, PodSandbox) {
-    let app = if number % 3 == 0 { "shop" } else { "other" };
+    let app = if number.is_multiple_of(3) { "shop" } else { "other" };
     let mut spec = PodSpec::new(NODE, app, &uid(number)).running(&[("app", &id(number))]);
     spec.object["metadata"]["name"] = format!("{app}-{number}").into();
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         api.apply(&spec.object);
     }
     let pod = scene.kubelet.pod(&uid(number));
     let _ = pod.container(&id(number));
-    if number % 2 == 1 {
+    if !number.is_multiple_of(2) {
         api.apply(&spec.object);
     }
     (spec, pod)
@@ -49,7 +49,7 @@ fn three_hundred_pods_come_and_go_without_leak_or_drift() {
     let mut next = PODS;
     while begin.elapsed() < CHURN {
         let (number, (spec, pod)) = pods.pop_first().unwrap();
-        if number % 5 == 0 {
+        if number.is_multiple_of(5) {
             api.delete(&spec.object);
             drop(pod);
         } else {
@@ -57,7 +57,7 @@ fn three_hundred_pods_come_and_go_without_leak_or_drift() {
             api.delete(&spec.object);
         }
         pods.insert(next, make(&api, &scene, next));
-        if next % 50 == 0 {
+        if next.is_multiple_of(50) {
             api.compact();
         }
         next += 1;

@@ -133,6 +133,7 @@ mod tests {
             Value::Strs(texts) => texts.join("+"),
             Value::Int(number) => number.to_string(),
             Value::Bool(truth) => truth.to_string(),
+            Value::Double(number) => number.to_string(),
         };
         attributes(pod, pod.container(Some("c0ffee")), options)
             .iter()

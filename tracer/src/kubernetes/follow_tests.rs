@@ -47,11 +47,7 @@ fn follow(containers: &[&str], kept: Vec<PathBuf>) -> Follow<Selected> {
 }
 
 fn scanned(root: &Directory) -> BTreeMap<String, PathBuf> {
-    directories_of(root).map(|(name, path)| (name, path)).collect()
-}
-
-fn directories_of(root: &Directory) -> impl Iterator<Item = (String, PathBuf)> {
-    cgroups::directories(root)
+    cgroups::directories(root).collect()
 }
 
 #[test]
@@ -157,8 +153,7 @@ proptest! {
                 _ => follow.on_scan(scanned(&root)),
             }
             let mut wanted = BTreeSet::new();
-            for (index, uid) in uids.iter().enumerate().filter(|(index, _)| matching[*index]) {
-                let _ = index;
+            for (uid, _) in uids.iter().zip(matching).filter(|(_, matches)| *matches) {
                 walk(&root.join(uid), &mut |_, id| { wanted.insert(id); });
             }
             prop_assert_eq!(&follow.map.ids, &wanted);
