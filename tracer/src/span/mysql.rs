@@ -2,6 +2,7 @@
 //! <https://opentelemetry.io/docs/specs/semconv/database/mysql/>,
 //! <https://opentelemetry.io/docs/specs/semconv/database/mariadb/>
 
+use super::address::ip_text;
 use super::sql::Statement;
 use super::{Attribute, Description, Scope, SpanOptions, SqlText, Status};
 use crate::event::{Address, Endpoints, Role};
@@ -162,7 +163,7 @@ fn push_endpoints(attributes: &mut Vec<Attribute>, role: Role, endpoints: &Endpo
     };
     match server {
         Some(Address::Ip(address)) => {
-            attributes.push(Attribute::new("server.address", address.ip().to_string()));
+            attributes.push(Attribute::new("server.address", ip_text(address.ip())));
             if address.port() != DEFAULT_PORT {
                 attributes.push(Attribute::new("server.port", address.port()));
             }
@@ -172,9 +173,9 @@ fn push_endpoints(attributes: &mut Vec<Attribute>, role: Role, endpoints: &Endpo
     }
     if let Some(Address::Ip(peer)) = &endpoints.peer {
         if role == Role::Server {
-            attributes.push(Attribute::new("client.address", peer.ip().to_string()));
+            attributes.push(Attribute::new("client.address", ip_text(peer.ip())));
         }
-        attributes.push(Attribute::new("network.peer.address", peer.ip().to_string()));
+        attributes.push(Attribute::new("network.peer.address", ip_text(peer.ip())));
         attributes.push(Attribute::new("network.peer.port", peer.port()));
     }
     if endpoints.unix {

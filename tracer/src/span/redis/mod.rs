@@ -6,6 +6,7 @@ mod text;
 
 use std::borrow::Cow;
 
+use super::address::ip_text;
 use super::{Attribute, Description, Scope, SpanOptions, Status};
 use crate::event::{Address, Endpoints, Role};
 use crate::protocol::redis::{Command, Outcome, PORT, RedisExchange};
@@ -191,7 +192,7 @@ fn add_address(
 ) {
     match address {
         Some(Address::Ip(ip)) => {
-            attributes.push(Attribute::new(name, ip.ip().to_string()));
+            attributes.push(Attribute::new(name, ip_text(ip.ip())));
             if let Some((key, usual)) = port
                 && ip.port() != usual
             {
