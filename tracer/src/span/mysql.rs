@@ -10,6 +10,8 @@ use crate::protocol::mysql::{Command, Completeness, Flavor, MysqlExchange, Query
 
 /// The port that goes without saying.
 const DEFAULT_PORT: u16 = 3306;
+/// Attributes that a span has at most, but for odd ones: the list need not grow.
+const USUAL_ATTRIBUTES: usize = 14;
 /// Our own attribute: only the beginning of the statement was captured.
 const TEXT_TRUNCATED: &str = "tracer.db.query.text.truncated";
 /// Our own attribute: the answer's outcome was not captured; the absence of an error says nothing.
@@ -28,7 +30,8 @@ pub fn describe(
         // Unknown: both speak MySQL's protocol.
         Some(Flavor::Mysql) | None => "mysql",
     };
-    let mut attributes = vec![Attribute::new("db.system.name", system)];
+    let mut attributes = Vec::with_capacity(USUAL_ATTRIBUTES);
+    attributes.push(Attribute::new("db.system.name", system));
     if let Some(database) = &exchange.database {
         attributes.push(Attribute::new("db.namespace", database.to_string()));
     }
