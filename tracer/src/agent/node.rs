@@ -2,11 +2,12 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::num::NonZeroUsize;
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
 use rustc_hash::FxHashMap;
-use tracer_ebpf::{CgroupEvent, ProcessEvent, ProcessNote};
+use tracer_ebpf::{ProcessEvent, ProcessNote};
 use tracing::{debug, warn};
 
 use super::runtimes::Runtimes;
@@ -45,7 +46,10 @@ pub struct Node {
     heard: LruCache<ProcessKey, ()>,
     /// Processes selected by themselves; the probe's map holds the same.
     processes: HashSet<u32>,
-    cgroups: HashSet<u64>,
+    /// Whether any cgroup may be selected; which ones, the probe's map knows.
+    by_cgroup: bool,
+    /// Processes in cgroups that were selected after they had begun.
+    found: Receiver<u32>,
     logs: FxHashMap<(u32, u64), Streams>,
     logs_by_age: VecDeque<(u32, u64)>,
     capture_logs: bool,
@@ -62,8 +66,11 @@ impl Node {
         sdk: SdkPolicy,
         runtimes: Runtimes,
         capture_logs: bool,
+        found: Receiver<u32>,
     ) -> Self {
         Self {
+            by_cgroup: !(selection.cgroups.is_empty() && selection.pods.is_empty()),
+            found,
             mount: CgroupMount::find(&proc).ok(),
             proc,
             probe,
@@ -73,7 +80,6 @@ impl Node {
             runtimes,
             heard: LruCache::new(MAX_HEARD),
             processes: HashSet::new(),
-            cgroups: HashSet::new(),
             logs: FxHashMap::default(),
             logs_by_age: VecDeque::new(),
             capture_logs,
@@ -86,10 +92,8 @@ impl Node {
             self.select(*pid);
         }
         for id in &targets.cgroups {
-            if self.cgroups.insert(*id) {
-                let selected = self.with_probe(|probe| probe.select_cgroup(*id));
-                tell(selected, "a cgroup cannot be selected");
-            }
+            let selected = self.with_probe(|probe| probe.select_cgroup(*id));
+            tell(selected, "a cgroup cannot be selected");
         }
         for root in &targets.log_roots {
             self.learn_logs(*root);
@@ -100,12 +104,6 @@ impl Node {
     #[must_use]
     pub fn process_count(&self) -> usize {
         self.processes.len()
-    }
-
-    /// Selected cgroups.
-    #[must_use]
-    pub fn cgroup_count(&self) -> usize {
-        self.cgroups.len()
     }
 
     fn with_probe<T>(&self, tell: impl FnOnce(&mut Probe) -> T) -> T {
@@ -162,12 +160,21 @@ impl Node {
     }
 
     fn is_selected(&self, pid: u32) -> bool {
-        self.processes.contains(&pid) || (!self.cgroups.is_empty() && self.is_in_selected_cgroup(pid))
+        self.processes.contains(&pid) || (self.by_cgroup && self.is_in_selected_cgroup(pid))
     }
 
     fn is_in_selected_cgroup(&self, pid: u32) -> bool {
         let id = self.mount.as_ref().and_then(|mount| mount.id_of(&self.proc, pid));
-        id.is_some_and(|id| self.cgroups.contains(&id))
+        id.is_some_and(|id| self.with_probe(|probe| probe.selects_cgroup(id)))
+    }
+
+    /// Learns the logs of processes that were there before their pod was selected.
+    fn take_found(&mut self) {
+        while let Ok(pid) = self.found.try_recv() {
+            if self.root_of(pid) == pid {
+                self.learn_logs(pid);
+            }
+        }
     }
 
     fn on_exec(&mut self, event: &ProcessEvent) {
@@ -195,6 +202,7 @@ impl Environment for Node {
         if self.heard.put(key_of(process), ()).is_none() {
             self.runtimes.look(process.tgid);
         }
+        self.take_found();
         let identity = self.resources.identity(key_of(process));
         if let Some(evidence) = &identity.sdk {
             self.sdk.tell(identity.resource.service_name(), process.tgid, evidence);
@@ -207,6 +215,7 @@ impl Environment for Node {
     }
 
     fn log_stream(&mut self, tgid: u32, device: u32, ino: u64, fd: u32) -> Option<LogStream> {
+        self.take_found();
         if let Some(known) = self.logs.get(&(device, ino)) {
             return known.of(fd);
         }
@@ -243,14 +252,6 @@ impl Environment for Node {
                 self.learn_logs(self.root_of(tgid));
             }
             ProcessNote::ThreadStart | ProcessNote::ThreadExit => {}
-        }
-    }
-
-    fn on_cgroup(&mut self, event: &CgroupEvent) {
-        if event.removed == 0 {
-            self.cgroups.insert(event.id);
-        } else {
-            self.cgroups.remove(&event.id);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! From writes to log records.
 
+use std::num::NonZeroU32;
+
 use tracer_ebpf::event::flag;
 
 use super::config::LogMode;
@@ -8,9 +10,10 @@ use crate::correlate::active::Evidence;
 use crate::correlate::assemble::Assembler;
 use crate::correlate::held::{Held, WaitsFor};
 use crate::correlate::late::Ticket;
-use crate::correlate::log_line::{LogKey, LogLine, LogLines, LogWrite};
+use crate::correlate::log_line::{LogKey, LogLine, LogLines, LogWrite, WriteMark};
+use crate::correlate::log_rate::LogRate;
 use crate::correlate::stats::LogStats;
-use crate::correlate::{Now, log_json, severity};
+use crate::correlate::{Now, log_ids, log_json, severity};
 use crate::event::{ActiveId, Nanos, Process};
 use crate::export::{Item, Telemetry};
 use crate::probe::decode::Log;
@@ -21,6 +24,7 @@ use crate::span::{Attribute, LogRecord, LogStream, Severity, SpanId, TraceId};
 pub(super) struct Logs {
     mode: LogMode,
     lines: LogLines<Written>,
+    rate: LogRate,
     ready: Vec<LogLine<Written>>,
     held: Held<Record>,
     /// Counters.
@@ -41,15 +45,35 @@ struct Written {
 enum LineSpan {
     Known(ActiveId, Evidence),
     None,
-    /// It will be known later.
-    Late(Ticket),
+    /// It will be known later: what it waits with, and the runtime's context that wrote it.
+    Late(Ticket, u64),
+}
+
+impl LineSpan {
+    /// Whether two writes of one thread belong to the same span, as far as is known by now.
+    fn is_same(self, later: Self) -> bool {
+        match (self, later) {
+            (Self::Known(one, by), Self::Known(other, also_by)) => (one, by) == (other, also_by),
+            (Self::Late(_, one), Self::Late(_, other)) => one == other,
+            (Self::None, Self::None) => true,
+            _ => false,
+        }
+    }
+}
+
+impl WriteMark for Written {
+    fn goes_with(&self, later: &Self) -> bool {
+        self.span.is_same(later.span) && self.stream == later.stream
+    }
 }
 
 impl Logs {
-    pub(super) fn new(mode: LogMode) -> Self {
+    /// `rate`: lines a second that a process may write.
+    pub(super) fn new(mode: LogMode, rate: Option<NonZeroU32>) -> Self {
         Self {
             mode,
             lines: LogLines::default(),
+            rate: LogRate::new(rate),
             ready: Vec::new(),
             held: Held::default(),
             stats: LogStats::default(),
@@ -79,7 +103,10 @@ impl Logs {
         let key = LogKey { thread: now.mark.thread, dev: log.dev, ino: log.ino };
         let span = match assembler.threads.line(now.mark.thread) {
             Some((active, evidence)) => LineSpan::Known(active, evidence),
-            None => assembler.late.ask(now.mark).map_or(LineSpan::None, LineSpan::Late),
+            None => match assembler.late.ask(now.mark) {
+                Ok(ticket) => LineSpan::Late(ticket, now.mark.context),
+                Err(_) => LineSpan::None,
+            },
         };
         let written = Written { process: now.process, stream, time: now.mark.time, span };
         let write = LogWrite { bytes: log.bytes, missing };
@@ -131,9 +158,9 @@ impl Logs {
                 self.stats.exported_by_target += 1;
                 continue;
             }
-            let stated = stated(&line.text);
-            // Ids that the application wrote into the line itself win; ours lead nowhere if our span is not exported.
-            let takes_ours = line.own && stated.context.is_none() && exports.spans;
+            let stated = Stated::of(&line.text);
+            // Our ids lead nowhere if our span is not exported.
+            let takes_ours = line.own && exports.spans;
             self.sort(Record { line, stated, takes_ours }, now, assembler, sink);
         }
         self.ready = ready;
@@ -145,7 +172,7 @@ impl Logs {
             _ if !record.takes_ours => None,
             LineSpan::None => None,
             LineSpan::Known(active, evidence) => Some((active, evidence)),
-            LineSpan::Late(ticket) => match assembler.late.answer(ticket) {
+            LineSpan::Late(ticket, _) => match assembler.late.answer(ticket) {
                 Some(answer) => answer.ok(),
                 None => return self.hold(WaitsFor::Parent(ticket), record, now, assembler, sink),
             },
@@ -182,19 +209,30 @@ impl Logs {
         let Record { line, stated, .. } = record;
         let Written { process, stream, time, span } = line.mark;
         let active = active.and_then(|(id, evidence)| Some((assembler.context(id)?, evidence)));
-        let ours = active.map(|(context, _)| (context.trace_id, context.span_id, context.sampled));
-        let context = stated.context.or(ours);
+        let ours = active.map(|(context, _)| (context.trace_id, Some(context.span_id), context.sampled));
+        // Ids that the application wrote into the line itself win; a trace alone agrees with ours, or not.
+        let ours = ours.filter(|ours| stated.agrees_with(ours.0));
+        let context = ours.or(stated.context);
         if context.is_none() && self.mode == LogMode::Correlated {
             self.stats.uncorrelated_dropped += 1;
             return;
         }
-        let evidence = active.and_then(|(_, evidence)| evidence.name());
+        let Some(dropped) = self.rate.admit(process, now) else {
+            self.stats.rate_limited += 1;
+            return;
+        };
+        let evidence = active.map(|(_, evidence)| evidence).filter(|_| ours.is_some());
         self.stats.exported += 1;
-        self.stats.correlated += u64::from(active.is_some());
-        self.stats.after_response += u64::from(matches!(active, Some((_, Evidence::AfterResponse))));
-        self.stats.known_late += u64::from(active.is_some() && matches!(span, LineSpan::Late(_)));
-        let evidence = evidence.map(|name| Attribute::new("tracer.correlation", name));
-        let cut = line.cut.then(|| Attribute::new("tracer.truncated", true));
+        self.stats.correlated += u64::from(ours.is_some());
+        self.stats.after_response += u64::from(evidence == Some(Evidence::AfterResponse));
+        self.stats.known_late += u64::from(evidence.is_some() && matches!(span, LineSpan::Late(..)));
+        self.stats.ids_of_application += u64::from(ours.is_none() && context.is_some());
+        self.stats.truncated += u64::from(line.cut);
+        let own = [
+            evidence.and_then(Evidence::name).map(|name| Attribute::new("tracer.correlation", name)),
+            line.cut.then(|| Attribute::new("tracer.truncated", true)),
+            (dropped > 0).then(|| Attribute::new("tracer.dropped_lines", count(dropped))),
+        ];
         let record = LogRecord {
             time_unix_ns: assembler.unix(time),
             observed_unix_ns: assembler.unix(now),
@@ -202,7 +240,7 @@ impl Logs {
             context,
             body: line.text,
             stream,
-            attributes: evidence.into_iter().chain(cut).collect(),
+            attributes: own.into_iter().flatten().chain(stated.attributes).collect(),
         };
         let resource = sink.environment.resource(process);
         sink.out.push(Telemetry { resource, item: Item::Log(Box::new(record)) });
@@ -214,25 +252,41 @@ impl Logs {
 struct Record {
     line: LogLine<Written>,
     stated: Stated,
-    /// Whether it takes the ids of the span that was active when it was written.
+    /// Whether it may take the ids of the span that was active when it was written.
     takes_ours: bool,
+}
+
+fn count(lines: u64) -> i64 {
+    i64::try_from(lines).unwrap_or(i64::MAX)
 }
 
 /// What a line says of itself.
 #[derive(Debug, Default)]
 struct Stated {
     severity: Option<Severity>,
-    context: Option<(TraceId, SpanId, bool)>,
+    context: Option<(TraceId, Option<SpanId>, bool)>,
+    attributes: Vec<Attribute>,
 }
 
-fn stated(text: &str) -> Stated {
-    if text.trim_start().starts_with('{') {
-        let fields = log_json::read(text);
-        let ids = fields.trace_id.zip(fields.span_id);
-        let context = ids.map(|(trace, span)| (trace, span, fields.sampled.unwrap_or(true)));
-        return Stated { severity: fields.severity, context };
+impl Stated {
+    fn of(text: &str) -> Self {
+        if !text.trim_start().starts_with('{') {
+            let ids = log_ids::of(text);
+            let context = ids.map(|ids| (ids.trace_id, ids.span_id, ids.sampled.unwrap_or(true)));
+            return Self { severity: severity::of(text), context, attributes: Vec::new() };
+        }
+        let mut fields = log_json::read(text);
+        let sampled = fields.sampled.unwrap_or(true);
+        let context = fields.trace_id.map(|trace| (trace, fields.span_id, sampled));
+        // Names that the tracer gives itself: an attribute's name is unique.
+        fields.attributes.retain(|entry| entry.key != "log.iostream" && !entry.key.starts_with("tracer."));
+        Self { severity: fields.severity, context, attributes: fields.attributes }
     }
-    Stated { severity: severity::of(text), context: None }
+
+    /// Whether the line belongs to what we know its trace is: it names none, or the same one and no span.
+    fn agrees_with(&self, trace: TraceId) -> bool {
+        self.context.is_none_or(|(stated, span, _)| stated == trace && span.is_none())
+    }
 }
 
 /// Which log stream a write went to. A candidate is a log only if the process's descriptors say so; what the probe

@@ -213,6 +213,19 @@ fn logs(f: &mut fmt::Formatter<'_>, stats: &LogStats) -> fmt::Result {
             stats.exported_by_target
         )?;
     }
+    if stats.uncorrelated_dropped > 0 {
+        writeln!(f, "{} log lines of no request were not wanted.", stats.uncorrelated_dropped)?;
+    }
+    if stats.rate_limited > 0 {
+        writeln!(
+            f,
+            "{} log lines were dropped because their process wrote more than --log-rate-limit allows.",
+            stats.rate_limited
+        )?;
+    }
+    if stats.truncated > 0 {
+        writeln!(f, "{} log lines are cut, and say so (tracer.truncated).", stats.truncated)?;
+    }
     if stats.cut_writes > 0 {
         writeln!(f, "{} writes to logs were cut by {} bytes in all.", stats.cut_writes, stats.cut_bytes)?;
     }
