@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use super::listen::Listen;
+use super::pods::RuleOptions;
 use super::size::ByteSize;
 use super::span_of_time::SpanOfTime;
 use crate::enrich::sdk::SdkTargets;
@@ -63,6 +65,52 @@ pub struct Options {
     #[arg(help_heading = "Targets (several are OR-ed)")]
     pub namespace: Vec<String>,
 
+    /// Trace containers of such names only in the pods that are selected
+    #[arg(
+        long,
+        value_name = "GLOB",
+        env = "TRACER_CONTAINER",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    #[arg(help_heading = "Targets (several are OR-ed)")]
+    pub container: Vec<String>,
+
+    /// In the file only: rules, each with selector, namespaces and containers
+    #[arg(skip)]
+    pub pods: Vec<RuleOptions>,
+
+    /// Name services and versions by app.kubernetes.io/* labels of pods [default: false]
+    #[arg(long, value_name = "BOOL", env = "TRACER_SERVICE_LABELS", hide_env_values = true)]
+    #[arg(num_args = 0..=1, default_missing_value = "true", help_heading = "Resource")]
+    pub service_labels: Option<bool>,
+
+    /// Export this label of pods as k8s.pod.label.KEY
+    #[arg(long, value_name = "KEY", env = "TRACER_POD_LABEL", hide_env_values = true, value_delimiter = ',')]
+    #[arg(help_heading = "Resource")]
+    pub pod_label: Vec<String>,
+
+    /// k8s.cluster.name of every target
+    #[arg(long, value_name = "NAME", env = "TRACER_CLUSTER_NAME", hide_env_values = true)]
+    #[arg(help_heading = "Resource")]
+    pub cluster_name: Option<String>,
+
+    /// A resource attribute of every target that does not set it itself, such as cloud.region=westeurope
+    #[arg(
+        long,
+        value_name = "KEY=VALUE",
+        env = "TRACER_RESOURCE_ATTRIBUTE",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    #[arg(help_heading = "Resource")]
+    pub resource_attribute: Vec<String>,
+
+    /// Where /healthz, /readyz and /metrics are served: an address and port, or off [default: 0.0.0.0:9464 where pods
+    /// are selected, else off]
+    #[arg(long, value_name = "ADDRESS", env = "TRACER_LISTEN", hide_env_values = true)]
+    pub listen: Option<Listen>,
+
     /// service.name of targets that do not name themselves
     #[arg(long, value_name = "NAME", env = "TRACER_SERVICE_NAME", hide_env_values = true)]
     pub service_name: Option<String>,
@@ -78,6 +126,11 @@ pub struct Options {
     /// Which log lines are exported [default: all]
     #[arg(long, value_name = "WHICH", env = "TRACER_LOGS", hide_env_values = true)]
     pub logs: Option<LogMode>,
+
+    /// Log lines a second that one process may write, with bursts of ten times as many; further ones are dropped and
+    /// counted; 0 for no limit [default: 10000]
+    #[arg(long, value_name = "LINES", env = "TRACER_LOG_RATE_LIMIT", hide_env_values = true)]
+    pub log_rate_limit: Option<u32>,
 
     /// What to do with targets that already export OTLP by themselves [default: skip]
     #[arg(long, value_name = "WHAT", env = "TRACER_SDK_TARGETS", hide_env_values = true)]
@@ -142,10 +195,18 @@ impl Options {
             cgroup: targets.cgroup,
             pod_selector: targets.pod_selector,
             namespace: targets.namespace,
+            container: targets.container,
+            pods: targets.pods,
+            service_labels: self.service_labels.or(below.service_labels),
+            pod_label: first(self.pod_label, below.pod_label),
+            cluster_name: self.cluster_name.or(below.cluster_name),
+            resource_attribute: first(self.resource_attribute, below.resource_attribute),
+            listen: self.listen.or(below.listen),
             service_name: self.service_name.or(below.service_name),
             export: first(self.export, below.export),
             attach: self.attach.or(below.attach),
             logs: self.logs.or(below.logs),
+            log_rate_limit: self.log_rate_limit.or(below.log_rate_limit),
             sdk_targets: self.sdk_targets.or(below.sdk_targets),
             sql_text: self.sql_text.or(below.sql_text),
             redis_keys: self.redis_keys.or(below.redis_keys),
@@ -167,7 +228,9 @@ impl Options {
             && self.port.is_empty()
             && self.cgroup.is_empty()
             && self.pod_selector.is_empty()
-            && self.namespace.is_empty())
+            && self.namespace.is_empty()
+            && self.container.is_empty()
+            && self.pods.is_empty())
     }
 }
 
