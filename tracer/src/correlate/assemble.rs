@@ -235,10 +235,10 @@ impl Assembler {
     /// is sampled.
     fn judge_health_check(&mut self, id: ExchangeId, health: Option<HealthCheck>, open: &mut OpenExchanges) {
         let Some(Part::Server(active)) = open.get_mut(id).map(|begun| begun.part) else { return };
-        let dropped = match (health, self.tracing.health_checks) {
-            (Some(HealthCheck::Kubelet), HealthChecks::DropProbes) | (Some(_), HealthChecks::DropAll) => true,
-            _ => false,
-        };
+        let dropped = matches!(
+            (health, self.tracing.health_checks),
+            (Some(HealthCheck::Kubelet), HealthChecks::DropProbes) | (Some(_), HealthChecks::DropAll)
+        );
         if let Some(context) = self.contexts.get_open_mut(active).filter(|_| dropped) {
             self.stats.health_checks += 1;
             context.sampled = false;
