@@ -14,6 +14,7 @@ pub mod log_line;
 pub mod sampler;
 pub mod severity;
 pub mod stats;
+pub mod telemetry_post;
 pub mod trace_context;
 
 use crate::event::{Mark, Process};
