@@ -2,6 +2,7 @@
 //! takes a moment and says nothing but that all is there.
 
 mod debian;
+mod node;
 mod python;
 mod tools;
 
@@ -27,7 +28,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
         tools::cargo_deny()?;
     }
     python::install()?;
-    Ok(())
+    node::install()
 }
 
 /// Says what is being done.
