@@ -10,6 +10,7 @@ mod search;
 pub mod stats;
 pub mod stream;
 pub mod table;
+mod wanted;
 
 use tracer_ebpf::event::flag;
 use tracer_ebpf::{ConnectionEvent, ConnectionNote, Direction};
@@ -18,6 +19,7 @@ use self::detect::{Held, Hints};
 pub use self::search::MAX_ATTEMPTS;
 pub use self::stats::ConnectionStats;
 use self::stream::{Extent, Step, Stream};
+pub use self::wanted::WantedEnds;
 use crate::event::{Endpoints, Mark, Role, Side};
 use crate::probe::decode::Data;
 use crate::protocol::{Conversation, End, Input, Progress, Protocol, Window};
@@ -27,6 +29,8 @@ use crate::protocol::{Conversation, End, Input, Progress, Protocol, Window};
 pub struct Stage<'a> {
     /// The protocols that detection tries.
     pub protocols: &'static [Protocol],
+    /// Which ends become spans.
+    pub wanted: WantedEnds,
     /// What servers spoke before.
     pub hints: &'a mut Hints,
     /// Counters.

@@ -17,6 +17,8 @@ pub struct ConnectionStats {
     pub displaced: u64,
     /// Connections that moved bytes without having been announced.
     pub unannounced: u64,
+    /// Connections seen from an end that is not wanted: the other end is told.
+    pub other_end: u64,
     /// Connections by protocol.
     pub by_protocol: BTreeMap<&'static str, u64>,
     /// Connections of a protocol that is not ours.

@@ -44,6 +44,8 @@ pub struct SpanStats {
     pub abandoned_malformed: u64,
     /// … because they are not of the kind that makes a span.
     pub abandoned_no_span: u64,
+    /// … because their connection went on in TLS: one a connection, which is then left alone.
+    pub abandoned_encrypted: u64,
     /// … because a bound on open exchanges was reached.
     pub abandoned_limit: u64,
     /// … because nobody told how their connection ended: it was forgotten, or the tracer stopped.

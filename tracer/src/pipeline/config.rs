@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use serde::Deserialize;
 
 use super::retention::Keep;
+use crate::connection::WantedEnds;
 use crate::connection::table::MAX_CONNECTIONS;
 use crate::correlate::active::MAX_THREADS;
 use crate::correlate::sampler::Sampler;
@@ -23,6 +24,8 @@ pub struct PipelineConfig {
     pub sampler: Sampler,
     /// Which traces are kept though they are not sampled.
     pub keep: Keep,
+    /// Which ends of connections become spans. The probe sees only the ends of its targets: all of them.
+    pub wanted: WantedEnds,
     /// Sizes of tables.
     pub limits: Limits,
 }

@@ -106,7 +106,8 @@ impl fmt::Display for EventStats {
 }
 
 fn connections(f: &mut fmt::Formatter<'_>, stats: &ConnectionStats) -> fmt::Result {
-    write!(f, "{} connections", stats.opened)?;
+    // Where both ends are seen, one of them is told.
+    write!(f, "{} connections", stats.opened.saturating_sub(stats.other_end))?;
     let named = stats.by_protocol.iter().map(|(name, count)| (*name, *count));
     let others = [
         ("TLS", stats.tls),
@@ -150,6 +151,7 @@ fn exchanges(f: &mut fmt::Formatter<'_>, stats: &SpanStats) -> fmt::Result {
     let reasons = [
         (stats.abandoned_gap, "because bytes were not captured"),
         (stats.abandoned_malformed, "because bytes did not follow the protocol"),
+        (stats.abandoned_encrypted, "because their connection went on in TLS"),
         (stats.abandoned_limit, "because too many were open"),
         (stats.abandoned_forgotten, "because nobody told how their connection ended"),
         (stats.abandoned_unfinished, "because they never ended"),

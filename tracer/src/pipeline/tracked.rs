@@ -59,6 +59,7 @@ impl Pipeline {
         let Some(tracked) = self.table.get_mut(id) else { return false };
         let mut stage = Stage {
             protocols: self.protocols,
+            wanted: self.config.wanted,
             hints: &mut self.hints,
             stats: &mut self.connections,
             out: &mut self.progress,
@@ -94,6 +95,7 @@ impl Pipeline {
         }
         let mut stage = Stage {
             protocols: self.protocols,
+            wanted: self.config.wanted,
             hints: &mut self.hints,
             stats: &mut self.connections,
             out: &mut self.progress,

@@ -20,6 +20,9 @@ pub const PROTOCOLS: &[Protocol] = &[http::PROTOCOL, mysql::PROTOCOL, redis::PRO
 pub struct Protocol {
     /// Short name, as in metrics: `http`, `mysql`, `redis`.
     pub name: &'static str,
+    /// The end whose spans suffice where both are seen: who answers requests is told by them, a database by its
+    /// clients.
+    pub told_by: Role,
     /// Judges the first bytes of a connection.
     pub detect: fn(&Opening<'_>) -> Verdict,
     /// Starts following a connection that was judged `Certain`.
@@ -193,6 +196,8 @@ pub enum AbandonReason {
     Malformed,
     /// It is not an exchange that makes a span (a statement's close, a quit).
     NoSpan,
+    /// Its connection went on in TLS.
+    Encrypted,
     /// A bound on open exchanges was reached.
     Limit,
     /// The connection was forgotten first, or the tracer stopped.

@@ -81,7 +81,7 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn new(fresh: bool) -> Self {
-        let conversation = (PROTOCOL.start)(Start { role: crate::event::Role::Client, fresh });
+        let conversation = (PROTOCOL.start)(Start { role: Role::Client, fresh });
         let thread = ThreadId { tgid: 1, tid: 1, start: 1 };
         Self { conversation, out: Vec::new(), call: 0, time: 0, thread, active: None, owed: [0; 2] }
     }
