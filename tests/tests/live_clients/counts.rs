@@ -59,6 +59,13 @@ impl Counts {
         commands
     }
 
+    /// All but this.
+    #[must_use]
+    pub fn without(mut self, entry: &str) -> Self {
+        self.0.remove(entry);
+        self
+    }
+
     /// How much was done in all.
     pub fn sum(&self) -> u64 {
         self.0.values().sum()

@@ -8,7 +8,7 @@ use xtask::testbed::{Nginx, RunDirectory, free_port};
 
 use super::client::{Client, node, python, tool};
 use super::counts::Counts;
-use super::run::{at_once, trace};
+use super::run::{SERVER, at_once, trace};
 
 /// Requests that may be on their way when `wrk` stops counting: one a connection.
 const CONNECTIONS: u64 = 8;
@@ -62,8 +62,8 @@ fn a_proxy_tells_of_each_request_twice_and_wrk_once() {
     assert!(!said.contains("Non-2xx") && !said.contains("Socket errors"), "{said}");
     for (who, told) in [
         ("wrk", told.client("wrk")),
-        ("nginx as server", told.server("nginx")),
-        ("nginx as client", told.client("nginx")),
+        ("nginx as server", told.server(SERVER)),
+        ("nginx as client", told.client(SERVER)),
         ("node", told.server("node")),
     ] {
         let told = told.get("GET 200");
@@ -85,7 +85,7 @@ impl Scene {
         let directory = RunDirectory::create(name).unwrap();
         let port = free_port().unwrap();
         let mut command = node("http_server.js", &[]);
-        command.env("PORT", port.to_string());
+        command.env("PORT", port.to_string()).env("OTEL_SERVICE_NAME", "node");
         let mut server = Process::start("http-server", command, directory.logs()).unwrap();
         let address = Address::Tcp(([127, 0, 0, 1], port).into());
         server.wait_until(std::time::Duration::from_secs(30), || address.connect().is_ok()).unwrap();

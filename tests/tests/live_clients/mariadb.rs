@@ -7,7 +7,7 @@ use xtask::testbed::{MariaDb, RunDirectory};
 
 use super::client::{Client, node, python, tool};
 use super::counts::Counts;
-use super::run::{Told, at_once, trace};
+use super::run::{SERVER, Told, at_once, trace};
 use super::database;
 
 #[test]
@@ -24,7 +24,7 @@ fn drivers_in_python_and_node_are_told_as_they_count_themselves() {
     let told = trace(&directory, &mut clients, &[mariadb.id()], &[], at_once);
     let served = clients.iter().fold(Counts::default(), |sum, client| sum.and(&client.account()));
     told.require_accounts(&clients);
-    told.require(&[("mariadbd", served, told.server("mariadbd"))]);
+    told.require(&[(SERVER, served, told.server(SERVER))]);
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn command_line(directory: &RunDirectory, mariadb: &MariaDb, options: &[&str]) -
     let mut command = tool("mariadb", &[]);
     command.args(database::login(mariadb)).args(["--batch", "--skip-column-names", "--force"]).args(options);
     let mut clients = [Client::hold(directory, "mariadb-cli", &command)];
-    let (script, mut done) = script();
+    let (script, done) = script();
     let mut lines = 0;
     let told = trace(directory, &mut clients, &[mariadb.id()], &[], |clients| {
         clients[0].release(&script);
@@ -57,7 +57,7 @@ fn command_line(directory: &RunDirectory, mariadb: &MariaDb, options: &[&str]) -
     assert_eq!(lines, (1..=database::ITEMS).map(rows).sum::<u64>(), "the client itself was given other rows");
     told.require(&[
         ("mariadb-cli", done.clone(), told.client("mariadb-cli")),
-        ("mariadbd", done, told.server("mariadbd")),
+        (SERVER, done, told.server(SERVER)),
     ]);
     told
 }

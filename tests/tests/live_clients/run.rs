@@ -11,6 +11,9 @@ use super::counts::Counts;
 /// What is in every value that must not leave the node.
 const SECRET: &str = "planted";
 
+/// The `service.name` of servers, which do not name themselves.
+pub const SERVER: &str = "server";
+
 /// Traces these clients, and the servers with these process ids, while `work` lets the clients work.
 pub fn trace(
     directory: &RunDirectory,
@@ -21,6 +24,7 @@ pub fn trace(
 ) -> Told {
     let pids = clients.iter().map(Client::id).chain(servers.iter().copied());
     let mut arguments: Vec<String> = pids.flat_map(|pid| ["--pid".to_owned(), pid.to_string()]).collect();
+    arguments.extend(["--service-name".to_owned(), SERVER.to_owned()]);
     arguments.extend(options.iter().map(|option| (*option).to_owned()));
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let tracer = Tracer::start(directory, &arguments);
