@@ -35,7 +35,16 @@ pub fn login(mariadb: &MariaDb) -> Vec<String> {
     let port = format!("--port={}", mariadb.port());
     let password = format!("--password={PASSWORD}");
     let user = format!("--user={USER}");
-    let words = ["--no-defaults", "--host=127.0.0.1", "--protocol=tcp", "--skip-ssl", &port, &user, &password, DATABASE];
+    let words = [
+        "--no-defaults",
+        "--host=127.0.0.1",
+        "--protocol=tcp",
+        "--skip-ssl",
+        &port,
+        &user,
+        &password,
+        DATABASE,
+    ];
     words.map(str::to_owned).to_vec()
 }
 

@@ -7,8 +7,8 @@ use xtask::testbed::{MariaDb, RunDirectory};
 
 use super::client::{Client, node, python, tool};
 use super::counts::Counts;
-use super::run::{SERVER, Told, at_once, trace};
 use super::database;
+use super::run::{SERVER, Told, at_once, trace};
 
 #[test]
 fn drivers_in_python_and_node_are_told_as_they_count_themselves() {

@@ -72,7 +72,8 @@ fn each_error_is_told_by_its_own_word() {
         assert!(error.is_none_or(|error| replies.contains(error)), "{line}: {replies}");
     }
     // It asks for the documentation of all commands, which the server writes in pieces too large to be captured.
-    let [client, server] = [told.client("redis-cli"), told.server(SERVER)].map(|told| told.without("COMMAND"));
+    let [client, server] =
+        [told.client("redis-cli"), told.server(SERVER)].map(|told| told.without("COMMAND"));
     told.require(&[("redis-cli", done.clone(), client), (SERVER, done, server)]);
     for span in told.spans("redis-cli", SpanKind::Client) {
         let error = text(&span.attributes, "error.type");
@@ -86,7 +87,8 @@ fn each_command_of_the_benchmarks_pipelines_is_told() {
     let directory = RunDirectory::create("clients-redis-benchmark").unwrap();
     let redis = Redis::start(&directory).unwrap();
     let (port, requests) = (redis.port().to_string(), REQUESTS.to_string());
-    let benchmark = ["-p", &port, "-P", "50", "-n", &requests, "-d", "200", "-c", "10", "-t", "set,get", "--csv"];
+    let benchmark =
+        ["-p", &port, "-P", "50", "-n", &requests, "-d", "200", "-c", "10", "-t", "set,get", "--csv"];
     let mut clients = [Client::hold(&directory, "redis-benchmark", &tool("redis-benchmark", &benchmark))];
     let told = trace(&directory, &mut clients, &[redis.id()], &[], at_once);
     let mut done = Counts::default();

@@ -49,8 +49,7 @@ impl Told {
     /// The spans of a kind that a service has.
     pub fn spans(&self, service: &str, kind: SpanKind) -> Vec<&Span> {
         let is_wanted = |span: &&tests::sink::Collected<Span>| {
-            span.item.kind == kind as i32
-                && text(&span.resource.attributes, "service.name") == Some(service)
+            span.item.kind == kind as i32 && text(&span.resource.attributes, "service.name") == Some(service)
         };
         self.outcome.telemetry.spans.iter().filter(is_wanted).map(|span| &span.item).collect()
     }
@@ -94,8 +93,10 @@ impl Told {
 
     /// As [`Self::require`], for clients that write an account.
     pub fn require_accounts(&self, clients: &[Client]) {
-        let accounts: Vec<_> =
-            clients.iter().map(|client| (client.name(), client.account(), self.client(client.name()))).collect();
+        let accounts: Vec<_> = clients
+            .iter()
+            .map(|client| (client.name(), client.account(), self.client(client.name())))
+            .collect();
         self.require(&accounts);
     }
 }
