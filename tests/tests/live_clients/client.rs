@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use xtask::process::Process;
 use xtask::testbed::RunDirectory;
@@ -14,6 +15,9 @@ use super::counts::Counts;
 
 /// How long a client may take for its work.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often it is looked at.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Waits for a line, then runs the client as its child, which is a target from its first call on. It outlives the
 /// client: a process that is gone within a millisecond has the name of the one that started it.
@@ -70,13 +74,12 @@ impl Client {
 
     /// Waits until it has done its work, which it must do well; what it wrote to its standard output.
     pub fn finish(&mut self) -> String {
-        let mut status = None;
         let name = &self.name;
-        let process = &mut self.process;
-        let deadline = std::time::Instant::now() + PATIENCE;
-        while status.is_none() && std::time::Instant::now() < deadline {
-            status = process.ended().expect("it can be waited for");
-            std::thread::sleep(Duration::from_millis(5));
+        let deadline = Instant::now() + PATIENCE;
+        let mut status = None;
+        while status.is_none() && Instant::now() < deadline {
+            status = self.process.ended().expect("it can be waited for");
+            thread::sleep(POLL_INTERVAL);
         }
         let said = fs::read_to_string(&self.errors).unwrap_or_default();
         let status = status.unwrap_or_else(|| panic!("{name} does not end: {said}"));

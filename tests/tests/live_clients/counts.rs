@@ -1,6 +1,6 @@
 //! Accounts: what was done, in words, and how often.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -71,9 +71,15 @@ impl Counts {
         self.0.values().sum()
     }
 
+    /// What is told more often than it was done.
+    pub fn exceeded_by<'a>(&self, told: &'a Self) -> Vec<&'a str> {
+        let exceeds = |(entry, times): &(&'a String, &u64)| self.get(entry) < **times;
+        told.0.iter().filter(exceeds).map(|(entry, _)| entry.as_str()).collect()
+    }
+
     /// Where `told` differs from what was done, in words; empty where it does not.
     pub fn differences(&self, told: &Self) -> Vec<String> {
-        let entries: std::collections::BTreeSet<&String> = self.0.keys().chain(told.0.keys()).collect();
+        let entries: BTreeSet<&String> = self.0.keys().chain(told.0.keys()).collect();
         let differs = |entry: &&String| self.get(entry) != told.get(entry);
         let say = |entry: &String| format!("{entry}: {} done, {} told", self.get(entry), told.get(entry));
         entries.into_iter().filter(differs).map(say).collect()

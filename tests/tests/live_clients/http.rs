@@ -1,6 +1,7 @@
 //! Clients of HTTP servers, and a proxy, which is both.
 
 use std::process::Command;
+use std::time::Duration;
 
 use xtask::http::Address;
 use xtask::process::Process;
@@ -9,6 +10,9 @@ use xtask::testbed::{Nginx, RunDirectory, free_port};
 use super::client::{Client, node, python, tool};
 use super::counts::Counts;
 use super::run::{SERVER, at_once, trace};
+
+/// How long the server may take to start.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Requests that may be on their way when `wrk` stops counting: one a connection.
 const CONNECTIONS: u64 = 8;
@@ -74,25 +78,25 @@ fn a_proxy_tells_of_each_request_twice_and_wrk_once() {
 }
 
 /// A server in Node.
-struct Scene {
-    server: Process,
+pub struct Scene {
+    pub server: Process,
     port: u16,
-    directory: RunDirectory,
+    pub directory: RunDirectory,
 }
 
 impl Scene {
-    fn start(name: &str) -> Self {
+    pub fn start(name: &str) -> Self {
         let directory = RunDirectory::create(name).unwrap();
         let port = free_port().unwrap();
         let mut command = node("http_server.js", &[]);
         command.env("PORT", port.to_string()).env("OTEL_SERVICE_NAME", "node");
         let mut server = Process::start("http-server", command, directory.logs()).unwrap();
         let address = Address::Tcp(([127, 0, 0, 1], port).into());
-        server.wait_until(std::time::Duration::from_secs(30), || address.connect().is_ok()).unwrap();
+        server.wait_until(PATIENCE, || address.connect().is_ok()).unwrap();
         Self { server, port, directory }
     }
 
-    fn hold(&self, name: &str, mut command: Command) -> Client {
+    pub fn hold(&self, name: &str, mut command: Command) -> Client {
         command.env("HTTP_PORT", self.port.to_string());
         Client::hold(&self.directory, name, &command)
     }

@@ -14,3 +14,5 @@ mod run;
 mod http;
 mod mariadb;
 mod redis;
+mod sdk;
+mod volume;

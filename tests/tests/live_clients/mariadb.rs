@@ -78,7 +78,7 @@ fn script() -> (String, Counts) {
     (script, done)
 }
 
-fn hold(directory: &RunDirectory, mariadb: &MariaDb, name: &str, mut command: Command) -> Client {
+pub fn hold(directory: &RunDirectory, mariadb: &MariaDb, name: &str, mut command: Command) -> Client {
     database::reach(&mut command, mariadb);
     Client::hold(directory, name, &command)
 }
