@@ -32,7 +32,8 @@ struct Progress {
     at: u64,
 }
 
-/// How many bytes from the start and from the end of a call that moved `length` are captured, of those wanted.
+/// How many bytes from the start and from the end of a call that moved `length` are captured, of those wanted: never
+/// more than there are.
 #[inline(always)]
 pub fn ends(length: u32, head: u32, tail: u32) -> (u32, u32) {
     let limit = if head > MAX_SEGMENTS_HEAD { MAX_SEGMENTS_HEAD } else { head };
@@ -41,7 +42,7 @@ pub fn ends(length: u32, head: u32, tail: u32) -> (u32, u32) {
     }
     // The two ends must not overlap.
     let rest = length - limit;
-    (limit, if rest < tail { rest } else { tail })
+    (limit, if tail < rest { tail } else { rest })
 }
 
 /// Emits the event with what it moved from or to `count` segments described at `vector` (`struct iovec[]`). `head` and

@@ -2,6 +2,7 @@
 //! takes a moment and says nothing but that all is there.
 
 mod debian;
+mod deploy;
 mod node;
 mod python;
 mod tools;
@@ -28,7 +29,14 @@ pub(crate) fn run(options: Options) -> Result<()> {
         tools::cargo_deny()?;
     }
     python::install()?;
-    node::install()
+    node::install()?;
+    deploy::install()
+}
+
+/// Installs only what the build needs.
+pub(crate) fn toolchain() -> Result<()> {
+    debian::install_toolchain()?;
+    tools::bpf_linker()
 }
 
 /// Says what is being done.

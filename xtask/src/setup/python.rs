@@ -41,7 +41,7 @@ fn make(owner: &str, environment: &Path, list: &Path) -> Result<()> {
 }
 
 /// The system's Python before one that happens to be first in `PATH`: python3-venv belongs to it.
-fn interpreter() -> &'static str {
+pub(super) fn interpreter() -> &'static str {
     const SYSTEM: &str = "/usr/bin/python3";
     if Path::new(SYSTEM).is_file() { SYSTEM } else { "python3" }
 }
