@@ -13,7 +13,7 @@ use tracing::{debug, error, info, warn};
 
 use super::clock;
 use super::ending::{Panicked, Stop, Worker, stopped_or_ended};
-use super::node::{Node, SharedProbe};
+use super::node::{Node, SharedProbe, Threads};
 use super::own::{State, server};
 use super::pods::{self, Pods};
 use super::reader::{Reader, Windows};
@@ -199,8 +199,8 @@ fn adopt(
     let runtimes = Runtimes::start(proc.clone(), Arc::clone(probe))
         .map_err(|error| RunError::System("cannot start the thread that finds runtimes", error))?;
     let selection = config.selection.clone();
-    let probe_for_node = Arc::clone(probe);
-    let mut node = Node::new(proc.clone(), probe_for_node, selection, resources, sdk, runtimes, logs, finds);
+    let threads = Threads { runtimes, found: finds };
+    let mut node = Node::new(proc.clone(), Arc::clone(probe), selection, resources, sdk, logs, threads);
     let mut cgroups = 0;
     for _ in 0..2 {
         let targets = targets::initial(&config.selection, proc, std::process::id())?;
