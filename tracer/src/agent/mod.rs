@@ -1,10 +1,11 @@
 //! The running agent: it puts the probe, the pipeline and the exporters together, and ends them in order.
 
 pub mod clock;
-mod ending;
+pub(crate) mod ending;
 mod node;
 mod reader;
 mod run;
 mod sdk;
 
+pub(crate) use run::lost;
 pub use run::{RunError, run};

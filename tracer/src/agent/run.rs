@@ -19,10 +19,11 @@ use crate::enrich::process::Proc;
 use crate::enrich::resource::{Host, ResourceDefaults};
 use crate::enrich::table::{MAX_PROCESSES, Resources};
 use crate::export::{self, ExportError, Exporter, Exporting, Settings, SettingsError, Variables};
-use crate::pipeline::{LogMode, Pipeline, Stats};
+use crate::pipeline::{Environment, LogMode, Pipeline, Stats};
 use crate::probe::targets::{self, TargetError};
 use crate::probe::{Probe, ProbeError};
 use crate::protocol::PROTOCOLS;
+use crate::recording::{RecordError, Recorded, Recorder};
 
 /// Why the agent does not run.
 #[derive(Debug, Error)]
@@ -42,6 +43,9 @@ pub enum RunError {
     /// The probe cannot be loaded.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    /// The recording cannot be begun.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// The system refuses something ordinary.
     #[error("{0}")]
     System(&'static str, #[source] std::io::Error),
@@ -76,6 +80,7 @@ struct Running {
     /// Tells the reader that the probe is detached.
     detached: Arc<AtomicBool>,
     exporting: Exporting,
+    recorder: Option<Recorder>,
 }
 
 fn start(config: &RunConfig, variables: &Variables) -> Result<Running, RunError> {
@@ -88,12 +93,14 @@ fn start(config: &RunConfig, variables: &Variables) -> Result<Running, RunError>
     // What the user named wrongly is told before anything is loaded.
     targets::initial(&config.selection, &proc, std::process::id())?;
     let (exporter, exporting) = export::start(&settings, &config.exports)?;
+    let recorder = recorder(config)?;
     let (probe, ring) = load(config)?;
     let probe: SharedProbe = Arc::new(Mutex::new(probe));
     let node = adopt(config, variables, &proc, &probe)?;
     let detached = Arc::new(AtomicBool::new(false));
-    let reader = start_reader(config, node, ring, &probe, exporter, &detached)?;
-    Ok(Running { settings, probe, reader, detached, exporting })
+    let parts = Parts { node, ring, exporter, recorder: recorder.clone() };
+    let reader = start_reader(config, parts, &probe, &detached)?;
+    Ok(Running { settings, probe, reader, detached, exporting, recorder })
 }
 
 impl Running {
@@ -110,9 +117,22 @@ impl Running {
             None => self.reader.ended().await,
             Some(_) => Err(Panicked),
         };
+        if let Some(recorder) = &self.recorder {
+            recorder.finish(&losses);
+        }
         finish(&self.settings, self.exporting, stop, stats.as_ref().ok(), &losses).await;
         stats.map(drop).map_err(|Panicked| RunError::ReaderFailed)
     }
+}
+
+fn recorder(config: &RunConfig) -> Result<Option<Recorder>, RecordError> {
+    let Some(record) = &config.record else { return Ok(None) };
+    let recorder = Recorder::create(&record.file, record.max)?;
+    info!(
+        "recording to {}: it holds what the targets send and receive, secrets included",
+        record.file.display()
+    );
+    Ok(Some(recorder))
 }
 
 fn load(config: &RunConfig) -> Result<(Probe, RingBuf<MapData>), RunError> {
@@ -153,23 +173,35 @@ fn adopt(
     Ok(node)
 }
 
-fn start_reader(
-    config: &RunConfig,
+/// What the reader gets for itself.
+struct Parts {
     node: Node,
     ring: RingBuf<MapData>,
-    probe: &SharedProbe,
     exporter: Exporter,
+    recorder: Option<Recorder>,
+}
+
+fn start_reader(
+    config: &RunConfig,
+    parts: Parts,
+    probe: &SharedProbe,
     detached: &Arc<AtomicBool>,
 ) -> Result<Worker<Stats>, RunError> {
+    let Parts { node, ring, exporter, recorder } = parts;
+    let environment: Box<dyn Environment> = match &recorder {
+        Some(recorder) => Box::new(Recorded::new(node, recorder.clone())),
+        None => Box::new(node),
+    };
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)
         .map_err(|error| RunError::System("cannot get random bytes for ids", std::io::Error::other(error)))?;
     let reader = Reader {
         ring,
-        pipeline: Pipeline::new(config.pipeline.clone(), PROTOCOLS, Box::new(node), seed),
+        pipeline: Pipeline::new(config.pipeline.clone(), PROTOCOLS, environment, seed),
         windows: Windows::new(&config.probe),
         probe: Arc::clone(probe),
         exporter,
+        recorder,
         detached: Arc::clone(detached),
     };
     Worker::start("reader", move || reader.run())
@@ -194,7 +226,7 @@ async fn finish(
     losses: &[(&'static str, u64)],
 ) {
     let summary = exporting.shutdown(settings.flush_timeout(), stop.wait()).await;
-    info!("{}", lost(losses));
+    info!("{}", lost(losses.iter().copied()));
     let stats = stats.map(ToString::to_string).unwrap_or_default();
     for line in stats.lines().chain(summary.to_string().lines()) {
         info!("{line}");
@@ -202,8 +234,8 @@ async fn finish(
 }
 
 /// What the probe lost, by reason.
-fn lost(losses: &[(&'static str, u64)]) -> String {
-    let counted = losses.iter().filter(|(_, count)| *count > 0);
+pub(crate) fn lost<'a>(losses: impl IntoIterator<Item = (&'a str, u64)>) -> String {
+    let counted = losses.into_iter().filter(|(_, count)| *count > 0);
     let counted: Vec<String> = counted.map(|(reason, count)| format!("{reason} {count}")).collect();
     let counted = if counted.is_empty() { "nothing".to_owned() } else { counted.join(", ") };
     format!("lost in the kernel: {counted}")
@@ -215,9 +247,9 @@ mod tests {
 
     #[test]
     fn losses_are_told_by_reason() {
-        assert_eq!(lost(&[("ring_full", 0), ("compat", 0)]), "lost in the kernel: nothing");
+        assert_eq!(lost([("ring_full", 0), ("compat", 0)]), "lost in the kernel: nothing");
         assert_eq!(
-            lost(&[("ring_full", 12), ("compat", 0), ("recursion_miss", 3)]),
+            lost([("ring_full", 12), ("compat", 0), ("recursion_miss", 3)]),
             "lost in the kernel: ring_full 12, recursion_miss 3"
         );
     }

@@ -24,10 +24,11 @@ const TOOLCHAIN: [&str; 9] = [
 
 /// What the tests and the demo run besides what guests are made of. `gcc-multilib` builds a 32-bit program;
 /// `libpython3.11` is what the collector of the tests is linked with.
-const TESTS: [&str; 10] = [
+const TESTS: [&str; 11] = [
     "nginx",
     "wrk",
     "strace",
+    "tcpdump",
     "bpftool",
     "iproute2",
     "curl",
@@ -66,13 +67,14 @@ fi
 "#;
 
 /// Programs that stand for the packages on systems without apt, which name them otherwise.
-const PROGRAMS: [&str; 9] = [
+const PROGRAMS: [&str; 10] = [
     "mariadbd",
     "mariadb-install-db",
     "redis-server",
     "nginx",
     "wrk",
     "strace",
+    "tcpdump",
     "python3",
     "qemu-system-x86_64",
     "busybox",
