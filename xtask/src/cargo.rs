@@ -1,6 +1,7 @@
 //! Runs of cargo inside a command.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -34,8 +35,14 @@ pub(crate) fn cargo() -> Command {
 
 /// Builds and lists the executables that came of it. The compiler's messages go to standard error.
 pub(crate) fn build(arguments: &[&str]) -> Result<Vec<Executable>> {
+    build_with(arguments, &[])
+}
+
+/// The same with variables of the environment.
+pub(crate) fn build_with(arguments: &[&str], variables: &[(&str, &OsStr)]) -> Result<Vec<Executable>> {
     let answer = cargo()
         .args(arguments)
+        .envs(variables.iter().copied())
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit())
         .output()
@@ -51,6 +58,22 @@ pub(crate) fn build_tracer() -> Result<PathBuf> {
     let built = build(&["build", "--release", "--package", "tracer", "--bin", "tracer"])?;
     let tracer = built.into_iter().find(|executable| executable.name == "tracer");
     Ok(tracer.context("cargo built no tracer")?.path)
+}
+
+/// Builds the tracer as it is shipped: one static binary, for this machine's architecture. `profile` is cargo's.
+pub(crate) fn build_static_tracer(profile: &str) -> Result<PathBuf> {
+    // With a target named, the flags are not those of build scripts and macros, which cannot be static.
+    let target = format!("{}-unknown-linux-gnu", env::consts::ARCH);
+    let status = cargo()
+        .args(["build", "--locked", "--package", "tracer", "--bin", "tracer", "--profile", profile])
+        .args(["--target", &target])
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .status()
+        .context("cannot run cargo")?;
+    if !status.success() {
+        bail!("the static binary was not built");
+    }
+    Ok(workspace::root().join("target").join(target).join(profile).join("tracer"))
 }
 
 /// The executable in one of cargo's messages.

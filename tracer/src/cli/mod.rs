@@ -70,13 +70,14 @@ struct ReplayArguments {
 
 /// Arguments that a replay takes. What else `tracer run` has is about live processes: it is not shown, left aside where
 /// it stands in the environment or the configuration file, and refused among the arguments.
-const OF_REPLAY: [&str; 14] = [
+const OF_REPLAY: [&str; 15] = [
     "file",
     "role",
     "config",
     "service_name",
     "export",
     "logs",
+    "log_rate_limit",
     "sql_text",
     "redis_keys",
     "redis_batch",

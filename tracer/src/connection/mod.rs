@@ -22,7 +22,7 @@ use self::stream::{Extent, Step, Stream};
 pub use self::wanted::WantedEnds;
 use crate::event::{Endpoints, Mark, Role, Side};
 use crate::probe::decode::Data;
-use crate::protocol::{Conversation, End, Input, Progress, Protocol, Window};
+use crate::protocol::{Conversation, End, Input, Progress, Protocol, Successor, Window};
 
 /// What the connection stage works with, beside the connection itself.
 #[derive(Debug)]
@@ -216,6 +216,15 @@ impl Connection {
             self.window = wanted;
             wanted
         })
+    }
+
+    /// What the connection carries since it has changed its protocol.
+    #[must_use]
+    pub fn successor(&self) -> Option<Successor> {
+        match &self.state {
+            State::Following(following) => following.conversation.successor(),
+            State::Detecting(_) | State::Ignored => None,
+        }
     }
 
     /// Takes what one call moved.

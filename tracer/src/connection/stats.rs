@@ -27,8 +27,10 @@ pub struct ConnectionStats {
     pub undecided: u64,
     /// TLS connections.
     pub tls: u64,
-    /// HTTP/2 connections with prior knowledge.
+    /// HTTP/2 connections, with prior knowledge or by an upgrade from HTTP/1.
     pub http2: u64,
+    /// Connections that went over to another protocol in order: WebSocket and other upgrades, tunnels.
+    pub upgraded: u64,
     /// Bytes received or sent on sockets.
     pub bytes: u64,
     /// Calls whose position lay ahead of the stream: no event told of the bytes between.

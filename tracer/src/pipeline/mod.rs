@@ -103,7 +103,7 @@ impl Pipeline {
             hints: Hints::default(),
             closing: VecDeque::new(),
             assembler,
-            logs: Logs::new(config.logs),
+            logs: Logs::new(config.logs, config.log_rate),
             routes: Routes::new(config.spans.routes.clone()),
             retention: Retention::new(config.keep),
             events: stats::EventStats::default(),
@@ -249,8 +249,8 @@ impl Pipeline {
             self.add(data.connection, Connection::unannounced(), &now);
             self.with(data.connection, &now, take);
         }
-        let closed = self.table.get_mut(data.connection).and_then(|tracked| tracked.closing);
-        if let (true, Some(closed)) = (ends, closed) {
+        if ends && let Some(closed) = self.table.get_mut(data.connection).and_then(|tracked| tracked.closing)
+        {
             self.remove(data.connection, Some(closed), now.mark);
         }
     }

@@ -15,6 +15,10 @@ use crate::event::{Endpoints, Mark, Role, Side};
 /// The protocols that detection tries, in order.
 pub const PROTOCOLS: &[Protocol] = &[http::PROTOCOL, mysql::PROTOCOL, redis::PROTOCOL];
 
+/// Most bytes of memory that one conversation may hold, whatever its peers send. Each protocol's own caps, on open
+/// requests, kept texts and prepared statements, keep it below this; the fuzz targets check that they do.
+pub const MAX_CONVERSATION: usize = 8 << 20;
+
 /// One protocol: how to recognise it and how to follow it.
 #[derive(Clone, Copy, Debug)]
 pub struct Protocol {
@@ -127,6 +131,20 @@ pub trait Conversation: Send + std::fmt::Debug {
     fn window(&self) -> Window {
         Window::Default
     }
+
+    /// What the connection carries now instead, if it has changed its protocol in order (an upgrade, a tunnel).
+    fn successor(&self) -> Option<Successor> {
+        None
+    }
+}
+
+/// What a connection carries after it has changed its protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Successor {
+    /// HTTP/2 (`Upgrade: h2c`).
+    Http2,
+    /// Something else: WebSocket, or whatever a tunnel carries.
+    Other,
 }
 
 /// How much of each call a conversation wants captured.
@@ -196,6 +214,8 @@ pub enum AbandonReason {
     Malformed,
     /// It is not an exchange that makes a span (a statement's close, a quit).
     NoSpan,
+    /// Its connection went on in TLS.
+    Encrypted,
     /// A bound on open exchanges was reached.
     Limit,
     /// The connection was forgotten first, or the tracer stopped.

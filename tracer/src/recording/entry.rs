@@ -181,6 +181,8 @@ fn to_json(resource: &Resource) -> Json {
         let value = match &attribute.value {
             Value::Str(text) => Json::from(text.as_ref()),
             Value::Int(number) => Json::from(*number),
+            // JSON has no infinite numbers, and no NaN: null.
+            Value::Double(number) => Json::from(*number),
             Value::Bool(truth) => Json::from(*truth),
             Value::Strs(texts) => Json::from(texts.clone()),
         };
@@ -194,10 +196,14 @@ fn from_json(bytes: &[u8]) -> Option<Resource> {
     let attribute = |(key, value): (String, Json)| {
         let value = match value {
             Json::String(text) => Value::Str(Cow::Owned(text)),
-            Json::Number(number) => Value::Int(number.as_i64()?),
+            Json::Number(number) => match number.as_i64() {
+                Some(number) => Value::Int(number),
+                None => Value::Double(number.as_f64()?),
+            },
+            Json::Null => Value::Double(f64::NAN),
             Json::Bool(truth) => Value::Bool(truth),
             texts @ Json::Array(_) => Value::Strs(serde_json::from_value(texts).ok()?),
-            Json::Null | Json::Object(_) => return None,
+            Json::Object(_) => return None,
         };
         Some(Attribute { key: Cow::Owned(key), value })
     };

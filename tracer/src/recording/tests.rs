@@ -11,12 +11,13 @@ use super::*;
 use crate::enrich::Resource;
 use crate::event::Process;
 use crate::pipeline::{Environment, Exports};
-use crate::span::{Attribute, LogStream};
+use crate::span::{Attribute, LogStream, Value};
 
 fn resource() -> Resource {
     let attributes = vec![
         Attribute::new("service.name", "a \"b\" ä\u{0}"),
         Attribute::new("number", -7_i64),
+        Attribute { key: "fraction".into(), value: Value::Double(1.0) },
         Attribute::new("truth", true),
         Attribute::new("texts", vec!["x".to_owned(), String::new()]),
     ];

@@ -63,7 +63,8 @@ fn the_end_that_is_not_wanted_costs_nothing_after_its_protocol_is_known() {
 #[test]
 fn ends_are_named_by_their_addresses_unless_they_have_a_name() {
     let (told, _) = replayed(CAPTURE, WantedEnds::Auto, None);
-    let named = |prefix: &str| told.iter().find(|(_, span)| span.description.name.starts_with(prefix)).unwrap();
+    let named =
+        |prefix: &str| told.iter().find(|(_, span)| span.description.name.starts_with(prefix)).unwrap();
     assert_eq!(named("GET /hello").0, "127.0.0.1:21801");
     assert_eq!(named("HEAD").0, "[::1]:21801");
     assert_eq!(named("INSERT").0, "127.0.0.1");

@@ -10,7 +10,7 @@ use super::{run_quietly, say, tools};
 use crate::privilege;
 
 /// What compiles and links the probe: a compiler with a ready-made `core` for BPF, and what bpf-linker is built of.
-const TOOLCHAIN: [&str; 9] = [
+const TOOLCHAIN: [&str; 8] = [
     "rustc-web",
     "libstd-rust-web-dev",
     "libstd-rust-web-dev-bpf",
@@ -19,12 +19,13 @@ const TOOLCHAIN: [&str; 9] = [
     "libxml2-dev",
     "libzstd-dev",
     "zlib1g-dev",
-    "g++",
 ];
 
-/// What the tests and the demo run besides what guests are made of. `gcc-multilib` builds a 32-bit program;
+/// What the tests and the demo run besides what guests are made of. `g++` builds libFuzzer, `gcc-multilib` a 32-bit program;
 /// `libpython3.11` is what the collector of the tests is linked with.
-const TESTS: [&str; 11] = [
+const TESTS: [&str; 13] = [
+    "g++",
+    "valgrind",
     "nginx",
     "wrk",
     "strace",
@@ -86,12 +87,24 @@ pub(super) fn install() -> Result<()> {
         return check_programs();
     }
     let mut wanted: Vec<&str> = TESTS.iter().chain(vm::PACKAGES).copied().collect();
-    if !tools::has_nightly_toolchain() {
-        wanted.extend(TOOLCHAIN);
-    }
-    let installed = installed(&wanted)?;
+    wanted.extend(toolchain());
+    install_missing(&wanted)
+}
+
+/// Installs only those that the build needs.
+pub(super) fn install_toolchain() -> Result<()> {
+    // Without apt, the build itself says what is missing.
+    if workspace::program("apt-get").is_err() { Ok(()) } else { install_missing(toolchain()) }
+}
+
+fn toolchain() -> &'static [&'static str] {
+    if tools::has_nightly_toolchain() { &[] } else { &TOOLCHAIN }
+}
+
+fn install_missing(wanted: &[&str]) -> Result<()> {
+    let installed = installed(wanted)?;
     let missing: Vec<&str> =
-        wanted.into_iter().filter(|name| !installed.iter().any(|have| have == name)).collect();
+        wanted.iter().copied().filter(|name| !installed.iter().any(|have| have == name)).collect();
     if missing.is_empty() {
         return Ok(());
     }
