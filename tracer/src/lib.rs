@@ -17,6 +17,7 @@ pub mod enrich;
 pub mod event;
 pub mod export;
 mod input;
+pub mod kubernetes;
 pub mod pipeline;
 pub mod probe;
 pub mod protocol;

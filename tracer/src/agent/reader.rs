@@ -10,6 +10,7 @@ use tracing::debug;
 
 use super::clock;
 use super::node::SharedProbe;
+use super::own::State;
 use crate::event::Nanos;
 use crate::export::Exporter;
 use crate::pipeline::{Ask, Pipeline, Stats};
@@ -49,6 +50,8 @@ pub struct Reader {
     pub exporter: Exporter,
     /// Where all that the pipeline takes is recorded.
     pub recorder: Option<Recorder>,
+    /// What is shown of the reader from outside.
+    pub state: Arc<State>,
     /// Set when the probe is detached and what is left in the ring is to be finished.
     pub detached: Arc<AtomicBool>,
 }
@@ -71,6 +74,7 @@ impl Reader {
             let events = self.empty_ring();
             self.tick(clock::monotonic());
             self.hand_over();
+            self.state.beat(now, || self.pipeline.stats());
             if stopping && events == 0 {
                 break;
             }

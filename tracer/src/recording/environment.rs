@@ -101,7 +101,7 @@ struct State {
 
 impl Default for Replayed {
     fn default() -> Self {
-        let (unknown, _) = describe(&ProcessFacts::default(), &ResourceDefaults::default());
+        let unknown = describe(&ProcessFacts::default(), None, &ResourceDefaults::default());
         let resources = LruCache::new(MAX_RESOURCES);
         let state = State { answers: Answers::default(), resources, unknown: Arc::new(unknown) };
         Self { state: Arc::new(Mutex::new(state)) }

@@ -11,7 +11,7 @@ use super::player::{Played, Player};
 use crate::capture::{Capture, CaptureStats, CapturedEnd, FileEnd, Interest};
 use crate::connection::table::MAX_CONNECTIONS;
 use crate::enrich::Resource;
-use crate::enrich::resource::{Host, ProcessFacts, ResourceDefaults, describe};
+use crate::enrich::resource::{ProcessFacts, ResourceDefaults, describe};
 use crate::event::{ConnectionId, Nanos, Process};
 use crate::pipeline::{Environment, Pipeline, PipelineConfig};
 use crate::probe::decode::Event;
@@ -137,7 +137,7 @@ struct Ends {
 impl Ends {
     fn new(service_name: Option<String>) -> Self {
         // Where the capture was made is not known.
-        let defaults = ResourceDefaults { service_name, host: Host::default() };
+        let defaults = ResourceDefaults { service_name, ..ResourceDefaults::default() };
         Self { defaults, known: LruCache::new(MAX_ENDS) }
     }
 }
@@ -147,7 +147,7 @@ impl Environment for Ends {
         let defaults = &self.defaults;
         let resource = self.known.get_or_insert(process, || {
             let program = Some(CapturedEnd::of(process).name());
-            Arc::new(describe(&ProcessFacts { program, ..ProcessFacts::default() }, defaults).0)
+            Arc::new(describe(&ProcessFacts { program, ..ProcessFacts::default() }, None, defaults))
         });
         Arc::clone(resource)
     }
