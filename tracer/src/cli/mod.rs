@@ -71,7 +71,7 @@ struct ReplayArguments {
 
 /// Arguments that a replay takes. What else `tracer run` has is about live processes: it is not shown, left aside where
 /// it stands in the environment or the configuration file, and refused among the arguments.
-const OF_REPLAY: [&str; 15] = [
+const OF_REPLAY: [&str; 16] = [
     "file",
     "role",
     "config",
@@ -79,6 +79,7 @@ const OF_REPLAY: [&str; 15] = [
     "export",
     "logs",
     "log_rate_limit",
+    "health_checks",
     "sql_text",
     "redis_keys",
     "redis_batch",

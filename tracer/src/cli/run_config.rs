@@ -97,26 +97,8 @@ impl RunConfig {
             resource: resource(&options)?,
             listen: options.listen.unwrap_or(listen),
             probe,
-<<<<<<< HEAD
             pipeline: pipeline(&options, surroundings)?,
             record: record(&options)?,
-=======
-            pipeline: PipelineConfig {
-                logs: options.logs.unwrap_or_default(),
-                log_rate: options.log_rate_limit.map_or(Some(DEFAULT_RATE), NonZeroU32::new),
-                spans: spans(&options, surroundings.variable)?,
-                propagators: Propagators::from_variable(
-                    (surroundings.variable)("OTEL_PROPAGATORS").as_deref(),
-                ),
-                sampler: sampler(surroundings.variable)?,
-                health_checks: options.health_checks.unwrap_or_default(),
-                keep: Keep {
-                    errors: options.keep_errors.unwrap_or_default(),
-                    slower_than: options.keep_slower_than.map(nanoseconds),
-                },
-                ..PipelineConfig::default()
-            },
->>>>>>> main
             selection,
             service_name: service_name(options.service_name),
             exports: exports(options.export, surroundings.variable),
@@ -133,6 +115,7 @@ fn pipeline(options: &Options, surroundings: &Surroundings<'_>) -> Result<Pipeli
         spans: spans(options, surroundings.variable)?,
         propagators: Propagators::from_variable((surroundings.variable)("OTEL_PROPAGATORS").as_deref()),
         sampler: sampler(surroundings.variable)?,
+        health_checks: options.health_checks.unwrap_or_default(),
         keep: Keep {
             errors: options.keep_errors.unwrap_or_default(),
             slower_than: options.keep_slower_than.map(nanoseconds),

@@ -9,6 +9,7 @@ use tracer_ebpf::{CgroupEvent, ProcessEvent, ProcessNote};
 use super::answers::Answers;
 use super::entry::{Entry, LogFile};
 use super::recorder::Recorder;
+use crate::correlate::telemetry_post::TelemetryPost;
 use crate::enrich::Resource;
 use crate::enrich::resource::{ProcessFacts, ResourceDefaults, describe};
 use crate::event::Process;
@@ -77,6 +78,10 @@ impl<E: Environment> Environment for Recorded<E> {
 
     fn on_process(&mut self, note: ProcessNote, event: &ProcessEvent) {
         self.inner.on_process(note, event);
+    }
+
+    fn on_telemetry_post(&mut self, process: Process, post: TelemetryPost) {
+        self.inner.on_telemetry_post(process, post);
     }
 
     fn on_cgroup(&mut self, event: &CgroupEvent) {
