@@ -67,6 +67,8 @@ pub struct Mark {
     pub thread: ThreadId,
     /// What was active on that thread when the call's event arrived.
     pub active: Option<ActiveId>,
+    /// The thread has requests open, and works for several at once: which one this call was made for is unknown.
+    pub multiplexed: bool,
 }
 
 /// What a process is to a connection.

@@ -34,7 +34,7 @@ use crate::connection::detect::Hints;
 use crate::connection::table::ConnectionTable;
 use crate::connection::{Connection, ConnectionStats, Ends, Stage};
 use crate::correlate::Now;
-use crate::correlate::active::ActiveThreads;
+use crate::correlate::active::{ActiveThreads, Inactive};
 use crate::correlate::assemble::{Assembler, TracingOptions};
 use crate::correlate::ids::IdGenerator;
 use crate::event::{ConnectionId, Mark, Nanos, Process, ThreadId};
@@ -218,7 +218,7 @@ impl Pipeline {
     fn observe(&mut self, header: &Header, reads: bool) -> Now {
         self.calls += 1;
         let thread = ThreadId::from(header);
-        let mark = Mark { time: header.time_ns, call: self.calls, thread, active: None };
+        let mark = Mark { time: header.time_ns, call: self.calls, thread, ..Mark::default() };
         let process = Process::from(header);
         if process != self.last_process {
             self.last_process = process;
@@ -227,6 +227,8 @@ impl Pipeline {
         }
         let mut now = Now { mark, process, wait_epoch: header.wait_epoch, mux_epoch: header.mux_epoch };
         now.mark.active = self.assembler.threads.observe(&now, reads);
+        now.mark.multiplexed =
+            now.mark.active.is_none() && self.assembler.threads.active(thread) == Err(Inactive::Suspended);
         self.close_due(header.time_ns);
         now
     }

@@ -75,19 +75,34 @@ pub(crate) struct Run {
     pub(crate) time: u64,
     pub(crate) thread: ThreadId,
     pub(crate) active: Option<ActiveId>,
+    pub(crate) multiplexed: bool,
     /// Bytes of each side that were lost and not told yet.
     pub(crate) owed: [usize; 2],
 }
 
 impl Run {
     pub(crate) fn new(fresh: bool) -> Self {
-        let conversation = (PROTOCOL.start)(Start { role: crate::event::Role::Client, fresh });
+        Self::with_role(crate::event::Role::Client, fresh)
+    }
+
+    pub(crate) fn with_role(role: crate::event::Role, fresh: bool) -> Self {
+        let conversation = (PROTOCOL.start)(Start { role, fresh });
         let thread = ThreadId { tgid: 1, tid: 1, start: 1 };
-        Self { conversation, out: Vec::new(), call: 0, time: 0, thread, active: None, owed: [0; 2] }
+        Self {
+            conversation,
+            out: Vec::new(),
+            call: 0,
+            time: 0,
+            thread,
+            active: None,
+            multiplexed: false,
+            owed: [0; 2],
+        }
     }
 
     pub(crate) fn mark(&self) -> Mark {
-        Mark { time: self.time, call: self.call, thread: self.thread, active: self.active }
+        let (time, call, thread) = (self.time, self.call, self.thread);
+        Mark { time, call, thread, active: self.active, multiplexed: self.multiplexed }
     }
 
     /// A call of its own.

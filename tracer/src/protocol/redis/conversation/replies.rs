@@ -5,7 +5,7 @@ use crate::event::Mark;
 use crate::protocol::redis::outstanding::Probed;
 use crate::protocol::redis::reply::Reply;
 use crate::protocol::redis::resp::Malformed;
-use crate::protocol::redis::session::{Answer, Expect};
+use crate::protocol::redis::session::{Answer, Expect, Origin};
 use crate::protocol::redis::step::Step;
 use crate::protocol::redis::transaction;
 use crate::protocol::{AbandonReason, Input, Progress};
@@ -98,8 +98,10 @@ impl RedisConversation {
 
     pub(super) fn end_reply(&mut self, reply: &Reply, last: bool, mark: Mark, out: &mut Vec<Progress>) {
         let front = self.outstanding.front();
-        if self.session.is_push(reply, front.map(|pending| pending.expect)) {
-            return;
+        match self.session.origin(reply, front.map(|pending| pending.expect)) {
+            Origin::Push => return,
+            Origin::Unclear => return self.lose(AbandonReason::Gap, out),
+            Origin::Answer => {}
         }
         let Some(mut pending) = front else {
             return self.lose(AbandonReason::Malformed, out);

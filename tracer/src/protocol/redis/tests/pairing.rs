@@ -1,6 +1,7 @@
 //! Batches, order, modes, gaps and ends.
 
 use super::*;
+use crate::event::Role;
 
 const GET_A: &str = "*2\r\n$3\r\nGET\r\n$1\r\na\r\n";
 const GET_B: &str = "*2\r\n$3\r\nGET\r\n$1\r\nb\r\n";
@@ -39,6 +40,31 @@ fn separate_calls_are_one_exchange_only_for_one_binding() {
     assert_eq!(run(Some(1), Some(2), 1), 2, "another request's");
     assert_eq!(run(Some(1), Some(1), 2), 2, "another thread's");
     assert_eq!(run(None, None, 1), 2, "unknown bindings are never merged");
+}
+
+#[test]
+fn what_a_multiplexing_client_writes_in_one_call_stays_apart() {
+    let run = |role, multiplexed, commands: &str| {
+        let mut run = Run::with_role(role, true);
+        run.multiplexed = multiplexed;
+        run.call(&request(commands));
+        run.call(&response(&OK.repeat(6)));
+        run.lines()
+    };
+    let two = format!("{GET_A}{GET_B}");
+    assert_eq!(run(Role::Client, true, &two), ["GET ok @0", "GET ok @0"]);
+    assert_eq!(run(Role::Client, false, &two), ["GET ok, GET ok @0"]);
+    assert_eq!(run(Role::Server, true, &two), ["GET ok, GET ok @0"], "a server reads what one client wrote");
+    let mut run = Run::new(true);
+    run.multiplexed = true;
+    run.call(&request(&format!("{GET_A}MULTI\r\n{GET_A}EXEC\r\n{GET_B}")));
+    run.call(&response("+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n$-1\r\n$-1\r\n"));
+    assert_eq!(run.lines(), ["GET ok @0", "MULTI ok, GET nil, EXEC ok @0", "GET nil @0"]);
+    let mut run = Run::new(true);
+    run.multiplexed = true;
+    run.call(&request(&format!("CLIENT REPLY OFF\r\n{GET_A}{GET_B}")));
+    assert_eq!(run.lines(), ["CLIENT noreply", "GET noreply", "GET noreply"]);
+    run.check();
 }
 
 #[test]
@@ -242,6 +268,74 @@ fn a_lost_connection_leaves_its_commands_unanswered() {
 }
 
 #[test]
+fn a_replica_that_is_older_than_the_tracer_is_left_alone() {
+    let mut run = Run::new(false);
+    for time in 0..4 {
+        run.time += 1_000_000_000 * time;
+        run.call(&request("*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$2\r\n14\r\n"));
+        run.call(&response("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n"));
+    }
+    assert_eq!(run.lines(), [""; 0]);
+    run.check();
+}
+
+#[test]
+fn messages_of_an_older_subscription_are_no_replies() {
+    let message = "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nx\r\n";
+    let mut run = Run::new(false);
+    run.active = Some(ActiveId(1));
+    run.call(&request("PING\r\n"));
+    run.call(&response(message));
+    run.call(&response("*2\r\n$4\r\npong\r\n$0\r\n\r\n"));
+    assert_eq!(run.lines(), [""; 0]);
+    run.check();
+}
+
+#[test]
+fn a_subscription_that_the_server_takes_back_is_no_reply() {
+    let taken = "*3\r\n$12\r\nsunsubscribe\r\n$1\r\na\r\n:1\r\n";
+    let run = fresh(&[
+        request("SSUBSCRIBE a b\r\n"),
+        response("*3\r\n$10\r\nssubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$10\r\nssubscribe\r\n$1\r\nb\r\n:2\r\n"),
+        request("PING\r\n"),
+        response(taken),
+        response("*3\r\n$8\r\nsmessage\r\n$1\r\nb\r\n$1\r\nx\r\n"),
+        response("*2\r\n$4\r\npong\r\n$0\r\n\r\n"),
+        request("SUNSUBSCRIBE\r\n"),
+        response(&taken.replace(":1", ":0")),
+        request(GET_A),
+        response("*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nx\r\n"),
+    ]);
+    assert_eq!(run.lines(), ["SSUBSCRIBE ok @0", "PING ok @0", "SUNSUBSCRIBE ok @0", "GET ok @0"]);
+}
+
+#[test]
+fn reply_modes_follow_the_server() {
+    let run = |commands: &str, replies: &str| fresh(&[request(commands), response(replies)]).lines();
+    let skipped = run("CLIENT REPLY SKIP\r\nCLIENT REPLY NONSENSE\r\nGET a\r\n", "$-1\r\n");
+    assert_eq!(skipped, ["CLIENT noreply, CLIENT noreply, GET nil @0"]);
+    let off = run(
+        "CLIENT REPLY OFF\r\nCLIENT REPLY SKIP\r\nGET a\r\nCLIENT REPLY ON\r\nGET a\r\n",
+        "+OK\r\n$-1\r\n",
+    );
+    assert_eq!(off, ["CLIENT noreply, CLIENT noreply, GET noreply, CLIENT ok, GET nil @0"]);
+    assert_eq!(run("CLIENT REPLY OFF x\r\nGET a\r\n", "-ERR syntax\r\n$-1\r\n"), ["CLIENT ERR, GET nil @0"]);
+    assert_eq!(
+        run("CLIENT REPLY OFF\r\nRESET\r\nGET a\r\n", "+RESET\r\n$-1\r\n"),
+        ["CLIENT noreply, RESET ok, GET nil @0"]
+    );
+}
+
+#[test]
+fn a_transaction_that_reset_ends_is_not_executed() {
+    let run = fresh(&[
+        request("MULTI\r\nSET a 1\r\nRESET\r\nGET a\r\n"),
+        response("+OK\r\n+QUEUED\r\n+RESET\r\n$-1\r\n"),
+    ]);
+    assert_eq!(run.lines(), ["MULTI ok, SET notexecuted, RESET ok, GET nil @0"]);
+}
+
+#[test]
 fn replication_ends_the_interest() {
     let mut run = fresh(&[
         request("*3\r\n$5\r\nPSYNC\r\n$1\r\n?\r\n$2\r\n-1\r\n"),
@@ -266,7 +360,9 @@ fn a_pipeline_of_any_length_is_counted() {
     let count = 30_000;
     let run = fresh(&[request(&GET_A.repeat(count)), response(&"-WRONGTYPE x\r\n".repeat(count))]);
     let (_, exchange) = run.exchanges().next().unwrap();
-    assert_eq!(exchange.commands.len() + exchange.omitted as usize, count);
+    assert_eq!(exchange.commands.len() as u64 + exchange.omitted(), count as u64);
+    let [tally] = exchange.omitted.as_slice() else { panic!("{:?}", exchange.omitted) };
+    assert_eq!((&*tally.name, tally.answered), ("GET", tally.commands));
     assert_eq!(exchange.failures as usize, count);
 }
 
