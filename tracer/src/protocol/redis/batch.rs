@@ -9,6 +9,8 @@ use crate::protocol::{Detail, Exchange, ExchangeId, Progress, Times};
 
 /// Names that are counted of an exchange's commands that are not kept; those with further names share one.
 const MAX_TALLIES: usize = 32;
+/// What `EXEC` answers when a command could not be queued.
+const EXEC_ABORT: &str = "EXECABORT";
 
 /// The commands of one write.
 #[derive(Debug)]
@@ -147,10 +149,13 @@ impl Batch {
         }
     }
 
+    /// The first failure names the whole, unless the transaction as such failed.
     pub(super) fn note(&mut self, outcome: &Outcome) {
         if let Some(word) = outcome.failure() {
             self.failures = self.failures.saturating_add(1);
-            self.error.get_or_insert_with(|| word.to_owned().into());
+            if self.error.is_none() || word == EXEC_ABORT {
+                self.error = Some(word.to_owned().into());
+            }
         }
     }
 

@@ -224,7 +224,9 @@ impl Outstanding {
     pub(super) fn unanswered(&mut self, word: &'static str, mark: Mark, out: &mut Vec<Progress>) {
         for pending in std::mem::take(&mut self.pending) {
             if let Some(batch) = pending.exchange.and_then(|id| self.find(id)) {
-                batch.set(pending.place, Outcome::Unanswered(word));
+                let asked_for = pending.expect == Expect::Shutdown;
+                let outcome = if asked_for { Outcome::NoReply } else { Outcome::Unanswered(word) };
+                batch.set(pending.place, outcome);
             }
         }
         for mut batch in std::mem::take(&mut self.batches) {

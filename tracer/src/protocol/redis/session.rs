@@ -18,8 +18,10 @@ pub(super) enum Expect {
     Subscribe(Family, u32),
     /// The same; `None`: one for each that is subscribed, at least one.
     Unsubscribe(Family, Option<u32>),
-    /// `+OK`, then lines without end.
+    /// `+OK`, then lines without end; nothing if it does so already.
     Monitor,
+    /// The connection's end, or an error.
+    Shutdown,
     /// The database after `+OK`.
     Select(u32),
     /// The protocol version after the reply.
@@ -222,6 +224,12 @@ impl Session {
         !self.resp3 && (self.channels > 0 || self.patterns > 0 || self.shards > 0)
     }
 
+    /// Whether the server passes over the command that is next: `monitorCommand` returns without a word when the
+    /// connection is a monitor already (but a subscriber may not call it in RESP2).
+    pub(super) fn passes_over(&self, front: Expect) -> bool {
+        front == Expect::Monitor && self.monitor && self.transaction.is_none() && !self.is_subscribed()
+    }
+
     /// Takes a reply to a command; `expect` becomes what is still to come.
     pub(super) fn answer(&mut self, expect: &mut Expect, reply: &Reply) -> Answer {
         if matches!(reply.outcome, Outcome::Error(_)) {
@@ -354,7 +362,8 @@ fn kind(request: &Request) -> Expect {
         "UNSUBSCRIBE" => unsubscribe(Family::Channel),
         "PUNSUBSCRIBE" => unsubscribe(Family::Pattern),
         "SUNSUBSCRIBE" => unsubscribe(Family::Shard),
-        "MONITOR" => Expect::Monitor,
+        "MONITOR" if count == 0 => Expect::Monitor,
+        "SHUTDOWN" => Expect::Shutdown,
         "SELECT" => request.database().map_or(Expect::One, Expect::Select),
         "HELLO" if request.begins_with(&[b"3"]) => Expect::Hello(3),
         "HELLO" if request.begins_with(&[b"2"]) => Expect::Hello(2),

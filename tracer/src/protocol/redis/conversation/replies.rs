@@ -2,6 +2,7 @@
 
 use super::{Building, RedisConversation};
 use crate::event::Mark;
+use crate::protocol::redis::command::Outcome;
 use crate::protocol::redis::outstanding::Probed;
 use crate::protocol::redis::reply::Reply;
 use crate::protocol::redis::resp::Malformed;
@@ -120,10 +121,23 @@ impl RedisConversation {
                 if !told {
                     self.lose(AbandonReason::Gap, out);
                 }
+                self.pass_over(mark, out);
             }
         }
         if !self.step.is_exact() {
             self.session.forget();
+        }
+    }
+
+    /// Settles the commands that get no reply because of what the connection is by now.
+    pub(super) fn pass_over(&mut self, mark: Mark, out: &mut Vec<Progress>) {
+        while let Some(front) = self.outstanding.front()
+            && self.session.passes_over(front.expect)
+        {
+            if let Some(probed) = self.outstanding.settle(Outcome::NoReply, self.session.database, mark, out)
+            {
+                self.outstanding.judge(probed.id, false, out);
+            }
         }
     }
 

@@ -140,6 +140,7 @@ impl RedisConversation {
         if !self.outstanding.add(exchange, request.command, expect, mark) {
             self.lose(AbandonReason::Limit, out);
         }
+        self.pass_over(mark, out);
     }
 
     pub(super) fn drop_command(&mut self, reason: AbandonReason, out: &mut Vec<Progress>) {

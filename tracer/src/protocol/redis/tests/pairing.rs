@@ -336,6 +336,36 @@ fn a_transaction_that_reset_ends_is_not_executed() {
 }
 
 #[test]
+fn a_second_monitor_is_passed_over() {
+    let line = "+1339518083.107412 [0 127.0.0.1:60866] \"keys\" \"*\"\r\n";
+    let run = fresh(&[
+        request("MONITOR\r\nMONITOR\r\nPING\r\n"),
+        response(&format!("+OK\r\n{line}+PONG\r\n")),
+        request("MONITOR\r\n"),
+        request("PING\r\n"),
+        response(&format!("{line}+PONG\r\n")),
+    ]);
+    assert_eq!(run.lines(), ["MONITOR ok, MONITOR noreply, PING ok @0", "MONITOR noreply @0", "PING ok @0"]);
+}
+
+#[test]
+fn a_server_that_is_told_to_shut_down_owes_no_reply() {
+    let mut run = fresh(&[request("SHUTDOWN NOSAVE\r\n")]);
+    run.end(Side::Response, End::Finished);
+    assert_eq!(run.lines(), ["SHUTDOWN noreply"]);
+    assert_eq!(run.exchanges().next().unwrap().1.error, None);
+}
+
+#[test]
+fn a_transaction_that_was_aborted_is_named_so() {
+    let run = fresh(&[
+        request("MULTI\r\nNOSUCH\r\nEXEC\r\n"),
+        response("+OK\r\n-ERR unknown command\r\n-EXECABORT Transaction discarded\r\n"),
+    ]);
+    assert_eq!(run.exchanges().next().unwrap().1.error.as_deref(), Some("EXECABORT"));
+}
+
+#[test]
 fn replication_ends_the_interest() {
     let mut run = fresh(&[
         request("*3\r\n$5\r\nPSYNC\r\n$1\r\n?\r\n$2\r\n-1\r\n"),
