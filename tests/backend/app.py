@@ -18,6 +18,9 @@ POST /api/logout {token}    -                                         GET sessio
                                                                         else 401)
 GET  /api/logs/redis        -                                         LRANGE api_logs[:<id>] 0 99      INFO  "logs listed"
 GET  /api/fail              -                                         -                                ERROR, traceback; 500
+GET  /api/chatty            <connect> SELECT 1 [AS `req_<id>`]         -                                INFO  "before"
+                              SELECT 2 [AS `req_<id>`]                                                 INFO  "between"
+                                                                                                       INFO  "after"
 GET  /api/sql-error         <connect> SELECT 1 [AS `req_<id>`] FROM   -                                ERROR, traceback; 500
                               no_such_table (error 1146)
 GET  /api/redis-error       -                                         SET api_string[:<id>] text       ERROR, traceback; 500
@@ -29,16 +32,19 @@ ends with COM_QUIT. <token> is the id itself, or 32 random hex digits. Each log 
 A new pooled Redis connection begins with what redis-py sends by itself (HELLO, CLIENT SETINFO ..).
 
 Environment: DB_HOST, DB_PORT or DB_SOCKET; DB_USER, DB_PASSWORD, DB_NAME; REDIS_HOST, REDIS_PORT or REDIS_SOCKET;
-LOG_FORMAT=json|text.
+LOG_FORMAT=json|text; BACKGROUND_LINES=1 for a thread that logs "background <n>" every 20 ms.
 """
 
 import hashlib
+import itertools
 import json
 import logging
 import os
 import re
 import secrets
 import sys
+import threading
+import time
 from datetime import datetime, timezone
 
 import pymysql
@@ -106,7 +112,15 @@ def redis_pool():
     )
 
 
+def log_in_the_background():
+    for number in itertools.count():
+        logger.info("background %d", number)
+        time.sleep(0.02)
+
+
 configure_logging()
+if os.environ.get("BACKGROUND_LINES") == "1":
+    threading.Thread(target=log_in_the_background, daemon=True).start()
 DATABASE = database_settings()
 store = redis.Redis(connection_pool=redis_pool())
 
@@ -227,6 +241,21 @@ def list_logs():
 @app.get("/api/fail")
 def fail():
     raise RuntimeError("deliberate failure")
+
+
+@app.get("/api/chatty")
+def chatty():
+    log(logging.INFO, "before")
+    connection = pymysql.connect(**DATABASE)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT 1{alias()}")
+            log(logging.INFO, "between")
+            cursor.execute(f"SELECT 2{alias()}")
+    finally:
+        connection.close()
+    log(logging.INFO, "after")
+    return jsonify(status="ok")
 
 
 @app.get("/api/sql-error")

@@ -144,7 +144,7 @@ pub enum ConnectionNote {
     Seen = 3,
     /// The TCP state became CLOSE: nothing will move any more.
     Closed = 4,
-    /// `shutdown` was called; `how` says which way.
+    /// `shutdown` was called, or a TCP socket was closed and sends its FIN; `how` says which way.
     Shutdown = 5,
 }
 

@@ -8,6 +8,7 @@
 //! times and bytes arrive in events. `agent` runs them.
 
 pub mod agent;
+pub mod capture;
 pub mod check;
 pub mod cli;
 pub mod connection;

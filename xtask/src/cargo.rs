@@ -1,6 +1,7 @@
 //! Runs of cargo inside a command.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -34,8 +35,14 @@ pub(crate) fn cargo() -> Command {
 
 /// Builds and lists the executables that came of it. The compiler's messages go to standard error.
 pub(crate) fn build(arguments: &[&str]) -> Result<Vec<Executable>> {
+    build_with(arguments, &[])
+}
+
+/// The same with variables of the environment.
+pub(crate) fn build_with(arguments: &[&str], variables: &[(&str, &OsStr)]) -> Result<Vec<Executable>> {
     let answer = cargo()
         .args(arguments)
+        .envs(variables.iter().copied())
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit())
         .output()

@@ -1,7 +1,9 @@
 //! The project's own commands. `cargo xtask help` lists them.
 
+mod bench;
 mod cargo;
 mod demo;
+mod fuzz;
 mod privilege;
 mod setup;
 mod signals;
@@ -46,11 +48,25 @@ enum Task {
         #[arg(long, value_name = "PATH")]
         tracer: Option<PathBuf>,
     },
+    /// Let libFuzzer look for inputs that break what reads the network, the logs and the kernel's events
+    Fuzz {
+        /// Targets, as in tests/fuzz/corpus; none: all of them
+        #[arg(value_name = "TARGET")]
+        targets: Vec<String>,
+        /// How long each is run
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        seconds: u64,
+    },
+    /// Measure the stages: exchanges a second, instructions, and how the work grows with the input
+    Bench,
     /// Run every test and say which tiers ran
     Test,
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = fuzz::wrapped_rustc() {
+        return code;
+    }
     let outcome = match Arguments::parse().command {
         Task::Setup { ci } => setup::run(setup::Options { ci }).map(|()| {
             println!("setup: everything is there");
@@ -58,6 +74,9 @@ fn main() -> ExitCode {
         }),
         Task::Demo { seconds } => demo::run(seconds.map(Duration::from_secs)).map(|()| ExitCode::SUCCESS),
         Task::Vm { kernels, tracer } => guests(&kernels, tracer),
+        Task::Fuzz { targets, seconds } => setup::run(setup::Options::default())
+            .and_then(|()| fuzz::run(&targets, Duration::from_secs(seconds))),
+        Task::Bench => setup::run(setup::Options::default()).and_then(|()| bench::run()),
         Task::Test => test::run(),
     };
     outcome.unwrap_or_else(|error| {

@@ -4,12 +4,16 @@ mod live;
 mod tally;
 
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use anyhow::{Error, Result};
 use xtask::vm;
 
-use crate::{cargo, setup};
+use crate::{bench, cargo, fuzz, setup};
 use tally::Tally;
+
+/// How long each fuzz target runs: long enough to go through its corpus and a little further.
+const FUZZING: Duration = Duration::from_secs(4);
 
 /// What became of a tier.
 enum Outcome {
@@ -24,6 +28,8 @@ pub(crate) fn run() -> Result<ExitCode> {
     setup::run(setup::Options::default())?;
     let tiers = [
         ("tests without root", plain().unwrap_or_else(broken)),
+        ("fuzzing", fuzzing().unwrap_or_else(broken)),
+        ("growth of the work with the input", growth().unwrap_or_else(broken)),
         ("live tests", live::run().unwrap_or_else(broken)),
         ("guests", guests().unwrap_or_else(broken)),
     ];
@@ -54,6 +60,29 @@ fn plain() -> Result<Outcome> {
     let mut command: Command = cargo::cargo();
     command.args(["test", "--workspace", "--no-fail-fast"]);
     Ok(Outcome::Ran(tally::run(&mut command)?))
+}
+
+/// A short run of each fuzz target: counts as one test each.
+fn fuzzing() -> Result<Outcome> {
+    let program = fuzz::build()?;
+    let mut sum = Tally::default();
+    for name in fuzz::targets()? {
+        let run = fuzz::fuzz(&program, &name, FUZZING)?;
+        println!("{run}");
+        let failed = u64::from(run.failure.is_some());
+        sum += Tally { passed: 1 - failed, failed, ..Tally::default() };
+    }
+    Ok(Outcome::Ran(sum))
+}
+
+/// No stage's work grows faster than its input, by instructions.
+fn growth() -> Result<Outcome> {
+    if bench::valgrind().is_none() {
+        return Ok(Outcome::NotRun("valgrind is not installed".to_owned()));
+    }
+    let growths = bench::growths(&bench::build()?)?;
+    let passed = growths.iter().filter(|growth| growth.is_linear()).count() as u64;
+    Ok(Outcome::Ran(Tally { passed, failed: growths.len() as u64 - passed, ..Tally::default() }))
 }
 
 /// The live test on other kernels: each way to attach on each of them counts.

@@ -53,6 +53,24 @@ impl Outcome {
         self.sum_before(" spans lost:")
     }
 
+    /// Log records that the tracer says it could not export.
+    ///
+    /// # Panics
+    /// When what it says cannot be read.
+    #[must_use]
+    pub fn logs_lost_in_export(&self) -> u64 {
+        self.sum_before(" log records lost:")
+    }
+
+    /// Log lines that the tracer says it dropped because their process wrote too many.
+    ///
+    /// # Panics
+    /// When what it says cannot be read.
+    #[must_use]
+    pub fn lines_over_the_rate(&self) -> u64 {
+        self.sum_before(" log lines were dropped because their process wrote more")
+    }
+
     /// The sum of the numbers that stand before `words`.
     fn sum_before(&self, words: &str) -> u64 {
         let told = self.stderr.lines().filter_map(|line| line.split_once(words));
@@ -97,6 +115,7 @@ mod tests {
                       INFO file: 5 spans and 0 log records exported; 6 spans lost: queue_full=6; 7 log records lost:\n";
         let outcome = Outcome { telemetry: Telemetry::default(), stderr: stderr.to_owned() };
         assert_eq!((outcome.exchanges_without_span(), outcome.spans_lost_in_export()), (7, 6));
+        assert_eq!((outcome.logs_lost_in_export(), outcome.lines_over_the_rate()), (7, 0));
     }
 
     #[test]

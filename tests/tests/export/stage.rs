@@ -137,7 +137,7 @@ pub(crate) fn log(resource: &Arc<Resource>, body: String) -> Telemetry {
         severity: Some(Severity { number: 13, text: "WARNING".to_owned() }),
         body,
         stream: LogStream::Stderr,
-        context: Some((TraceId([7; 16]), SpanId([1; 8]), true)),
+        context: Some((TraceId([7; 16]), Some(SpanId([1; 8])), true)),
         attributes: Vec::new(),
     };
     Telemetry { resource: Arc::clone(resource), item: Item::Log(Box::new(log)) }

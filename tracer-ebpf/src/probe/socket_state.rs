@@ -9,37 +9,54 @@ use super::maps::{CONNECTIONS, PORTS, PROCESSES, WINDOWS};
 use super::socket::{INET6, Socket, UNIX};
 use super::{emit, process};
 
+const TCP_FIN_WAIT1: i32 = 4;
 const TCP_CLOSE: i32 = 7;
+const TCP_LAST_ACK: i32 = 9;
 const TCP_LISTEN: i32 = 10;
 const IPPROTO_TCP: u16 = 6;
+const SHUT_WR: u8 = 1;
 
 /// The state of `sock` became `state`. Comes from any context: the current task means nothing but for a listen.
 #[inline(always)]
 pub fn on_change(sock: u64, state: i32) {
     if state == TCP_CLOSE {
         on_close(sock);
+    } else if state == TCP_FIN_WAIT1 || state == TCP_LAST_ACK {
+        on_finish(sock);
     } else if state == TCP_LISTEN {
         on_listen(sock);
     }
 }
 
+/// `close`, `shutdown` or the process's end: nothing more will be sent (`tcp_close_state` in net/ipv4/tcp.c, always
+/// in the context of the process). The end of the connection comes a round trip later at the earliest, or long after:
+/// when the peer has finished too.
 #[inline(always)]
-fn on_close(sock: u64) {
-    let Some(entry) = CONNECTIONS.get_ptr(&sock) else {
-        return;
-    };
+fn on_finish(sock: u64) {
+    if let Some(socket) = known(sock) {
+        announce(&emit::header(&current()), &socket, ConnectionNote::Shutdown, SHUT_WR);
+    }
+}
+
+/// A TCP socket that was seen before.
+#[inline(always)]
+fn known(sock: u64) -> Option<Socket> {
+    let entry = CONNECTIONS.get_ptr(&sock)?;
     // SAFETY: the pointer is to a map value.
     let ino = unsafe { (*entry).ino };
     let family: u16 = read(sock, config!(skc_family));
     if family == UNIX {
-        return;
+        return None;
     }
     let protocol: u16 = read(sock, config!(sk_protocol));
-    let socket = Socket {
-        sock,
-        ino,
-        family: if family == INET6 { INET6 } else { 2 },
-        sequence: protocol == IPPROTO_TCP,
+    let family = if family == INET6 { INET6 } else { 2 };
+    Some(Socket { sock, ino, family, sequence: protocol == IPPROTO_TCP })
+}
+
+#[inline(always)]
+fn on_close(sock: u64) {
+    let Some(socket) = known(sock) else {
+        return;
     };
     announce(&emit::header(&current()), &socket, ConnectionNote::Closed, 0);
     let _ = CONNECTIONS.remove(&sock);

@@ -79,6 +79,11 @@ pub struct Options {
     #[arg(long, value_name = "WHICH", env = "TRACER_LOGS", hide_env_values = true)]
     pub logs: Option<LogMode>,
 
+    /// Log lines a second that one process may write, with bursts of ten times as many; further ones are dropped and
+    /// counted; 0 for no limit [default: 10000]
+    #[arg(long, value_name = "LINES", env = "TRACER_LOG_RATE_LIMIT", hide_env_values = true)]
+    pub log_rate_limit: Option<u32>,
+
     /// What to do with targets that already export OTLP by themselves [default: skip]
     #[arg(long, value_name = "WHAT", env = "TRACER_SDK_TARGETS", hide_env_values = true)]
     pub sdk_targets: Option<SdkTargets>,
@@ -146,6 +151,7 @@ impl Options {
             export: first(self.export, below.export),
             attach: self.attach.or(below.attach),
             logs: self.logs.or(below.logs),
+            log_rate_limit: self.log_rate_limit.or(below.log_rate_limit),
             sdk_targets: self.sdk_targets.or(below.sdk_targets),
             sql_text: self.sql_text.or(below.sql_text),
             redis_keys: self.redis_keys.or(below.redis_keys),

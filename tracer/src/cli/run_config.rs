@@ -1,5 +1,6 @@
 //! The configuration of `tracer run`: all places put together, checked, and complete.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use tracer_ebpf::limits::{HUGE_HEAD, MAX_TAIL};
@@ -10,6 +11,7 @@ use super::selector::{Selector, is_dns_label};
 use super::size::ByteSize;
 use super::span_of_time::SpanOfTime;
 use super::{CliError, Surroundings};
+use crate::correlate::log_rate::DEFAULT_RATE;
 use crate::correlate::sampler::{Sampler, SamplerError};
 use crate::correlate::trace_context::Propagators;
 use crate::enrich::sdk::SdkTargets;
@@ -65,6 +67,7 @@ impl RunConfig {
             probe,
             pipeline: PipelineConfig {
                 logs: options.logs.unwrap_or_default(),
+                log_rate: options.log_rate_limit.map_or(Some(DEFAULT_RATE), NonZeroU32::new),
                 spans: spans(&options, surroundings.variable)?,
                 propagators: Propagators::from_variable(
                     (surroundings.variable)("OTEL_PROPAGATORS").as_deref(),

@@ -385,3 +385,11 @@ fn traces_that_are_kept() {
     let (sentence, code) = refused(&["--port", "80", "--keep-slower-than", "5"]);
     assert!(sentence.contains("is not a length of time") && code == 2, "{sentence}");
 }
+
+#[test]
+fn the_rate_of_log_lines() {
+    let rate = |arguments: &[&str]| run(&[&["--port", "80"], arguments].concat()).pipeline.log_rate;
+    assert_eq!(rate(&[]).map(std::num::NonZero::get), Some(10_000));
+    assert_eq!(rate(&["--log-rate-limit", "5"]).map(std::num::NonZero::get), Some(5));
+    assert_eq!(rate(&["--log-rate-limit", "0"]), None);
+}

@@ -10,6 +10,7 @@ mod search;
 pub mod stats;
 pub mod stream;
 pub mod table;
+mod wanted;
 
 use tracer_ebpf::event::flag;
 use tracer_ebpf::{ConnectionEvent, ConnectionNote, Direction};
@@ -18,15 +19,18 @@ use self::detect::{Held, Hints};
 pub use self::search::MAX_ATTEMPTS;
 pub use self::stats::ConnectionStats;
 use self::stream::{Extent, Step, Stream};
+pub use self::wanted::WantedEnds;
 use crate::event::{Endpoints, Mark, Role, Side};
 use crate::probe::decode::Data;
-use crate::protocol::{Conversation, End, Input, Progress, Protocol, Window};
+use crate::protocol::{Conversation, End, Input, Progress, Protocol, Successor, Window};
 
 /// What the connection stage works with, beside the connection itself.
 #[derive(Debug)]
 pub struct Stage<'a> {
     /// The protocols that detection tries.
     pub protocols: &'static [Protocol],
+    /// Which ends become spans.
+    pub wanted: WantedEnds,
     /// What servers spoke before.
     pub hints: &'a mut Hints,
     /// Counters.
@@ -212,6 +216,15 @@ impl Connection {
             self.window = wanted;
             wanted
         })
+    }
+
+    /// What the connection carries since it has changed its protocol.
+    #[must_use]
+    pub fn successor(&self) -> Option<Successor> {
+        match &self.state {
+            State::Following(following) => following.conversation.successor(),
+            State::Detecting(_) | State::Ignored => None,
+        }
     }
 
     /// Takes what one call moved.

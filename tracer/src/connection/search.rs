@@ -26,7 +26,7 @@ impl Connection {
             Some(held) => {
                 if !held.push(piece.direction, piece.bytes, piece.call_start, piece.mark) {
                     stage.stats.undecided += u64::from(detecting.fresh);
-                    return self.pass(piece.direction, stage.stats);
+                    return self.pass(piece.direction, stage);
                 }
                 Some(&**held)
             }
@@ -36,17 +36,22 @@ impl Connection {
         let hint = server.and_then(|server| stage.hints.get(server));
         match detect::find(&opening, stage.protocols, hint) {
             Finding::Protocol(index, role) => self.follow(index, role, piece, stage),
-            Finding::Unsure => self.hold(piece, stage.stats),
-            Finding::Tls => self.ignore(&mut stage.stats.tls),
-            Finding::Http2 => self.ignore(&mut stage.stats.http2),
-            Finding::Unknown if detecting.fresh => self.ignore(&mut stage.stats.unknown),
-            Finding::Unknown => self.pass(piece.direction, stage.stats),
+            Finding::Unsure => self.hold(piece, stage),
+            Finding::Tls => self.ignore(stage, |stats| &mut stats.tls),
+            Finding::Http2 => self.ignore(stage, |stats| &mut stats.http2),
+            Finding::Unknown if detecting.fresh => self.ignore(stage, |stats| &mut stats.unknown),
+            Finding::Unknown => self.pass(piece.direction, stage),
         }
     }
 
     fn follow(&mut self, index: usize, role: Role, piece: Piece<'_>, stage: &mut Stage<'_>) {
         let State::Detecting(detecting) = &mut self.state else { return };
         let Some(protocol) = stage.protocols.get(index) else { return };
+        if !stage.wanted.includes(protocol, role) {
+            stage.stats.other_end += 1;
+            self.state = State::Ignored;
+            return;
+        }
         let fresh = detecting.fresh;
         let held = detecting.held.take();
         let mut following = Following { role, conversation: (protocol.start)(Start { role, fresh }) };
@@ -67,7 +72,7 @@ impl Connection {
     }
 
     /// Keeps what did not suffice; it is kept already when there was something before it.
-    fn hold(&mut self, piece: Piece<'_>, stats: &mut ConnectionStats) {
+    fn hold(&mut self, piece: Piece<'_>, stage: &mut Stage<'_>) {
         let State::Detecting(detecting) = &mut self.state else { return };
         if detecting.held.is_some() {
             return;
@@ -76,14 +81,14 @@ impl Connection {
         if held.push(piece.direction, piece.bytes, piece.call_start, piece.mark) {
             detecting.held = Some(held);
         } else {
-            stats.undecided += u64::from(detecting.fresh);
-            self.pass(piece.direction, stats);
+            stage.stats.undecided += u64::from(detecting.fresh);
+            self.pass(piece.direction, stage);
         }
     }
 
     /// These bytes showed nothing. A connection seen from its start stays unknown; on an older one they may be the
     /// middle of a message, and the next turn of direction is another chance.
-    fn pass(&mut self, direction: Direction, stats: &mut ConnectionStats) {
+    fn pass(&mut self, direction: Direction, stage: &mut Stage<'_>) {
         let State::Detecting(detecting) = &mut self.state else { return };
         detecting.held = None;
         detecting.attempts += 1;
@@ -91,12 +96,14 @@ impl Connection {
         if detecting.fresh {
             self.state = State::Ignored;
         } else if detecting.attempts >= MAX_ATTEMPTS {
-            self.ignore(&mut stats.unknown);
+            self.ignore(stage, |stats| &mut stats.unknown);
         }
     }
 
-    fn ignore(&mut self, counter: &mut u64) {
-        *counter += 1;
+    fn ignore(&mut self, stage: &mut Stage<'_>, counter: fn(&mut ConnectionStats) -> &mut u64) {
+        let stats = &mut *stage.stats;
+        let counted = stage.wanted.counts(self.role);
+        *(if counted { counter(stats) } else { &mut stats.other_end }) += 1;
         self.state = State::Ignored;
     }
 }

@@ -17,6 +17,8 @@ pub struct ConnectionStats {
     pub displaced: u64,
     /// Connections that moved bytes without having been announced.
     pub unannounced: u64,
+    /// Connections seen from an end that is not wanted: the other end is told.
+    pub other_end: u64,
     /// Connections by protocol.
     pub by_protocol: BTreeMap<&'static str, u64>,
     /// Connections of a protocol that is not ours.
@@ -25,8 +27,10 @@ pub struct ConnectionStats {
     pub undecided: u64,
     /// TLS connections.
     pub tls: u64,
-    /// HTTP/2 connections with prior knowledge.
+    /// HTTP/2 connections, with prior knowledge or by an upgrade from HTTP/1.
     pub http2: u64,
+    /// Connections that went over to another protocol in order: WebSocket and other upgrades, tunnels.
+    pub upgraded: u64,
     /// Bytes received or sent on sockets.
     pub bytes: u64,
     /// Calls whose position lay ahead of the stream: no event told of the bytes between.

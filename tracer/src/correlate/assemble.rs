@@ -138,6 +138,7 @@ impl Assembler {
             Some(AbandonReason::Gap) => &mut self.stats.abandoned_gap,
             Some(AbandonReason::Malformed) => &mut self.stats.abandoned_malformed,
             Some(AbandonReason::NoSpan) => &mut self.stats.abandoned_no_span,
+            Some(AbandonReason::Encrypted) => &mut self.stats.abandoned_encrypted,
             Some(AbandonReason::Limit) => &mut self.stats.abandoned_limit,
             Some(AbandonReason::Forgotten) => &mut self.stats.abandoned_forgotten,
             None => &mut self.stats.abandoned_unfinished,

@@ -47,6 +47,34 @@ fn push<'a>(records: &mut Vec<&'a [u8]>, record: Option<&'a [u8]>) {
     records.extend(record.filter(|record| !record.trim_ascii().is_empty()));
 }
 
+/// Whether lines of later writes go on with a record: what an interpreter prints of an uncaught exception comes line
+/// by line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Growth(State);
+
+impl Growth {
+    /// For a record that is complete as far as it was written.
+    pub(super) fn of(record: &[u8]) -> Self {
+        let mut lines = record.split_inclusive(|byte| *byte == b'\n').map(|line| line.trim_ascii_end());
+        let mut growing = Record::begin(lines.next().unwrap_or_default());
+        // The level of the head is no evidence here: what another write begins may be another record.
+        for line in lines {
+            growing.goes_on(line);
+        }
+        Self(growing.state)
+    }
+
+    /// Whether the line belongs to the record.
+    pub(super) fn takes(&mut self, line: &[u8]) -> bool {
+        let line = line.trim_ascii_end();
+        let mut record = Record { head: b".", state: self.0, leveled: None };
+        // A traceback that is printed by itself has nothing to do with what was printed before.
+        let takes = (self.0 != State::Plain || line != TRACEBACK) && record.goes_on(line);
+        self.0 = record.state;
+        takes
+    }
+}
+
 /// A record of which some lines were seen.
 struct Record<'a> {
     head: &'a [u8],
@@ -55,7 +83,7 @@ struct Record<'a> {
     leveled: Option<bool>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// No traceback so far.
     Plain,
@@ -78,6 +106,15 @@ impl<'a> Record<'a> {
         if self.head.is_empty() {
             return line.is_empty();
         }
+        if self.goes_on(line) {
+            return true;
+        }
+        let head = self.head;
+        *self.leveled.get_or_insert_with(|| states_level(head)) && !begins_record(line)
+    }
+
+    /// Whether the line belongs to the record by its own look.
+    fn goes_on(&mut self, line: &[u8]) -> bool {
         if line.first().is_none_or(u8::is_ascii_whitespace) {
             return true;
         }
@@ -90,10 +127,8 @@ impl<'a> Record<'a> {
         };
         if let Some(next) = next {
             self.state = next;
-            return true;
         }
-        let head = self.head;
-        *self.leveled.get_or_insert_with(|| states_level(head)) && !begins_record(line)
+        next.is_some()
     }
 }
 

@@ -1,17 +1,28 @@
-//! What a log line that is a JSON object says of its level and of its trace: top-level fields only.
+//! What a log line that is a JSON object says of its level and of its trace (top-level fields only), and all its
+//! fields as attributes.
 //!
 //! A line that was cut is read as far as it goes.
 
 use std::fmt;
 
 use serde::Deserializer as _;
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::severity;
-use crate::span::{Severity, SpanId, TraceId};
+use crate::span::{Attribute, Severity, SpanId, TraceId, Value};
+
+/// Most attributes of one line; further fields stand in the body only. Loki takes no more than 128 by default, and
+/// the resource's count there too.
+pub const MAX_ATTRIBUTES: usize = 64;
+
+/// Most bytes of an attribute's name and of its value; what is longer stands in the body only.
+pub const MAX_ATTRIBUTE: usize = 4096;
+
+/// Levels of objects within objects whose fields are attributes, as `outer.inner`.
+pub const MAX_DEPTH: usize = 4;
 
 /// What was found in a line.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LogFields {
     /// Its level.
     pub severity: Option<Severity>,
@@ -21,6 +32,9 @@ pub struct LogFields {
     pub span_id: Option<SpanId>,
     /// The sampled flag in `trace_flags`.
     pub sampled: Option<bool>,
+    /// All fields that are a text, a number, a truth value or a list of texts, under their own names; those of inner
+    /// objects as `outer.inner`. Of two with one name the first.
+    pub attributes: Vec<Attribute>,
 }
 
 /// Reads a line. One that is no JSON object has nothing; each kind of field counts where it is found first.
@@ -30,7 +44,7 @@ pub fn read(line: &str) -> LogFields {
     if line.trim_start().starts_with('{') {
         let mut deserializer = serde_json::Deserializer::from_str(line);
         // An error ends the reading; what stood before it was read.
-        let _ = deserializer.deserialize_map(Fields(&mut fields));
+        let _ = deserializer.deserialize_map(Fields { found: &mut fields, prefix: "", depth: 0 });
     }
     fields
 }
@@ -57,7 +71,13 @@ fn field(key: &str) -> Option<Field> {
     })
 }
 
-struct Fields<'a>(&'a mut LogFields);
+/// An object: the line itself, or one in it.
+struct Fields<'a> {
+    found: &'a mut LogFields,
+    /// Names of the objects around it, each with a dot behind.
+    prefix: &'a str,
+    depth: usize,
+}
 
 impl<'de> Visitor<'de> for Fields<'_> {
     type Value = ();
@@ -68,20 +88,40 @@ impl<'de> Visitor<'de> for Fields<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-            match field(&key) {
-                None => drop(map.next_value::<IgnoredAny>()?),
-                Some(field) => {
-                    let scalar = map.next_value_seed(AnyScalar)?;
-                    take(self.0, &field, &scalar);
-                }
+            let name = format!("{}{key}", self.prefix);
+            let field = if self.depth == 0 { field(&key) } else { None };
+            let scalar =
+                map.next_value_seed(AnyValue { found: self.found, name: &name, depth: self.depth + 1 })?;
+            if let Some(field) = field {
+                take(self.found, &field, &scalar);
             }
+            self.found.keep(name, scalar);
         }
         Ok(())
     }
 }
 
+impl LogFields {
+    fn keep(&mut self, name: String, scalar: Scalar) {
+        let value = match scalar {
+            Scalar::Text(text) if text.len() <= MAX_ATTRIBUTE => Value::from(text),
+            // Greater ones have no place in OTLP's integers.
+            Scalar::Number(number) => i64::try_from(number).map_or(Value::Double(number as f64), Value::Int),
+            Scalar::Negative(number) => Value::Int(number),
+            Scalar::Fraction(number) => Value::Double(number),
+            Scalar::Truth(truth) => Value::Bool(truth),
+            Scalar::Texts(texts) => Value::Strs(texts),
+            Scalar::Text(_) | Scalar::Other => return,
+        };
+        let room = self.attributes.len() < MAX_ATTRIBUTES && (1..=MAX_ATTRIBUTE).contains(&name.len());
+        if room && self.attributes.iter().all(|other| other.key != name) {
+            self.attributes.push(Attribute { key: name.into(), value });
+        }
+    }
+}
+
 fn take(fields: &mut LogFields, field: &Field, scalar: &Scalar) {
-    let LogFields { severity, trace_id, span_id, sampled } = fields;
+    let LogFields { severity, trace_id, span_id, sampled, attributes: _ } = fields;
     match (field, scalar) {
         (Field::Level, Scalar::Text(word)) => *severity = severity.take().or_else(|| severity::of_word(word)),
         (Field::Level, Scalar::Number(number)) => *severity = severity.take().or_else(|| node_level(*number)),
@@ -129,16 +169,26 @@ fn python_level(number: u64) -> Option<Severity> {
     Some(Severity { number: severity, text: number.to_string() })
 }
 
-/// The value of a field that is looked for, when it is a text or a number.
+/// The value of a field.
 enum Scalar {
     Text(String),
     Number(u64),
+    Negative(i64),
+    Fraction(f64),
+    Truth(bool),
+    /// A list of nothing but texts.
+    Texts(Vec<String>),
     Other,
 }
 
-struct AnyScalar;
+/// A field's value. One that is an object has its fields told under `name`.
+struct AnyValue<'a> {
+    found: &'a mut LogFields,
+    name: &'a str,
+    depth: usize,
+}
 
-impl<'de> DeserializeSeed<'de> for AnyScalar {
+impl<'de> DeserializeSeed<'de> for AnyValue<'_> {
     type Value = Scalar;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Scalar, D::Error> {
@@ -146,7 +196,7 @@ impl<'de> DeserializeSeed<'de> for AnyScalar {
     }
 }
 
-impl<'de> Visitor<'de> for AnyScalar {
+impl<'de> Visitor<'de> for AnyValue<'_> {
     type Value = Scalar;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -161,30 +211,96 @@ impl<'de> Visitor<'de> for AnyScalar {
         Ok(Scalar::Number(number))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
+    fn visit_i64<E>(self, number: i64) -> Result<Scalar, E> {
+        Ok(Scalar::Negative(number))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
+    fn visit_f64<E>(self, number: f64) -> Result<Scalar, E> {
+        Ok(Scalar::Fraction(number))
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
+    fn visit_bool<E>(self, truth: bool) -> Result<Scalar, E> {
+        Ok(Scalar::Truth(truth))
     }
 
     fn visit_unit<E>(self) -> Result<Scalar, E> {
         Ok(Scalar::Other)
     }
 
-    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Scalar, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Scalar::Other)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Scalar, A::Error> {
+        let mut texts = Some(Vec::new());
+        let mut bytes = 0;
+        while let Some(element) = seq.next_element_seed(Element)? {
+            bytes += element.as_ref().map_or(0, String::len);
+            texts = texts.zip(element.filter(|_| bytes <= MAX_ATTRIBUTE)).map(|(mut texts, text)| {
+                texts.push(text);
+                texts
+            });
+        }
+        Ok(texts.map_or(Scalar::Other, Scalar::Texts))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        if self.depth < MAX_DEPTH && self.name.len() < MAX_ATTRIBUTE {
+            let prefix = format!("{}.", self.name);
+            Fields { found: self.found, prefix: &prefix, depth: self.depth }.visit_map(map)?;
+        } else {
+            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        }
         Ok(Scalar::Other)
+    }
+}
+
+/// An element of a list, if it is a text.
+struct Element;
+
+impl<'de> DeserializeSeed<'de> for Element {
+    type Value = Option<String>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Option<String>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Element {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Option<String>, E> {
+        Ok(Some(text.to_owned()))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Option<String>, E> {
+        Ok(None)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Option<String>, E> {
+        Ok(None)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Option<String>, E> {
+        Ok(None)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Option<String>, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E>(self) -> Result<Option<String>, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Option<String>, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<String>, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(None)
     }
 }
 
@@ -243,7 +359,10 @@ mod tests {
         );
         for id in ["0", "", &"0".repeat(32), &"g".repeat(32), &TRACE[1..], &format!("{TRACE}0")] {
             assert_eq!(
-                read(&format!("{{\"trace_id\":\"{id}\",\"span_id\":\"{id}\"}}")),
+                LogFields {
+                    attributes: Vec::new(),
+                    ..read(&format!("{{\"trace_id\":\"{id}\",\"span_id\":\"{id}\"}}"))
+                },
                 LogFields::default(),
                 "{id}"
             );
@@ -260,7 +379,47 @@ mod tests {
             assert!(part.severity.is_none() || part.severity == whole.severity);
             assert!(part.trace_id.is_none() || part.trace_id == whole.trace_id);
         }
-        assert_eq!(read(&line[..line.len() - 5]), whole);
+        assert_eq!(read(&line[..line.len() - 5]).trace_id, whole.trace_id);
+    }
+
+    #[test]
+    fn fields_become_attributes() {
+        let line = r#"{"message":"stored","n":-3,"big":18446744073709551615,"f":1.5,"ok":true,"none":null,
+            "tags":["a","b"],"mixed":["a",1],"empty":[],"http":{"status":200,"req":{"id":"x"}},"n":4,"":1}"#;
+        let attributes = read(line).attributes;
+        let told: Vec<_> = attributes.iter().map(|entry| (entry.key.as_ref(), entry.value.clone())).collect();
+        let texts = |texts: &[&str]| Value::Strs(texts.iter().map(|text| (*text).to_owned()).collect());
+        assert_eq!(
+            told,
+            [
+                ("message", Value::from("stored")),
+                ("n", Value::Int(-3)),
+                ("big", Value::Double(u64::MAX as f64)),
+                ("f", Value::Double(1.5)),
+                ("ok", Value::Bool(true)),
+                ("tags", texts(&["a", "b"])),
+                ("empty", texts(&[])),
+                ("http.status", Value::Int(200)),
+                ("http.req.id", Value::from("x")),
+            ]
+        );
+        assert!(read("plain text").attributes.is_empty());
+    }
+
+    #[test]
+    fn attributes_are_bounded() {
+        let many: Vec<_> = (0..2 * MAX_ATTRIBUTES).map(|number| format!("\"k{number}\":1")).collect();
+        assert_eq!(read(&format!("{{{}}}", many.join(","))).attributes.len(), MAX_ATTRIBUTES);
+        let long = "x".repeat(MAX_ATTRIBUTE + 1);
+        let lines = [
+            format!("{{\"k\":\"{long}\"}}"),
+            format!("{{\"{long}\":1}}"),
+            format!("{{\"k\":[\"{long}\"]}}"),
+            format!("{}1{}", "{\"a\":".repeat(MAX_DEPTH + 1), "}".repeat(MAX_DEPTH + 1)),
+        ];
+        for line in lines {
+            assert!(read(&line).attributes.is_empty(), "{line}");
+        }
     }
 
     #[test]

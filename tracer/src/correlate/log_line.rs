@@ -4,9 +4,10 @@
 //! many (buffered stdout). Lines are put together per thread and file, so that threads that share a stdout do not
 //! mix. The rules:
 //!
-//! - A record is a line, with the continuation lines that follow it **in the same write** (see
-//!   [`super::continuation`]).
-//!   Logging libraries write such a record at once.
+//! - A record is a line, with the continuation lines that follow it (see [`super::continuation`]). Logging libraries
+//!   write such a record at once; an interpreter prints an uncaught exception's traceback line by line. So a complete
+//!   record waits for [`HOLD`], and takes lines of later writes that are indented or part of a traceback, as long as
+//!   the same was active.
 //! - Only the last record that began in a write may take the writer's ids ([`LogLine::own`]): earlier ones can
 //!   have waited in the program's buffer since another request. So when a write ends inside a line, that line is
 //!   the one that may, once it is complete, and none before it.
@@ -23,7 +24,7 @@ use std::num::NonZeroUsize;
 
 use lru::LruCache;
 
-use super::continuation::split_records;
+use super::continuation::{Growth, split_records};
 use crate::event::{Nanos, ThreadId};
 
 /// Longest record, in bytes; what is longer is cut there and flagged.
@@ -33,11 +34,14 @@ pub const MAX_RECORD: usize = 64 * 1024;
 /// C's stdio on a pipe, has as many; CPython's has 8192, filled with whole pieces as far as they fit.
 pub const FULL_BUFFER: u64 = 4096;
 
-/// Records in the making at a time; beyond that the one that waited longest is passed on as it is.
-pub const MAX_OPEN: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
+/// Records that wait at a time; beyond that the one that waited longest is passed on as it is.
+pub const MAX_OPEN: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
 
 /// How long a line waits for its end: a prompt never gets one.
 pub const MAX_WAIT: Nanos = 1_000_000_000;
+
+/// How long a complete record waits for lines that go on with it, after the last of them.
+pub const HOLD: Nanos = 50_000_000;
 
 /// Where a line is being written: one thread's writes to one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +63,19 @@ pub struct LogWrite<'a> {
     pub missing: u64,
 }
 
+/// What belongs to a write: its time, its stream, what was active.
+pub trait WriteMark: Clone {
+    /// Whether a line that a later write brings may belong to a record of this one.
+    fn goes_with(&self, later: &Self) -> bool;
+}
+
+/// A write that is told apart by nothing but a number: whatever follows may belong to it.
+impl WriteMark for u64 {
+    fn goes_with(&self, _: &Self) -> bool {
+        true
+    }
+}
+
 /// A record of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine<T> {
@@ -72,30 +89,40 @@ pub struct LogLine<T> {
     pub cut: bool,
 }
 
-/// A record that waits for its end.
+/// A record that waits.
 #[derive(Debug)]
 struct Open<T> {
     text: Vec<u8>,
     mark: T,
     own: bool,
     since: Nanos,
-    /// The cap was reached and the record passed on: the rest of its line is dropped.
-    dropping: bool,
+    waits_for: Waiting,
 }
 
-/// Puts writes together to records. `T` is whatever belongs to a write: its time, its stream, what was active.
+/// What a record waits for.
+#[derive(Clone, Copy, Debug)]
+enum Waiting {
+    /// The end of its last line.
+    LineEnd,
+    /// More lines: it is complete as it is.
+    Lines(Growth),
+    /// The end of its last line, which is dropped: the cap was reached and the record passed on.
+    NothingKept,
+}
+
+/// Puts writes together to records.
 #[derive(Debug)]
 pub struct LogLines<T> {
     open: LruCache<LogKey, Open<T>>,
 }
 
-impl<T: Clone> Default for LogLines<T> {
+impl<T: WriteMark> Default for LogLines<T> {
     fn default() -> Self {
         Self { open: LruCache::new(MAX_OPEN) }
     }
 }
 
-impl<T: Clone> LogLines<T> {
+impl<T: WriteMark> LogLines<T> {
     /// Takes a write that ended at `now` and passes on the records that are complete with it.
     pub fn write(
         &mut self,
@@ -107,49 +134,51 @@ impl<T: Clone> LogLines<T> {
     ) {
         let mut rest = write.bytes;
         let held = self.open.pop(&key);
-        let fresh = held.is_none();
-        if let Some(open) = held {
-            match self.go_on(key, open, write, now, out) {
-                Some(after) => rest = after,
-                None => return,
+        // A record that got its line's end by this write counts among those that the write holds.
+        let mut fresh = true;
+        if let Some(mut open) = held {
+            fresh = matches!(open.waits_for, Waiting::Lines(_));
+            match open.take(write, mark, now) {
+                After::Held => return self.hold(key, open, now, out),
+                After::Cut => return release(open, true, out),
+                After::Left(after) => rest = after,
             }
+            release(open, false, out);
         }
-        let (records, tail) = split_records(rest);
+        let (mut records, tail) = split_records(rest);
         let whole = write.missing == 0;
         let pieces = records.len() + usize::from(tail.is_some()) + usize::from(!fresh);
         let emptied = pieces > 1 && write.bytes.len() as u64 >= FULL_BUFFER;
         let may_own = whole && !emptied;
-        let last = records.len().saturating_sub(1);
-        for (index, record) in records.iter().enumerate() {
-            push(out, record, mark.clone(), may_own && tail.is_none() && index == last, false);
+        let last = if whole && tail.is_none() { records.pop() } else { None };
+        for record in &records {
+            push(out, record, mark.clone(), false, false);
         }
-        match tail {
-            None => {}
-            Some(tail) if whole => {
-                let open = Open {
-                    text: tail.to_vec(),
-                    mark: mark.clone(),
-                    own: !emptied,
-                    since: now,
-                    dropping: false,
-                };
-                self.hold(key, open, now, out);
+        let open = |text: &[u8], own, waits_for| Open {
+            text: text.to_vec(),
+            mark: mark.clone(),
+            own,
+            since: now,
+            waits_for,
+        };
+        match (last, tail) {
+            (Some(last), _) => {
+                self.hold(key, open(last, may_own, Waiting::Lines(Growth::of(last))), now, out)
             }
-            Some(tail) => push(out, tail, mark.clone(), fresh && records.is_empty(), true),
+            (None, Some(tail)) if whole => self.hold(key, open(tail, may_own, Waiting::LineEnd), now, out),
+            (None, Some(tail)) => push(out, tail, mark.clone(), fresh && records.is_empty(), true),
+            (None, None) => {}
         }
     }
 
-    /// Passes on the records that have waited for [`MAX_WAIT`] at `now`.
+    /// Passes on the records that have waited for long enough at `now`.
     pub fn expire(&mut self, now: Nanos, out: &mut Vec<LogLine<T>>) {
-        // The order of use is the order of waiting, but a line that grows keeps its age: look at all. There are
-        // only few, since most writes end with a newline.
-        let old: Vec<LogKey> = self
-            .open
-            .iter()
-            .filter(|(_, open)| now.saturating_sub(open.since) >= MAX_WAIT)
-            .map(|(key, _)| *key)
-            .collect();
-        for key in old {
+        // The order of use is not the order of what is due, since some wait longer than others: look at all. There
+        // are only few.
+        let is_due = |open: &Open<T>| now.saturating_sub(open.since) >= open.patience();
+        let due: Vec<LogKey> =
+            self.open.iter().filter(|(_, open)| is_due(open)).map(|(key, _)| *key).rev().collect();
+        for key in due {
             if let Some(open) = self.open.pop(&key) {
                 release(open, false, out);
             }
@@ -163,45 +192,19 @@ impl<T: Clone> LogLines<T> {
         }
     }
 
-    /// Records in the making.
+    /// Records that wait.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.open.len()
     }
 
-    /// Goes on with an open record. Returns what follows it, or `None` when nothing that was captured does.
-    fn go_on<'a>(
-        &mut self,
-        key: LogKey,
-        mut open: Open<T>,
-        write: LogWrite<'a>,
-        now: Nanos,
-        out: &mut Vec<LogLine<T>>,
-    ) -> Option<&'a [u8]> {
-        let end = memchr::memchr(b'\n', write.bytes);
-        let (line, after) = write.bytes.split_at_checked(end.unwrap_or(write.bytes.len()))?;
-        if !open.dropping {
-            open.text.extend_from_slice(line);
-        }
-        if end.is_some() {
-            release(open, false, out);
-            return after.get(1..);
-        }
-        if write.missing > 0 {
-            release(open, true, out);
-        } else {
-            self.hold(key, open, now, out);
-        }
-        None
-    }
-
     fn hold(&mut self, key: LogKey, mut open: Open<T>, now: Nanos, out: &mut Vec<LogLine<T>>) {
-        if open.text.len() > MAX_RECORD {
+        if open.text.len() > MAX_RECORD && matches!(open.waits_for, Waiting::LineEnd) {
             push(out, &open.text, open.mark.clone(), open.own, true);
             open.text = Vec::new();
-            open.dropping = true;
+            open.waits_for = Waiting::NothingKept;
         }
-        if open.dropping {
+        if matches!(open.waits_for, Waiting::NothingKept) {
             // As long as more of it comes there is something to drop.
             open.since = now;
         }
@@ -213,9 +216,70 @@ impl<T: Clone> LogLines<T> {
     }
 }
 
+/// What a write left of a record that was held before it.
+enum After<'a> {
+    /// The record goes on waiting.
+    Held,
+    /// The rest of it was not captured.
+    Cut,
+    /// The record is complete, and this comes behind it.
+    Left(&'a [u8]),
+}
+
+impl<T: WriteMark> Open<T> {
+    /// Takes what belongs to the record from the front of a write.
+    fn take<'a>(&mut self, write: LogWrite<'a>, mark: &T, now: Nanos) -> After<'a> {
+        let mut rest = write.bytes;
+        if !matches!(self.waits_for, Waiting::Lines(_)) {
+            let end = memchr::memchr(b'\n', rest);
+            let (line, after) =
+                rest.split_at_checked(end.map_or(rest.len(), |at| at + 1)).unwrap_or((rest, &[]));
+            let keeps = matches!(self.waits_for, Waiting::LineEnd);
+            if keeps {
+                self.text.extend_from_slice(line);
+            }
+            match end {
+                Some(_) if keeps => self.waits_for = Waiting::Lines(Growth::of(&self.text)),
+                Some(_) => return After::Left(after),
+                None if write.missing > 0 => return After::Cut,
+                None => return After::Held,
+            }
+            self.since = now;
+            rest = after;
+        }
+        if !self.mark.goes_with(mark) || write.missing > 0 {
+            return After::Left(rest);
+        }
+        while let Waiting::Lines(growth) = &mut self.waits_for
+            && !rest.is_empty()
+        {
+            let end = memchr::memchr(b'\n', rest);
+            let (line, after) =
+                rest.split_at_checked(end.map_or(rest.len(), |at| at + 1)).unwrap_or((rest, &[]));
+            if self.text.len() + line.len() > MAX_RECORD || !growth.takes(line) {
+                return After::Left(rest);
+            }
+            self.text.extend_from_slice(line);
+            self.since = now;
+            rest = after;
+            if end.is_none() {
+                self.waits_for = Waiting::LineEnd;
+            }
+        }
+        After::Held
+    }
+
+    fn patience(&self) -> Nanos {
+        match self.waits_for {
+            Waiting::Lines(_) => HOLD,
+            Waiting::LineEnd | Waiting::NothingKept => MAX_WAIT,
+        }
+    }
+}
+
 /// Passes on an open record as it is.
 fn release<T>(open: Open<T>, cut: bool, out: &mut Vec<LogLine<T>>) {
-    if !open.dropping {
+    if !matches!(open.waits_for, Waiting::NothingKept) {
         push(out, &open.text, open.mark, open.own, cut);
     }
 }

@@ -2,6 +2,18 @@ use proptest::prelude::*;
 
 use super::*;
 
+macro_rules! marks {
+    ($($mark:ty),*) => {
+        $(impl WriteMark for $mark {
+            fn goes_with(&self, _: &Self) -> bool {
+                true
+            }
+        })*
+    };
+}
+
+marks!((), usize, u32);
+
 fn key(tid: u32) -> LogKey {
     LogKey { thread: ThreadId { tgid: 1, tid, start: 0 }, dev: 1, ino: 2 }
 }
@@ -13,7 +25,8 @@ fn run(writes: &[&str]) -> Vec<(String, usize, bool)> {
     for (mark, text) in writes.iter().enumerate() {
         lines.write(key(1), LogWrite { bytes: text.as_bytes(), missing: 0 }, &mark, 0, &mut out);
     }
-    assert_eq!(lines.pending(), usize::from(!writes.concat().ends_with('\n')));
+    assert!(lines.pending() <= 1);
+    lines.flush(&mut out);
     out.into_iter().map(|line| (line.text, line.mark, line.own)).collect()
 }
 
@@ -66,6 +79,62 @@ fn a_record_of_several_lines_is_one() {
 }
 
 #[test]
+fn a_traceback_that_comes_line_by_line_is_one_record() {
+    let lines = [
+        "before\n",
+        "Traceback (most recent call last):\n",
+        "  File \"a.py\", line 1, in <module>\n",
+        "    f",
+        "()\n",
+        "ValueError: x\n",
+        "\n",
+        "During handling of the above exception, another exception occurred:\n",
+        "\n",
+        "Traceback (most recent call last):\n",
+        "  File \"a.py\", line 3, in <module>\n",
+        "KeyError: 'y'\n",
+        "after\n",
+    ];
+    let traceback = lines[1..12].concat();
+    let expected = [line("before", 0, true), line(traceback.trim_end(), 1, true), line("after", 12, true)];
+    assert_eq!(run(&lines), expected);
+    let java = ["java.lang.X: y\n", "\tat a.b(C.java:1)\n", "Caused by: z\n", "\t... 2 more\n"];
+    assert_eq!(run(&java), [line(java.concat().trim_end(), 0, true)]);
+    assert_eq!(run(&["INFO:root:a\n", "plain\n"]), [line("INFO:root:a", 0, true), line("plain", 1, true)]);
+}
+
+#[test]
+fn a_line_goes_on_only_with_what_was_active() {
+    #[derive(Clone)]
+    struct Active(u8);
+    impl WriteMark for Active {
+        fn goes_with(&self, later: &Self) -> bool {
+            self.0 == later.0
+        }
+    }
+    let mut lines = LogLines::default();
+    let mut out = Vec::new();
+    for (active, text) in [(1, "one\n"), (1, "  of one\n"), (2, "  of two\n")] {
+        lines.write(key(1), LogWrite { bytes: text.as_bytes(), missing: 0 }, &Active(active), 0, &mut out);
+    }
+    lines.flush(&mut out);
+    let texts: Vec<_> = out.iter().map(|line| (line.text.as_str(), line.mark.0)).collect();
+    assert_eq!(texts, [("one\n  of one", 1), ("  of two", 2)]);
+}
+
+#[test]
+fn a_complete_record_does_not_wait_long() {
+    let mut lines = LogLines::default();
+    let mut out = Vec::new();
+    lines.write(key(1), LogWrite { bytes: b"a\n", missing: 0 }, &(), 0, &mut out);
+    lines.write(key(1), LogWrite { bytes: b"  b\n", missing: 0 }, &(), HOLD - 1, &mut out);
+    lines.expire(2 * HOLD - 2, &mut out);
+    assert!(out.is_empty());
+    lines.expire(2 * HOLD, &mut out);
+    assert_eq!((out.len(), out[0].text.as_str(), lines.pending()), (1, "a\n  b", 0));
+}
+
+#[test]
 fn threads_and_files_do_not_mix() {
     let mut lines = LogLines::default();
     let mut out = Vec::new();
@@ -73,6 +142,7 @@ fn threads_and_files_do_not_mix() {
     for (key, text) in [(key(1), "one "), (key(2), "two\n"), (other_file, "err\n"), (key(1), "end\n")] {
         lines.write(key, LogWrite { bytes: text.as_bytes(), missing: 0 }, &key.thread.tid, 0, &mut out);
     }
+    lines.flush(&mut out);
     let texts: Vec<_> = out.iter().map(|line| (line.text.as_str(), line.mark)).collect();
     assert_eq!(texts, [("two", 2), ("err", 1), ("one end", 1)]);
 }
@@ -83,7 +153,7 @@ fn cut(writes: &[(&str, u64)]) -> Vec<(String, bool, bool)> {
     for (text, missing) in writes {
         lines.write(key(1), LogWrite { bytes: text.as_bytes(), missing: *missing }, &(), 0, &mut out);
     }
-    assert_eq!(lines.pending(), 0);
+    lines.flush(&mut out);
     out.into_iter().map(|line| (line.text, line.own, line.cut)).collect()
 }
 
@@ -115,9 +185,9 @@ fn a_line_without_end_is_bounded() {
     assert_eq!(out.len(), 1);
     assert_eq!((out[0].text.len(), out[0].mark, out[0].cut), (MAX_RECORD, 0, true));
     lines.write(key(1), LogWrite { bytes: b"xx\nnext\n", missing: 0 }, &200, 200, &mut out);
+    lines.flush(&mut out);
     assert_eq!(out.len(), 2);
     assert_eq!(out[1].text, "next");
-    assert_eq!(lines.pending(), 0);
 }
 
 #[test]
@@ -152,6 +222,7 @@ fn invalid_utf8_is_replaced() {
     for bytes in [&b"a\xff\xc3"[..], &b"\xa4\n"[..]] {
         lines.write(key(1), LogWrite { bytes, missing: 0 }, &(), 0, &mut out);
     }
+    lines.flush(&mut out);
     // A character that lies across two writes is whole again.
     assert_eq!(out[0].text, "a\u{fffd}ä");
 }

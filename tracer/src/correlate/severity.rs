@@ -27,26 +27,47 @@ pub fn of(record: &str) -> Option<Severity> {
         return log_json::read(record).severity;
     }
     let line = line.get(..line.floor_char_boundary(MAX_PREFIX))?;
-    syslog(line).or_else(|| klog(line)).or_else(|| logfmt(line)).or_else(|| prefix(line))
+    let stated = syslog(line).or_else(|| klog(line)).or_else(|| redis(line)).or_else(|| logfmt(line));
+    stated.or_else(|| head_word(line)).or_else(|| prefix(line))
 }
 
 /// A level by its word, in any case; `None` when it is not one.
 #[must_use]
 pub fn of_word(word: &str) -> Option<Severity> {
-    let number = match word.to_ascii_lowercase().as_str() {
-        "trace" | "verbose" | "finest" => 1,
+    let number = number_of(word).or_else(|| slog(word))?;
+    Some(Severity { number, text: word.to_owned() })
+}
+
+fn number_of(word: &str) -> Option<u8> {
+    Some(match word.to_ascii_lowercase().as_str() {
+        "trace" | "verbose" | "finest" | "trc" => 1,
         "debug" | "dbg" | "fine" => 5,
         "info" | "information" | "informational" | "inf" => 9,
-        "notice" | "note" => 10,
+        // Python's loguru has SUCCESS between INFO and WARNING.
+        "notice" | "note" | "success" => 10,
         "warn" | "warning" | "wrn" => 13,
         "error" | "err" | "severe" => 17,
         // syslog's and nginx's word; Python's CRITICAL is its highest level.
         "crit" => 18,
         "alert" => 19,
-        "fatal" | "critical" | "panic" | "emerg" | "emergency" | "ftl" => 21,
+        "fatal" | "critical" | "panic" | "dpanic" | "emerg" | "emergency" | "ftl" => 21,
+        _ => return None,
+    })
+}
+
+/// `INFO+2`, `DEBUG-4`: Go's slog has levels between the named ones, four apart as OpenTelemetry's are.
+fn slog(word: &str) -> Option<u8> {
+    let at = word.find(['+', '-'])?;
+    let (name, offset) = word.split_at_checked(at)?;
+    let base = match name {
+        "DEBUG" => 5,
+        "INFO" => 9,
+        "WARN" => 13,
+        "ERROR" => 17,
         _ => return None,
     };
-    Some(Severity { number, text: word.to_owned() })
+    let offset: i32 = offset.parse().ok().filter(|offset: &i32| offset.abs() < 100)?;
+    u8::try_from((base + offset).clamp(1, 24)).ok()
 }
 
 /// `<14>` at the start: facility times 8 plus severity. The text is the severity's keyword.
@@ -69,6 +90,60 @@ fn klog(line: &str) -> Option<Severity> {
     let date = rest.by_ref().take(4).filter(u8::is_ascii_digit).count() == 4;
     let time = rest.next() == Some(b' ') && rest.nth(2) == Some(b':');
     (date && time).then(|| Severity { number, text: line.chars().take(1).collect() })
+}
+
+/// `1:M 02 Jan 2026 15:04:05.000 # text`: Redis, whose levels are signs.
+fn redis(line: &str) -> Option<Severity> {
+    let mut words = line.split_ascii_whitespace();
+    let (process, role) = words.next()?.split_once(':')?;
+    if process.is_empty()
+        || !process.bytes().all(|byte| byte.is_ascii_digit())
+        || !matches!(role, "M" | "S" | "C" | "X")
+    {
+        return None;
+    }
+    let sign = words.nth(4)?;
+    let number = match sign {
+        "." => 5,
+        "-" => 9,
+        "*" => 10,
+        "#" => 13,
+        _ => return None,
+    };
+    Some(Severity { number, text: sign.to_owned() })
+}
+
+/// `info: Microsoft.Hosting[14]` of .NET's console, `error: …` of many a program, `INFO[0003] …` of logrus: the level
+/// is the line's very first word.
+fn head_word(line: &str) -> Option<Severity> {
+    let plain = without_colours(line);
+    let end = plain.find([':', '['])?;
+    let (word, rest) = plain.split_at_checked(end)?;
+    if let Some(rest) = rest.strip_prefix('[') {
+        let seconds = rest.split_once(']')?.0;
+        let counts = !seconds.is_empty() && seconds.bytes().all(|byte| byte.is_ascii_digit());
+        // logrus cuts its words to four letters.
+        let whole = if word == "ERRO" {
+            "ERROR"
+        } else if word == "DEBU" {
+            "DEBUG"
+        } else {
+            word
+        };
+        return number_of(whole)
+            .filter(|_| counts && word.bytes().all(|byte| byte.is_ascii_uppercase()))
+            .map(|number| Severity { number, text: word.to_owned() });
+    }
+    let number = match word {
+        "trce" => 1,
+        "dbug" => 5,
+        "info" => 9,
+        "warn" | "warning" => 13,
+        "fail" | "error" => 17,
+        "crit" | "fatal" => 21,
+        _ => return None,
+    };
+    rest.starts_with(": ").then(|| Severity { number, text: word.to_owned() })
 }
 
 /// `time=… level=info msg=…`: only in a line that begins with a key and its value.
@@ -200,6 +275,21 @@ mod tests {
             ("Error: listen EADDRINUSE", 17, "Error"),
             ("\u{1b}[32mINFO\u{1b}[0m x", 9, "INFO"),
             ("  DEBUG x", 5, "DEBUG"),
+            ("2009/11/10 23:00:00 INFO hello count=3", 9, "INFO"),
+            ("time=2026-01-02T15:04:05Z level=INFO+2 msg=x", 11, "INFO+2"),
+            ("time=2026-01-02T15:04:05Z level=DEBUG-4 msg=x", 1, "DEBUG-4"),
+            ("time=2026-01-02T15:04:05Z level=ERROR+90 msg=x", 24, "ERROR+90"),
+            ("{\"time\":\"x\",\"level\":\"ERROR+4\",\"msg\":\"y\"}", 21, "ERROR+4"),
+            ("INFO[0003] started", 9, "INFO"),
+            ("\u{1b}[31mERRO\u{1b}[0m[0003] failed", 17, "ERRO"),
+            ("WARN[2026] x", 13, "WARN"),
+            ("2026-01-02T15:04:05.000Z\tDPANIC\tcaller\tx", 21, "DPANIC"),
+            ("2026-01-02 15:04:05.123 | SUCCESS  | app:main:1 - x", 10, "SUCCESS"),
+            ("info: Microsoft.Hosting.Lifetime[14]", 9, "info"),
+            ("fail: App[0]", 17, "fail"),
+            ("error: could not bind", 17, "error"),
+            ("1:M 02 Jan 2026 15:04:05.000 * Ready to accept connections", 10, "*"),
+            ("1234:C 02 Jan 2026 15:04:05.000 # Warning: no config file", 13, "#"),
             ("{\"level\":\"error\"}", 17, "error"),
             ("ERROR:root:x\nTraceback", 17, "ERROR"),
         ];
@@ -225,6 +315,11 @@ mod tests {
             "E0102",
             "Is12 34:x",
             "note that x",
+            "info:x",
+            "fail safe: x",
+            "INFO[x] y",
+            "12:M 02 Jan",
+            "INFO+x y",
             "a=b c",
             "{not json",
             "Traceback",

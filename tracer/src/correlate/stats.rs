@@ -44,6 +44,8 @@ pub struct SpanStats {
     pub abandoned_malformed: u64,
     /// … because they are not of the kind that makes a span.
     pub abandoned_no_span: u64,
+    /// … because their connection went on in TLS: one a connection, which is then left alone.
+    pub abandoned_encrypted: u64,
     /// … because a bound on open exchanges was reached.
     pub abandoned_limit: u64,
     /// … because nobody told how their connection ended: it was forgotten, or the tracer stopped.
@@ -80,6 +82,18 @@ pub struct SpanStats {
     pub bad_b3: u64,
 }
 
+impl SpanStats {
+    /// Exchanges that their conversations gave up, for whatever reason.
+    #[must_use]
+    pub fn abandoned(&self) -> u64 {
+        self.abandoned_gap
+            + self.abandoned_malformed
+            + self.abandoned_no_span
+            + self.abandoned_limit
+            + self.abandoned_forgotten
+    }
+}
+
 /// What became of writes to logs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LogStats {
@@ -103,4 +117,10 @@ pub struct LogStats {
     pub exported_by_target: u64,
     /// Lines that were dropped because only correlated ones are wanted.
     pub uncorrelated_dropped: u64,
+    /// Lines that were dropped because their process wrote more than it may.
+    pub rate_limited: u64,
+    /// Lines that carry ids which their application wrote into them.
+    pub ids_of_application: u64,
+    /// Lines that are cut, because they are too long or a write was captured in part.
+    pub truncated: u64,
 }

@@ -246,6 +246,7 @@ fn hash(resource: &Resource) -> u64 {
         match &attribute.value {
             Value::Str(text) => text.hash(&mut hasher),
             Value::Int(number) => number.hash(&mut hasher),
+            Value::Double(number) => number.to_bits().hash(&mut hasher),
             Value::Bool(truth) => truth.hash(&mut hasher),
             Value::Strs(texts) => texts.hash(&mut hasher),
         }

@@ -130,7 +130,7 @@ mod tests {
     fn log_records_follow_the_json_mapping() {
         let mut telemetry = testing::log("line");
         if let Item::Log(log) = &mut telemetry.item {
-            log.context = Some((TraceId([0x01; 16]), SpanId([0x02; 8]), true));
+            log.context = Some((TraceId([0x01; 16]), Some(SpanId([0x02; 8])), true));
         }
         let lines = written("logs", vec![telemetry, testing::span("s")]);
         assert_eq!(lines.len(), 2);

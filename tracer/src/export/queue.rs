@@ -186,7 +186,7 @@ fn attributes_weight(attributes: &[Attribute]) -> usize {
     let value_weight = |value: &Value| match value {
         Value::Str(text) => text.len(),
         Value::Strs(texts) => texts.iter().map(|text| 24 + text.len()).sum(),
-        Value::Int(_) | Value::Bool(_) => 0,
+        Value::Int(_) | Value::Double(_) | Value::Bool(_) => 0,
     };
     attributes.iter().map(|attribute| size_of::<Attribute>() + value_weight(&attribute.value)).sum()
 }

@@ -39,7 +39,10 @@ pub(super) fn proto_span(span: Span) -> ProtoSpan {
 
 pub(super) fn proto_log(log: LogRecord) -> ProtoLog {
     let (trace_id, span_id, flags) = match log.context {
-        Some((trace, span, sampled)) => (trace.0.to_vec(), span.0.to_vec(), u32::from(sampled) * SAMPLED),
+        Some((trace, span, sampled)) => {
+            let span = span.map_or_else(Vec::new, |span| span.0.to_vec());
+            (trace.0.to_vec(), span, u32::from(sampled) * SAMPLED)
+        }
         None => (Vec::new(), Vec::new(), 0),
     };
     let (severity_number, severity_text) = match log.severity {
@@ -97,6 +100,7 @@ fn proto_value(value: &Value) -> ProtoValue {
     match value {
         Value::Str(text) => ProtoValue::StringValue(text.clone().into_owned()),
         Value::Int(number) => ProtoValue::IntValue(*number),
+        Value::Double(number) => ProtoValue::DoubleValue(*number),
         Value::Bool(truth) => ProtoValue::BoolValue(*truth),
         Value::Strs(texts) => {
             let element = |text: &String| AnyValue { value: Some(ProtoValue::StringValue(text.clone())) };
@@ -151,7 +155,7 @@ mod tests {
     #[test]
     fn a_log_record_keeps_context_severity_and_stream() {
         let mut log = a_log();
-        log.context = Some((TraceId([1; 16]), SpanId([2; 8]), true));
+        log.context = Some((TraceId([1; 16]), Some(SpanId([2; 8])), true));
         log.severity = Some(Severity { number: 17, text: "ERROR".to_owned() });
         log.stream = LogStream::Stderr;
         let proto = proto_log(log);

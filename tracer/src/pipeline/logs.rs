@@ -1,14 +1,17 @@
 //! From writes to log records.
 
+use std::num::NonZeroU32;
+
 use tracer_ebpf::event::flag;
 
 use super::config::LogMode;
 use super::tracked::Sink;
 use crate::correlate::active::Evidence;
 use crate::correlate::assemble::Assembler;
-use crate::correlate::log_line::{LogKey, LogLine, LogLines, LogWrite};
+use crate::correlate::log_line::{LogKey, LogLine, LogLines, LogWrite, WriteMark};
+use crate::correlate::log_rate::LogRate;
 use crate::correlate::stats::LogStats;
-use crate::correlate::{Now, log_json, severity};
+use crate::correlate::{Now, log_ids, log_json, severity};
 use crate::event::{ActiveId, Nanos, Process};
 use crate::export::{Item, Telemetry};
 use crate::probe::decode::Log;
@@ -19,6 +22,7 @@ use crate::span::{Attribute, LogRecord, LogStream, Severity, SpanId, TraceId};
 pub(super) struct Logs {
     mode: LogMode,
     lines: LogLines<Written>,
+    rate: LogRate,
     ready: Vec<LogLine<Written>>,
     /// Counters.
     pub(super) stats: LogStats,
@@ -33,9 +37,22 @@ struct Written {
     active: Option<(ActiveId, Evidence)>,
 }
 
+impl WriteMark for Written {
+    fn goes_with(&self, later: &Self) -> bool {
+        self.active == later.active && self.stream == later.stream
+    }
+}
+
 impl Logs {
-    pub(super) fn new(mode: LogMode) -> Self {
-        Self { mode, lines: LogLines::default(), ready: Vec::new(), stats: LogStats::default() }
+    /// `rate`: lines a second that a process may write.
+    pub(super) fn new(mode: LogMode, rate: Option<NonZeroU32>) -> Self {
+        Self {
+            mode,
+            lines: LogLines::default(),
+            rate: LogRate::new(rate),
+            ready: Vec::new(),
+            stats: LogStats::default(),
+        }
     }
 
     /// Takes a write.
@@ -80,22 +97,33 @@ impl Logs {
                 self.stats.exported_by_target += 1;
                 continue;
             }
-            let stated = stated(&line.text);
-            // Ids that the application wrote into the line itself win; ours lead nowhere if our span is not exported.
-            let active = active.filter(|_| line.own && stated.context.is_none() && exports.spans);
+            let stated = Stated::of(&line.text);
+            // Our ids lead nowhere if our span is not exported.
+            let active = active.filter(|_| line.own && exports.spans);
             let active = active.and_then(|(id, evidence)| Some((assembler.context(id)?, evidence)));
-            let ours = active.map(|(context, _)| (context.trace_id, context.span_id, context.sampled));
-            let context = stated.context.or(ours);
+            let ours = active.map(|(context, _)| (context.trace_id, Some(context.span_id), context.sampled));
+            // Ids that the application wrote into the line itself win; a trace alone agrees with ours, or not.
+            let ours = ours.filter(|ours| stated.agrees_with(ours.0));
+            let context = ours.or(stated.context);
             if context.is_none() && self.mode == LogMode::Correlated {
                 self.stats.uncorrelated_dropped += 1;
                 continue;
             }
-            let after_response = matches!(active, Some((_, Evidence::AfterResponse)));
+            let Some(dropped) = self.rate.admit(process, time) else {
+                self.stats.rate_limited += 1;
+                continue;
+            };
+            let after_response = ours.is_some() && matches!(active, Some((_, Evidence::AfterResponse)));
             self.stats.exported += 1;
-            self.stats.correlated += u64::from(active.is_some());
+            self.stats.correlated += u64::from(ours.is_some());
             self.stats.after_response += u64::from(after_response);
-            let after = after_response.then(|| Attribute::new("tracer.correlation", "after_response"));
-            let cut = line.cut.then(|| Attribute::new("tracer.truncated", true));
+            self.stats.ids_of_application += u64::from(ours.is_none() && context.is_some());
+            self.stats.truncated += u64::from(line.cut);
+            let own = [
+                after_response.then(|| Attribute::new("tracer.correlation", "after_response")),
+                line.cut.then(|| Attribute::new("tracer.truncated", true)),
+                (dropped > 0).then(|| Attribute::new("tracer.dropped_lines", count(dropped))),
+            ];
             let record = LogRecord {
                 time_unix_ns: assembler.unix(time),
                 observed_unix_ns: assembler.unix(now),
@@ -103,7 +131,7 @@ impl Logs {
                 context,
                 body: line.text,
                 stream,
-                attributes: after.into_iter().chain(cut).collect(),
+                attributes: own.into_iter().flatten().chain(stated.attributes).collect(),
             };
             let resource = sink.environment.resource(process);
             sink.out.push(Telemetry { resource, item: Item::Log(Box::new(record)) });
@@ -111,21 +139,37 @@ impl Logs {
     }
 }
 
+fn count(lines: u64) -> i64 {
+    i64::try_from(lines).unwrap_or(i64::MAX)
+}
+
 /// What a line says of itself.
 #[derive(Debug, Default)]
 struct Stated {
     severity: Option<Severity>,
-    context: Option<(TraceId, SpanId, bool)>,
+    context: Option<(TraceId, Option<SpanId>, bool)>,
+    attributes: Vec<Attribute>,
 }
 
-fn stated(text: &str) -> Stated {
-    if text.trim_start().starts_with('{') {
-        let fields = log_json::read(text);
-        let ids = fields.trace_id.zip(fields.span_id);
-        let context = ids.map(|(trace, span)| (trace, span, fields.sampled.unwrap_or(true)));
-        return Stated { severity: fields.severity, context };
+impl Stated {
+    fn of(text: &str) -> Self {
+        if !text.trim_start().starts_with('{') {
+            let ids = log_ids::of(text);
+            let context = ids.map(|ids| (ids.trace_id, ids.span_id, ids.sampled.unwrap_or(true)));
+            return Self { severity: severity::of(text), context, attributes: Vec::new() };
+        }
+        let mut fields = log_json::read(text);
+        let sampled = fields.sampled.unwrap_or(true);
+        let context = fields.trace_id.map(|trace| (trace, fields.span_id, sampled));
+        // Names that the tracer gives itself: an attribute's name is unique.
+        fields.attributes.retain(|entry| entry.key != "log.iostream" && !entry.key.starts_with("tracer."));
+        Self { severity: fields.severity, context, attributes: fields.attributes }
     }
-    Stated { severity: severity::of(text), context: None }
+
+    /// Whether the line belongs to what we know its trace is: it names none, or the same one and no span.
+    fn agrees_with(&self, trace: TraceId) -> bool {
+        self.context.is_none_or(|(stated, span, _)| stated == trace && span.is_none())
+    }
 }
 
 /// Which log stream a write went to. A candidate is a log only if the process's descriptors say so; what the probe

@@ -103,7 +103,7 @@ impl Pipeline {
             hints: Hints::default(),
             closing: VecDeque::new(),
             assembler,
-            logs: Logs::new(config.logs),
+            logs: Logs::new(config.logs, config.log_rate),
             routes: Routes::new(config.spans.routes.clone()),
             retention: Retention::new(config.keep),
             events: stats::EventStats::default(),

@@ -106,7 +106,8 @@ impl fmt::Display for EventStats {
 }
 
 fn connections(f: &mut fmt::Formatter<'_>, stats: &ConnectionStats) -> fmt::Result {
-    write!(f, "{} connections", stats.opened)?;
+    // Where both ends are seen, one of them is told.
+    write!(f, "{} connections", stats.opened.saturating_sub(stats.other_end))?;
     let named = stats.by_protocol.iter().map(|(name, count)| (*name, *count));
     let others = [
         ("TLS", stats.tls),
@@ -120,6 +121,9 @@ fn connections(f: &mut fmt::Formatter<'_>, stats: &ConnectionStats) -> fmt::Resu
         separator = ", ";
     }
     writeln!(f, ".")?;
+    if stats.upgraded > 0 {
+        writeln!(f, "{} connections went on in another protocol (upgrades, tunnels).", stats.upgraded)?;
+    }
     if stats.evicted > 0 {
         writeln!(f, "{} connections were forgotten because there were too many.", stats.evicted)?;
     }
@@ -150,6 +154,7 @@ fn exchanges(f: &mut fmt::Formatter<'_>, stats: &SpanStats) -> fmt::Result {
     let reasons = [
         (stats.abandoned_gap, "because bytes were not captured"),
         (stats.abandoned_malformed, "because bytes did not follow the protocol"),
+        (stats.abandoned_encrypted, "because their connection went on in TLS"),
         (stats.abandoned_limit, "because too many were open"),
         (stats.abandoned_forgotten, "because nobody told how their connection ended"),
         (stats.abandoned_unfinished, "because they never ended"),
@@ -189,6 +194,19 @@ fn logs(f: &mut fmt::Formatter<'_>, stats: &LogStats) -> fmt::Result {
             "{} log lines were not exported because their process exports its own.",
             stats.exported_by_target
         )?;
+    }
+    if stats.uncorrelated_dropped > 0 {
+        writeln!(f, "{} log lines of no request were not wanted.", stats.uncorrelated_dropped)?;
+    }
+    if stats.rate_limited > 0 {
+        writeln!(
+            f,
+            "{} log lines were dropped because their process wrote more than --log-rate-limit allows.",
+            stats.rate_limited
+        )?;
+    }
+    if stats.truncated > 0 {
+        writeln!(f, "{} log lines are cut, and say so (tracer.truncated).", stats.truncated)?;
     }
     if stats.cut_writes > 0 {
         writeln!(f, "{} writes to logs were cut by {} bytes in all.", stats.cut_writes, stats.cut_bytes)?;

@@ -10,7 +10,7 @@ use crate::correlate::assemble::{Assembler, Source, Told};
 use crate::correlate::exchanges::OpenExchanges;
 use crate::event::{ConnectionId, Mark, Nanos, Process};
 use crate::export::Telemetry;
-use crate::protocol::{Progress, Window};
+use crate::protocol::{Progress, Successor, Window};
 use crate::span::Span;
 
 /// A connection in the table.
@@ -59,6 +59,7 @@ impl Pipeline {
         let Some(tracked) = self.table.get_mut(id) else { return false };
         let mut stage = Stage {
             protocols: self.protocols,
+            wanted: self.config.wanted,
             hints: &mut self.hints,
             stats: &mut self.connections,
             out: &mut self.progress,
@@ -66,6 +67,11 @@ impl Pipeline {
         take(tracked, &mut stage);
         if let Some(window) = tracked.connection.window_change() {
             self.asks.push(Ask { connection: id, window, server_port: tracked.connection.server_port() });
+            match tracked.connection.successor() {
+                Some(Successor::Http2) => self.connections.http2 += 1,
+                Some(Successor::Other) => self.connections.upgraded += 1,
+                None => {}
+            }
         }
         if !self.progress.is_empty() {
             let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
@@ -94,6 +100,7 @@ impl Pipeline {
         }
         let mut stage = Stage {
             protocols: self.protocols,
+            wanted: self.config.wanted,
             hints: &mut self.hints,
             stats: &mut self.connections,
             out: &mut self.progress,

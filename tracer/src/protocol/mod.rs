@@ -15,11 +15,18 @@ use crate::event::{Endpoints, Mark, Role, Side};
 /// The protocols that detection tries, in order.
 pub const PROTOCOLS: &[Protocol] = &[http::PROTOCOL, mysql::PROTOCOL, redis::PROTOCOL];
 
+/// Most bytes of memory that one conversation may hold, whatever its peers send. Each protocol's own caps, on open
+/// requests, kept texts and prepared statements, keep it below this; the fuzz targets check that they do.
+pub const MAX_CONVERSATION: usize = 8 << 20;
+
 /// One protocol: how to recognise it and how to follow it.
 #[derive(Clone, Copy, Debug)]
 pub struct Protocol {
     /// Short name, as in metrics: `http`, `mysql`, `redis`.
     pub name: &'static str,
+    /// The end whose spans suffice where both are seen: who answers requests is told by them, a database by its
+    /// clients.
+    pub told_by: Role,
     /// Judges the first bytes of a connection.
     pub detect: fn(&Opening<'_>) -> Verdict,
     /// Starts following a connection that was judged `Certain`.
@@ -124,6 +131,20 @@ pub trait Conversation: Send + std::fmt::Debug {
     fn window(&self) -> Window {
         Window::Default
     }
+
+    /// What the connection carries now instead, if it has changed its protocol in order (an upgrade, a tunnel).
+    fn successor(&self) -> Option<Successor> {
+        None
+    }
+}
+
+/// What a connection carries after it has changed its protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Successor {
+    /// HTTP/2 (`Upgrade: h2c`).
+    Http2,
+    /// Something else: WebSocket, or whatever a tunnel carries.
+    Other,
 }
 
 /// How much of each call a conversation wants captured.
@@ -193,6 +214,8 @@ pub enum AbandonReason {
     Malformed,
     /// It is not an exchange that makes a span (a statement's close, a quit).
     NoSpan,
+    /// Its connection went on in TLS.
+    Encrypted,
     /// A bound on open exchanges was reached.
     Limit,
     /// The connection was forgotten first, or the tracer stopped.

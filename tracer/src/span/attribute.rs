@@ -26,6 +26,8 @@ pub enum Value {
     Str(Cow<'static, str>),
     /// Number.
     Int(i64),
+    /// Number with a fraction.
+    Double(f64),
     /// Truth value.
     Bool(bool),
     /// Several texts.

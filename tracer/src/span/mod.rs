@@ -197,8 +197,8 @@ pub struct LogRecord {
     pub body: String,
     /// stdout or stderr.
     pub stream: LogStream,
-    /// The span that was active when it was written: trace, span, sampled.
-    pub context: Option<(TraceId, SpanId, bool)>,
+    /// What was active when it was written: the trace, the span (an application can name a trace alone), sampled.
+    pub context: Option<(TraceId, Option<SpanId>, bool)>,
     /// Further attributes.
     pub attributes: Vec<Attribute>,
 }

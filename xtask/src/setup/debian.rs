@@ -10,7 +10,7 @@ use super::{run_quietly, say, tools};
 use crate::privilege;
 
 /// What compiles and links the probe: a compiler with a ready-made `core` for BPF, and what bpf-linker is built of.
-const TOOLCHAIN: [&str; 9] = [
+const TOOLCHAIN: [&str; 8] = [
     "rustc-web",
     "libstd-rust-web-dev",
     "libstd-rust-web-dev-bpf",
@@ -19,12 +19,13 @@ const TOOLCHAIN: [&str; 9] = [
     "libxml2-dev",
     "libzstd-dev",
     "zlib1g-dev",
-    "g++",
 ];
 
-/// What the tests and the demo run besides what guests are made of. `gcc-multilib` builds a 32-bit program;
+/// What the tests and the demo run besides what guests are made of. `g++` builds libFuzzer, `gcc-multilib` a 32-bit program;
 /// `libpython3.11` is what the collector of the tests is linked with.
-const TESTS: [&str; 10] = [
+const TESTS: [&str; 12] = [
+    "g++",
+    "valgrind",
     "nginx",
     "wrk",
     "strace",

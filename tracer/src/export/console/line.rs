@@ -107,6 +107,7 @@ fn text_of(value: &Value) -> String {
     match value {
         Value::Str(text) => text.clone().into_owned(),
         Value::Int(number) => number.to_string(),
+        Value::Double(number) => number.to_string(),
         Value::Bool(truth) => truth.to_string(),
         Value::Strs(texts) => texts.join(","),
     }

@@ -122,7 +122,7 @@ impl<W: Write> Console<W> {
                 (span.trace_id, Some(span.span_id), span.parent.filter(|_| !span.remote_parent))
             }
             Item::Log(log) => match log.context {
-                Some((trace, span, _)) => (trace, None, Some(span)),
+                Some((trace, span, _)) => (trace, None, span),
                 None => {
                     let line = lone_log_line(log, &telemetry.resource, self.style);
                     return self.write(&line);

@@ -35,7 +35,7 @@ fn with(telemetry: Telemetry, attributes: Vec<Attribute>, status: Status) -> Tel
 fn log(span: u8, at: u64, body: &str) -> Telemetry {
     let mut telemetry = testing::log(body);
     if let Item::Log(log) = &mut telemetry.item {
-        log.context = Some((trace(), SpanId([span; 8]), true));
+        log.context = Some((trace(), Some(SpanId([span; 8])), true));
         log.severity = Some(Severity { number: 9, text: "INFO".to_owned() });
         log.time_unix_ns = START + at * 1_000;
     }

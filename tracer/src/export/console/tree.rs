@@ -56,7 +56,7 @@ impl<'a> Tree<'a> {
         for index in order {
             let above = match &items[index].item {
                 Item::Span(span) => span.parent,
-                Item::Log(log) => log.context.map(|(_, span, _)| span),
+                Item::Log(log) => log.context.and_then(|(_, span, _)| span),
             };
             match above.and_then(|id| spans.get(&id)).filter(|parent| **parent != index) {
                 Some(parent) => tree.children[*parent].push(index),

@@ -260,6 +260,7 @@ proptest! {
         let abandoned = spans.abandoned_gap
             + spans.abandoned_malformed
             + spans.abandoned_no_span
+            + spans.abandoned_encrypted
             + spans.abandoned_limit
             + spans.abandoned_forgotten;
         prop_assert_eq!(

@@ -12,7 +12,7 @@ use crate::protocol::{
 };
 use crate::span::{Description, Scope, Status};
 
-pub(crate) const PROTOCOLS: &[Protocol] = &[Protocol { name: "line", detect, start }];
+pub(crate) const PROTOCOLS: &[Protocol] = &[Protocol { name: "line", told_by: Role::Server, detect, start }];
 
 pub(crate) fn describe(line: &str) -> Description {
     let name = line.trim_start_matches('?').split(' ').next().unwrap_or_default().to_owned();

@@ -5,6 +5,7 @@ use tracer_ebpf::event::flag;
 use super::script::{Conn, NOT_A_LOG, Script, WALL};
 use crate::correlate::active::LINGER_LIMIT;
 use crate::pipeline::{LogMode, PipelineConfig};
+use crate::probe::decode::{Event, Log};
 use crate::span::Attribute;
 
 const WEB: Conn = (1, 11);
@@ -153,4 +154,79 @@ fn unfinished_lines_come_in_the_end() {
     s.send(1, WEB, "!ok\n");
     s.tick(s.time + 2_000_000_000);
     s.assert_line("no end", Some("get"));
+}
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const SPAN: &str = "00f067aa0ba902b7";
+
+#[test]
+fn fields_of_a_json_line_become_attributes_and_the_line_stays() {
+    let mut s = serving();
+    s.recv(1, WEB, "?get\n");
+    let line =
+        r#"{"level":"warning","message":"m","user":{"id":7},"tracer.truncated":true,"log.iostream":"x"}"#;
+    s.log(1, &format!("{line}\n"));
+    s.send(1, WEB, "!ok\n");
+    s.assert_line(line, Some("get"));
+    let record = s.line(line);
+    assert_eq!(record.severity.as_ref().map(|severity| severity.number), Some(13));
+    let names: Vec<_> = record.attributes.iter().map(|entry| entry.key.as_ref()).collect();
+    assert_eq!(names, ["level", "message", "user.id"]);
+}
+
+#[test]
+fn ids_that_the_application_logged_win() {
+    let mut s = serving();
+    s.recv(1, WEB, &format!("?get traceparent=00-{TRACE}-{SPAN}-01\n"));
+    let other = TRACE.replace('4', "5");
+    let both = format!("{{\"trace_id\":\"{other}\",\"span_id\":\"{SPAN}\",\"trace_flags\":\"00\"}}");
+    let trace_only = format!("trace_id={other} other");
+    let same_trace = format!("trace_id={TRACE} same");
+    for line in [&both, &trace_only, &same_trace] {
+        s.log(1, &format!("{line}\n"));
+    }
+    s.send(1, WEB, "!ok\n");
+    let ids = |line: &str| {
+        let (trace, span, sampled) = s.line(line).context.unwrap();
+        (trace.to_string(), span.map(|span| span.to_string()), sampled)
+    };
+    assert_eq!(ids(&both), (other.clone(), Some(SPAN.to_owned()), false));
+    assert_eq!(ids(&trace_only), (other, None, true));
+    s.assert_line(&same_trace, Some("get"));
+    let stats = s.pipeline.stats().logs;
+    assert_eq!((stats.correlated, stats.ids_of_application), (1, 2));
+}
+
+#[test]
+fn a_process_that_writes_too_much_loses_lines_and_the_next_one_says_how_many() {
+    let log_rate = std::num::NonZeroU32::new(1);
+    let mut s = Script::with(PipelineConfig { log_rate, ..PipelineConfig::default() });
+    for line in 0..15 {
+        s.log(1, &format!("line {line}\n"));
+    }
+    s.tgid = 102;
+    s.log(1, "another process\n");
+    s.tgid = 100;
+    assert_eq!((s.telemetry.len(), s.pipeline.stats().logs.rate_limited), (11, 5));
+    s.time += 1_000_000_000;
+    s.log(1, "later\n");
+    assert_eq!(s.line("later").attributes, [Attribute::new("tracer.dropped_lines", 5_i64)]);
+    assert!(
+        s.pipeline.stats().to_string().contains("5 log lines were dropped because their process wrote more")
+    );
+}
+
+#[test]
+fn an_uncaught_exception_is_one_record_of_its_request() {
+    let mut s = serving();
+    s.recv(1, WEB, "?get\n");
+    for line in ["Traceback (most recent call last):\n", "  File \"a\", line 1\n", "    f()\n", "E: x\n"] {
+        let header = s.header(1);
+        let length = u32::try_from(line.len()).unwrap();
+        s.event(&Event::Log(Log { header, ino: 7, dev: 1, fd: 2, length, bytes: line.as_bytes() }));
+    }
+    s.send(1, WEB, "!ok\n");
+    s.log(1, "access log\n");
+    s.assert_line("Traceback (most recent call last):\n  File \"a\", line 1\n    f()\nE: x", Some("get"));
+    s.assert_line("access log", Some("get"));
 }

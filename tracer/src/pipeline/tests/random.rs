@@ -206,7 +206,11 @@ proptest! {
         s.pipeline.finish(s.time);
         let stats = s.pipeline.stats();
         let spans = stats.spans;
-        let abandoned = spans.abandoned_gap + spans.abandoned_malformed + spans.abandoned_no_span + spans.abandoned_forgotten;
+        let abandoned = spans.abandoned_gap
+            + spans.abandoned_malformed
+            + spans.abandoned_no_span
+            + spans.abandoned_encrypted
+            + spans.abandoned_forgotten;
         prop_assert_eq!(
             spans.server_begun + spans.client_begun,
             spans.server_ended + spans.client_ended + abandoned

@@ -8,6 +8,7 @@ use tracer_ebpf::event::flag;
 use tracer_ebpf::{ConnectionEvent, ConnectionNote, Direction, Family, Header, ProcessEvent, ProcessNote};
 
 use super::line;
+use crate::correlate::log_line::HOLD;
 use crate::enrich::Resource;
 use crate::event::{ConnectionId, Process};
 use crate::export::{Item, Telemetry};
@@ -233,6 +234,8 @@ impl Script {
     pub(crate) fn log_event(&mut self, header: Header, ino: u64, text: &str) {
         let length = u32::try_from(text.len()).unwrap();
         self.event(&Event::Log(Log { header, ino, dev: 1, fd: 1, length, bytes: text.as_bytes() }));
+        // Complete records come out without waiting for lines that could go on with them.
+        self.tick(self.time + HOLD);
     }
 
     pub(crate) fn process(&mut self, tid: Tid, note: ProcessNote) {
@@ -299,7 +302,8 @@ impl Script {
     /// Asserts that a line has the ids of a span, or none.
     #[track_caller]
     pub(crate) fn assert_line(&self, text: &str, span: Option<&str>) {
-        let ids = span.map(|name| self.span(name)).map(|span| (span.trace_id, span.span_id, span.sampled));
+        let ids =
+            span.map(|name| self.span(name)).map(|span| (span.trace_id, Some(span.span_id), span.sampled));
         assert_eq!(self.line(text).context, ids, "{text}");
     }
 }

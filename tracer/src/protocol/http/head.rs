@@ -18,6 +18,8 @@ pub(super) struct HeadReader<H> {
     head: H,
     /// The beginning of a line whose end has not come.
     partial: Vec<u8>,
+    /// Its end has come, but it may be folded: the next byte tells.
+    ended: bool,
     /// Bytes of the block so far.
     length: usize,
     started: bool,
@@ -39,7 +41,7 @@ pub(super) enum HeadStep<H> {
 impl<H: Head> HeadReader<H> {
     /// A reader that was given `bytes`, in which no line ends, before.
     pub(super) fn resumed(bytes: Vec<u8>) -> Self {
-        Self { length: bytes.len(), partial: bytes, head: H::default(), started: false }
+        Self { length: bytes.len(), partial: bytes, ended: false, head: H::default(), started: false }
     }
 
     /// The head as far as it is known.
@@ -54,21 +56,17 @@ impl<H: Head> HeadReader<H> {
 
     /// Takes bytes from the front of `input`.
     pub(super) fn feed(&mut self, input: &mut &[u8]) -> HeadStep<H> {
-        while let Some(end) = memchr::memchr(b'\n', input) {
+        loop {
+            if self.ended && !self.go_on(input) {
+                return HeadStep::Incomplete;
+            }
+            let Some(end) = memchr::memchr(b'\n', input) else { break };
             let (line, rest) = input.split_at_checked(end + 1).unwrap_or((input, &[]));
             *input = rest;
             if !self.admit(line.len()) {
                 return HeadStep::TooLong;
             }
-            let line = line.strip_suffix(b"\n").unwrap_or(line);
-            let step = if self.partial.is_empty() {
-                self.line(strip_cr(line))
-            } else {
-                let mut whole = std::mem::take(&mut self.partial);
-                whole.extend_from_slice(line);
-                self.line(strip_cr(&whole))
-            };
-            if let Some(step) = step {
+            if let Some(step) = self.ends(line.strip_suffix(b"\n").unwrap_or(line), input) {
                 return step;
             }
         }
@@ -78,6 +76,42 @@ impl<H: Head> HeadReader<H> {
         }
         self.partial.extend_from_slice(rest);
         HeadStep::Incomplete
+    }
+
+    /// A field's line has ended, and `input` stands behind it. `false` if that is empty, so that it cannot be told
+    /// whether the line is folded: then it is one with the next (RFC 9112 section 5.2).
+    fn go_on(&mut self, input: &[u8]) -> bool {
+        let Some(next) = input.first() else { return false };
+        self.ended = false;
+        if is_blank(*next) {
+            self.partial.push(b' ');
+        } else {
+            let line = std::mem::take(&mut self.partial);
+            self.field_line(&line);
+        }
+        true
+    }
+
+    /// A line ends with `line`, and `rest` comes behind its end.
+    fn ends(&mut self, line: &[u8], rest: &[u8]) -> Option<HeadStep<H>> {
+        let folded = rest.first().is_none_or(|next| is_blank(*next));
+        if self.partial.is_empty() {
+            let line = strip_cr(line);
+            if self.started && folded && !line.is_empty() {
+                self.partial.extend_from_slice(line);
+                self.ended = true;
+                return None;
+            }
+            return self.line(line);
+        }
+        self.partial.extend_from_slice(line);
+        self.partial.truncate(strip_cr(&self.partial).len());
+        if self.started && !self.partial.is_empty() {
+            self.ended = true;
+            return None;
+        }
+        let whole = std::mem::take(&mut self.partial);
+        self.line(&whole)
     }
 
     fn admit(&mut self, bytes: usize) -> bool {
@@ -96,8 +130,6 @@ impl<H: Head> HeadReader<H> {
                 }
             }
             (true, None) => return Some(HeadStep::Complete(std::mem::take(&mut self.head))),
-            // Obsolete line folding (section 5.2): no field of interest uses it.
-            (true, Some(b' ' | b'\t')) => {}
             (true, Some(_)) => self.field_line(line),
         }
         None
@@ -112,4 +144,8 @@ impl<H: Head> HeadReader<H> {
             self.head.field(name, value.strip_prefix(b":").unwrap_or(value).trim_ascii());
         }
     }
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
 }

@@ -20,9 +20,11 @@ mod tests;
 pub use conversation::HttpConversation;
 
 use super::{Conversation, Protocol, Start};
+use crate::event::Role;
 
 /// This protocol, for the list.
-pub const PROTOCOL: Protocol = Protocol { name: "http", detect: detect::detect, start };
+pub const PROTOCOL: Protocol =
+    Protocol { name: "http", told_by: Role::Server, detect: detect::detect, start };
 
 /// Most bytes of one header block, request or status line included. Servers' own limits lie between 8 and 64 KiB.
 pub const MAX_HEAD: usize = 64 * 1024;

@@ -11,6 +11,8 @@ use super::request::FramingFields;
 pub(super) struct ResponseHead {
     pub(super) version: Version,
     pub(super) status: u16,
+    /// `Upgrade: h2c`: with status 101, HTTP/2 comes next.
+    pub(super) to_http2: bool,
     framing: FramingFields,
 }
 
@@ -33,6 +35,9 @@ impl Head for ResponseHead {
     }
 
     fn field(&mut self, name: &[u8], value: &[u8]) {
+        if name.eq_ignore_ascii_case(b"upgrade") {
+            self.to_http2 |= value.eq_ignore_ascii_case(b"h2c");
+        }
         self.framing.field(name, value);
     }
 }

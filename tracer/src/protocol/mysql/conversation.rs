@@ -1,330 +1,154 @@
-//! Follows one connection: framing on both sides, gaps, and answers that are reported before their requests.
-//!
-//! What is certain after a gap, and what is not:
-//! - Inside a message whose length is known, missing bytes are stepped over.
-//! - Past it on the request side, commands may be missing. The next one is sought where a call begins; answers
-//!   that come before it are dropped. Commands before the gap keep their answers: those come in order.
-//! - Past it on the response side, nobody can tell what the next bytes answer. The commands that were sent
-//!   keep their times but not their outcome, except when the gap lies within one call (its middle was not
-//!   captured) and the call's last bytes are the packet that ends the answer. The next command starts afresh.
+//! Follows one connection: as it is, or through decompression.
 
 use super::super::{Conversation, End, Input, Progress, Start, Window};
-use super::framer::{Framer, Message};
-use super::pairing::{Pairing, Phase};
-use super::plausible::{self, Fit};
-use super::reply::Shape;
-use super::seek::Seeker;
-use super::tail;
+use super::packed::{self, Packed, Piece, Sought};
+use super::plain::PlainConversation;
 use crate::event::{Mark, Side};
 
-/// How much of a server's message is read: an OK with session state, an error's number. Rows only need a byte.
-const RESPONSE_HEAD: usize = 512;
-/// Most bytes of answers that are held until their requests are reported.
-const MAX_EARLY: usize = 64 * 1024;
+/// Stands for bytes of unknown number: more than any message has left.
+const UNKNOWN: u64 = 1 << 40;
 
-/// Where the response side stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Responses {
-    /// Boundaries are known.
-    Framed,
-    /// An answer begins where the next call begins.
-    Awaited,
-    /// Boundaries are not known until the next command.
-    Lost,
-}
-
-/// Bytes of an answer that were reported before their request.
+/// What lies between the connection's bytes and MySQL's messages.
 #[derive(Debug)]
-struct Early {
-    bytes: Vec<u8>,
-    call_start: bool,
-    mark: Mark,
+enum Layer {
+    /// Nothing.
+    Plain,
+    /// Unknown: the connection is older than the tracer. The first command that is found either way tells, and its
+    /// answer.
+    Either(Box<Packed>),
+    /// The compressed protocol.
+    Packed(Box<Packed>),
 }
 
 /// One MySQL connection.
 #[derive(Debug)]
 pub(super) struct MysqlConversation {
-    requests: Framer,
-    responses: Framer,
-    pairing: Pairing,
-    /// Set while the boundaries of the request side are not known.
-    seeker: Option<Seeker>,
-    sync: Responses,
-    early: Vec<Early>,
-    early_bytes: usize,
-    /// The last call whose bytes were understood as an answer's.
-    last_call: Option<u64>,
+    plain: PlainConversation,
+    layer: Layer,
 }
 
 impl MysqlConversation {
     pub(super) fn new(start: Start) -> Self {
-        Self {
-            requests: Framer::default(),
-            responses: Framer::default(),
-            pairing: Pairing::new(start.fresh),
-            seeker: (!start.fresh).then(Seeker::default),
-            sync: if start.fresh { Responses::Framed } else { Responses::Awaited },
-            early: Vec::new(),
-            early_bytes: 0,
-            last_call: None,
+        let layer = if start.fresh { Layer::Plain } else { Layer::Either(Box::new(Packed::new(false))) };
+        Self { plain: PlainConversation::new(start), layer }
+    }
+
+    /// Plain bytes; they may be the last plain ones.
+    fn on_plain(&mut self, input: &Input<'_>, out: &mut Vec<Progress>) {
+        self.plain.on_bytes(input, out);
+        if self.plain.is_packed() {
+            self.layer = Layer::Packed(Box::new(Packed::new(true)));
         }
     }
 
-    fn is_silent(&self) -> bool {
-        self.pairing.phase == Phase::Silent
-    }
-
-    // === requests ===
-
-    fn on_request_bytes(&mut self, input: &Input<'_>, out: &mut Vec<Progress>) {
-        if let Some(id) = self.pairing.being_sent() {
-            out.push(Progress::Touched { id, side: Side::Request, mark: input.mark });
-        }
-        if let Some(seeker) = &mut self.seeker {
-            if self.pairing.takes_file() {
-                return;
+    /// Nobody knows yet whether these bytes are plain or packed. A packet whose header comes in a call of its own
+    /// can hold a plain command, so packets are sought first.
+    fn on_either(&mut self, input: &Input<'_>, out: &mut Vec<Progress>) {
+        let Layer::Either(packed) = &mut self.layer else { return };
+        let plain = &mut self.plain;
+        let mut give = |piece: Piece<'_>| {
+            if !plain.is_packed() {
+                plain.set_packed();
+                // What was gathered as plain is no command.
+                plain.on_gap(Side::Request, UNKNOWN, input.mark, out);
             }
-            let Some(found) = seeker.push(input) else { return };
-            self.seeker = None;
-            self.pairing.give_up_unanswered(out);
-            self.feed_requests(&found.earlier, found.first, out);
-        }
-        self.feed_requests(input.bytes, input.mark, out);
-        self.replay_early(out);
-    }
-
-    fn feed_requests(&mut self, bytes: &[u8], mark: Mark, out: &mut Vec<Progress>) {
-        let mut rest = bytes;
-        while !rest.is_empty() && !self.is_silent() && self.seeker.is_none() {
-            let pairing = &mut self.pairing;
-            let (used, message) = self.requests.feed(rest, mark, |seq| pairing.request_head(seq));
-            let result = match message {
-                Some(message) => pairing.on_request(&message, mark, out),
-                None => match self.requests.opening() {
-                    Some((seq, byte, first)) => pairing.on_opening(seq, byte, first, out),
-                    None => Ok(()),
-                },
-            };
-            rest = rest.get(used..).unwrap_or_default();
-            if self.pairing.take_restart() && !self.pairing.gapless {
-                self.responses.reset();
-                self.sync = Responses::Awaited;
-            }
-            if self.pairing.front().is_some_and(|open| open.lost) {
-                self.responses.reset();
-                self.sync = Responses::Lost;
-            }
-            if result.is_err() {
-                self.lose_requests(mark, out);
-            }
-        }
-        if self.requests.in_message().is_none() {
-            // It may have held a secret.
-            self.requests.wipe();
-        }
-    }
-
-    fn lose_requests(&mut self, mark: Mark, out: &mut Vec<Progress>) {
-        self.pairing.gapless = false;
-        let partial = self.requests.partial();
-        self.pairing.cut_request(partial.as_ref(), mark, out);
-        self.requests.reset();
-        self.seeker = Some(Seeker::default());
-        self.drop_early(out);
-        self.pairing.lose_requests(out);
-    }
-
-    // === responses ===
-
-    fn on_response_bytes(&mut self, input: &Input<'_>, out: &mut Vec<Progress>) {
-        if self.sync == Responses::Awaited {
-            self.sync = self.judge_awaited(input);
-            if self.sync == Responses::Lost {
-                self.lose_responses(out);
-            }
-        }
-        match self.sync {
-            Responses::Framed => self.feed_responses(input, out),
-            Responses::Awaited => self.pairing.stray(),
-            Responses::Lost => self.on_lost_bytes(input, out),
-        }
-    }
-
-    /// Whether these bytes begin the answer that is awaited. Bytes that moved before its request are someone
-    /// else's; other bytes that do not look like an answer's beginning are its own, but out of step.
-    fn judge_awaited(&self, input: &Input<'_>) -> Responses {
-        let Some(open) = self.pairing.front() else { return Responses::Awaited };
-        if input.mark.time < open.request_first.time {
-            return Responses::Awaited;
-        }
-        let expected = open.reply.expected_seq();
-        let begins = match self.pairing.front_shape() {
-            Some(Shape::Results | Shape::Simple | Shape::Prepared) => {
-                plausible::response(input.bytes, expected) != Fit::No
-            }
-            _ => input.bytes.get(3).zip(expected).is_none_or(|(seq, expected)| *seq == expected),
+            hand_on(plain, piece, input, out);
         };
-        if input.call_start && begins { Responses::Framed } else { Responses::Lost }
-    }
-
-    fn feed_responses(&mut self, input: &Input<'_>, out: &mut Vec<Progress>) {
-        let (mut rest, mark) = (input.bytes, input.mark);
-        let mut touched = None;
-        while !rest.is_empty() && !self.is_silent() {
-            if self.responses.in_message().is_none() && !self.pairing.expects_response(self.pairing.gapless) {
-                let call_start = input.call_start && rest.len() == input.bytes.len();
-                self.set_aside(rest, call_start, mark, out);
-                break;
+        let (bytes, call_start) = (input.bytes, input.call_start);
+        let is_packed = input.side == Side::Request
+            && packed.requests.seek(bytes, call_start, Sought::Request, &mut give);
+        if is_packed {
+            if let Layer::Either(packed) = std::mem::replace(&mut self.layer, Layer::Plain) {
+                self.layer = Layer::Packed(packed);
             }
-            self.cut_request(mark, out);
-            self.pairing.touch(&mut touched, mark, out);
-            self.last_call = Some(mark.call);
-            let (used, message) = self.responses.feed(rest, mark, |_| RESPONSE_HEAD);
-            rest = rest.get(used..).unwrap_or_default();
-            if let Some(message) = message
-                && self.pairing.on_response(&message, mark, out).is_err()
-            {
-                self.lose_responses(out);
-                return;
+            return;
+        }
+        let answers = input.side == Side::Response && self.plain.awaits_answer(input.mark);
+        if answers && packed::is_response(bytes) {
+            // The command was the content of a packet that began before anybody looked.
+            self.plain.set_packed();
+            self.plain.on_unreadable(input.mark, out);
+            self.layer = Layer::Packed(Box::new(Packed::new(false)));
+            return;
+        }
+        self.plain.on_bytes(input, out);
+        if answers {
+            self.layer = Layer::Plain;
+        }
+    }
+}
+
+fn on_packed(plain: &mut PlainConversation, packed: &mut Packed, input: &Input<'_>, out: &mut Vec<Progress>) {
+    let Input { bytes, call_start, mark, .. } = *input;
+    let (unpacker, sought) = match input.side {
+        Side::Request => (&mut packed.requests, Sought::Request),
+        Side::Response => {
+            let seq = packed.requests.next_seq();
+            (&mut packed.responses, Sought::Response(seq))
+        }
+    };
+    if unpacker.is_framed() {
+        unpacker.feed(bytes, call_start, &mut |piece| hand_on(plain, piece, input, out));
+    } else if sought == Sought::Request || plain.awaits_answer(mark) {
+        let found = unpacker.seek(bytes, call_start, sought, &mut |piece| hand_on(plain, piece, input, out));
+        if !found && sought != Sought::Request && !unpacker.has_candidate() {
+            plain.on_unreadable(mark, out);
+        }
+    } else {
+        unpacker.lose();
+        plain.on_unreadable(mark, out);
+    }
+}
+
+/// Gives the messages' reader what became of some bytes.
+fn hand_on(plain: &mut PlainConversation, piece: Piece<'_>, input: &Input<'_>, out: &mut Vec<Progress>) {
+    match piece {
+        Piece::Bytes { bytes, start } => {
+            plain.on_bytes(&Input { bytes, call_start: start, ..*input }, out);
+        }
+        Piece::Missing(lost) => plain.on_gap(input.side, lost, input.mark, out),
+        Piece::Lost => {
+            plain.on_gap(input.side, UNKNOWN, input.mark, out);
+            if input.side == Side::Response {
+                plain.on_unreadable(input.mark, out);
             }
-        }
-        match self.responses.in_message() {
-            Some(first) => self.pairing.answered(first, mark),
-            None => self.pairing.settle(out),
-        }
-    }
-
-    /// A command is answered before its end (a refusal): what was seen of it must do.
-    fn cut_request(&mut self, mark: Mark, out: &mut Vec<Progress>) {
-        if self.pairing.front().is_some_and(|open| !open.sent) {
-            let partial = self.requests.partial();
-            self.pairing.cut_request(partial.as_ref(), mark, out);
-        }
-    }
-
-    /// Bytes that answer nothing yet: early ones while every byte is seen, else of no use.
-    fn set_aside(&mut self, bytes: &[u8], call_start: bool, mark: Mark, out: &mut Vec<Progress>) {
-        if !self.pairing.gapless {
-            self.pairing.stray();
-            return;
-        }
-        if self.early_bytes + bytes.len() > MAX_EARLY {
-            self.early = Vec::new();
-            self.early_bytes = 0;
-            self.lose_responses(out);
-            return;
-        }
-        self.early_bytes += bytes.len();
-        self.early.push(Early { bytes: bytes.to_vec(), call_start, mark });
-    }
-
-    fn replay_early(&mut self, out: &mut Vec<Progress>) {
-        if self.early.is_empty() || !self.pairing.expects_response(self.pairing.gapless) {
-            return;
-        }
-        self.early_bytes = 0;
-        for early in std::mem::take(&mut self.early) {
-            let Early { bytes, call_start, mark } = early;
-            self.on_response_bytes(&Input { side: Side::Response, bytes: &bytes, call_start, mark }, out);
-        }
-    }
-
-    /// Held bytes cannot be trusted any more; what they answer will not be known.
-    fn drop_early(&mut self, out: &mut Vec<Progress>) {
-        if !self.early.is_empty() {
-            self.early.clear();
-            self.early_bytes = 0;
-            self.lose_responses(out);
-        }
-    }
-
-    fn lose_responses(&mut self, out: &mut Vec<Progress>) {
-        self.pairing.gapless = false;
-        self.responses.reset();
-        self.pairing.lose_setup(out);
-        self.pairing.lose_responses(out);
-        self.sync = if self.pairing.front().is_some() { Responses::Lost } else { Responses::Awaited };
-    }
-
-    fn on_lost_bytes(&mut self, input: &Input<'_>, out: &mut Vec<Progress>) {
-        self.pairing.on_lost_bytes(input.mark, out);
-        if self.last_call == Some(input.mark.call)
-            && let Some(terminal) = tail::terminal(input.bytes)
-        {
-            self.pairing.on_terminal(terminal, input.mark, out);
-        }
-    }
-
-    // === gaps ===
-
-    fn on_request_gap(&mut self, lost: u64, mark: Mark, out: &mut Vec<Progress>) {
-        if let Some(seeker) = &mut self.seeker {
-            seeker.reset();
-            return;
-        }
-        let (beyond, message) = self.requests.skip(lost);
-        let result =
-            message.map_or(Ok(()), |message: Message<'_>| self.pairing.on_request(&message, mark, out));
-        if beyond > 0 || result.is_err() {
-            self.lose_requests(mark, out);
-        }
-    }
-
-    fn on_response_gap(&mut self, lost: u64, mark: Mark, out: &mut Vec<Progress>) {
-        if self.sync != Responses::Framed {
-            // An answer that was awaited began among the missing bytes.
-            self.lose_responses(out);
-            return;
-        }
-        let (beyond, message) = self.responses.skip(lost);
-        let result =
-            message.map_or(Ok(()), |message: Message<'_>| self.pairing.on_response(&message, mark, out));
-        if beyond > 0 || result.is_err() {
-            self.lose_responses(out);
         }
     }
 }
 
 impl Conversation for MysqlConversation {
     fn on_bytes(&mut self, input: Input<'_>, out: &mut Vec<Progress>) {
-        if self.is_silent() || input.bytes.is_empty() {
+        if input.bytes.is_empty() || self.plain.is_silent() {
             return;
         }
-        match input.side {
-            Side::Request => self.on_request_bytes(&input, out),
-            Side::Response => self.on_response_bytes(&input, out),
+        match &mut self.layer {
+            Layer::Plain => self.on_plain(&input, out),
+            Layer::Either(_) => self.on_either(&input, out),
+            Layer::Packed(packed) => on_packed(&mut self.plain, packed, &input, out),
         }
     }
 
     fn on_gap(&mut self, side: Side, lost: u64, mark: Mark, out: &mut Vec<Progress>) {
-        if self.is_silent() || lost == 0 {
+        if lost == 0 {
             return;
         }
-        self.pairing.gapless = false;
-        self.drop_early(out);
-        match side {
-            Side::Request => self.on_request_gap(lost, mark, out),
-            Side::Response => self.on_response_gap(lost, mark, out),
-        }
+        let plain = &mut self.plain;
+        let unpacker = match (&mut self.layer, side) {
+            (Layer::Plain, _) => return plain.on_gap(side, lost, mark, out),
+            (Layer::Either(packed) | Layer::Packed(packed), Side::Request) => &mut packed.requests,
+            (Layer::Either(packed) | Layer::Packed(packed), Side::Response) => &mut packed.responses,
+        };
+        unpacker.skip(lost, &mut |piece| match piece {
+            Piece::Missing(lost) => plain.on_gap(side, lost, mark, out),
+            Piece::Lost | Piece::Bytes { .. } => plain.on_gap(side, UNKNOWN, mark, out),
+        });
     }
 
     fn on_end(&mut self, side: Side, end: End, mark: Mark, out: &mut Vec<Progress>) {
-        if side == Side::Request && !matches!(end, End::Closed | End::Forgotten) {
-            // The server may still answer.
-            return;
-        }
-        // An answer that was held back because its request was incomplete (a refusal) is all that will come.
-        self.pairing.gapless = false;
-        self.replay_early(out);
-        self.cut_request(mark, out);
-        match end {
-            End::Failed(errno) => self.pairing.end(Some(errno), mark, out),
-            End::Finished | End::Closed => self.pairing.end(None, mark, out),
-            End::Forgotten => self.pairing.forget(out),
-        }
+        self.plain.on_end(side, end, mark, out);
     }
 
     fn window(&self) -> Window {
-        if self.is_silent() { Window::Nothing } else { Window::Whole }
+        if self.plain.is_silent() { Window::Nothing } else { Window::Whole }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::super::{Opening, Verdict};
 use super::framer::{HEADER, header};
+use super::packed;
 use super::plausible::{self, Fit};
 use super::reply::FIRST_SEQ;
 use crate::event::{Role, Side};
@@ -43,6 +44,9 @@ fn older(opening: &Opening<'_>, role: Role, requests: &[u8], responses: &[u8]) -
         return Fit::Open;
     }
     let request = plausible::request(requests);
+    if request == Fit::No {
+        return compressed(requests);
+    }
     if request != Fit::Weak || responses.is_empty() {
         return request;
     }
@@ -54,6 +58,15 @@ fn older(opening: &Opening<'_>, role: Role, requests: &[u8], responses: &[u8]) -
         _ if response_first => Fit::Weak,
         Fit::No => Fit::No,
         _ => Fit::Weak,
+    }
+}
+
+/// A compressed request is certain when there is SQL text in it; the layer leaves too little that is certain to other
+/// commands, but a later one may hold text.
+fn compressed(requests: &[u8]) -> Fit {
+    match packed::request(requests) {
+        Fit::Weak => Fit::Open,
+        fit => fit,
     }
 }
 

@@ -1,14 +1,14 @@
 //! MySQL and MariaDB: the classic client/server protocol.
 //!
 //! ```text
-//! bytes ─► framer ─► message ─┬─ client's ─► request ──┐
-//!                             │                        ├─► pairing ─► open ─► exchange
-//!                             └─ server's ─► reply ────┘
+//! bytes ─┬────────────► framer ─► message ─┬─ client's ─► request ──┐
+//!        │                ▲                 │                        ├─► pairing ─► open ─► exchange
+//!        └─► unpacker ────┘                 └─ server's ─► reply ────┘
 //! ```
 //!
 //! The protocol: <https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html>,
-//! <https://mariadb.com/kb/en/clientserver-protocol/>. TLS and compressed connections are recognised and then
-//! left alone: nothing of what follows can be read (decompression is not built), so nothing is reported.
+//! <https://mariadb.com/kb/en/clientserver-protocol/>. A connection that goes on in TLS is recognised, counted and
+//! then left alone: nothing of what follows can be read.
 
 mod capability;
 mod command;
@@ -19,8 +19,10 @@ mod exchange;
 mod framer;
 mod handshake;
 mod open;
+mod packed;
 mod packet;
 mod pairing;
+mod plain;
 mod plausible;
 mod reply;
 mod request;
@@ -35,9 +37,11 @@ pub use command::Command;
 pub use exchange::{Completeness, Flavor, MysqlExchange, QueryText, ServerError};
 
 use super::{Conversation, Protocol, Start};
+use crate::event::Role;
 
 /// This protocol, for the list.
-pub const PROTOCOL: Protocol = Protocol { name: "mysql", detect: detect::detect, start };
+pub const PROTOCOL: Protocol =
+    Protocol { name: "mysql", told_by: Role::Client, detect: detect::detect, start };
 
 fn start(start: Start) -> Box<dyn Conversation> {
     Box::new(conversation::MysqlConversation::new(start))

@@ -1,5 +1,6 @@
 //! Whole conversations: captured from real servers and clients, and made up.
 
+mod captures;
 mod golden;
 mod loss;
 mod made_up;

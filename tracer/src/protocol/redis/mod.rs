@@ -26,13 +26,15 @@ mod transaction;
 use std::borrow::Cow;
 
 use super::{Conversation, Protocol, Start};
+use crate::event::Role;
 
 pub use command::{Argument, Command, MAX_ARGUMENT, MAX_ARGUMENTS, Outcome, Tally, UNKNOWN_NAME};
 pub(crate) use command::{OTHER_NAMES, Part, Shown, lookup};
 pub(crate) use detect::PORT;
 
 /// This protocol, for the list.
-pub const PROTOCOL: Protocol = Protocol { name: "redis", detect: detect::detect, start };
+pub const PROTOCOL: Protocol =
+    Protocol { name: "redis", told_by: Role::Client, detect: detect::detect, start };
 
 fn start(start: Start) -> Box<dyn Conversation> {
     Box::new(conversation::RedisConversation::new(start))

@@ -82,10 +82,10 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn new(fresh: bool) -> Self {
-        Self::with_role(crate::event::Role::Client, fresh)
+        Self::with_role(Role::Client, fresh)
     }
 
-    pub(crate) fn with_role(role: crate::event::Role, fresh: bool) -> Self {
+    pub(crate) fn with_role(role: Role, fresh: bool) -> Self {
         let conversation = (PROTOCOL.start)(Start { role, fresh });
         let thread = ThreadId { tgid: 1, tid: 1, start: 1 };
         Self {

@@ -12,9 +12,33 @@ const SECRET_KEYS: [&str; 7] = [
     "sig",
 ];
 
+/// Query keys that commonly carry credentials, in any case: more than the conventions ask for.
+const CREDENTIAL_KEYS: [&str; 16] = [
+    "access_token",
+    "api-key",
+    "api_key",
+    "apikey",
+    "client_secret",
+    "id_token",
+    "jwt",
+    "passphrase",
+    "passwd",
+    "password",
+    "pwd",
+    "refresh_token",
+    "secret",
+    "session_token",
+    "sessionid",
+    "token",
+];
+
 const REDACTED: &str = "REDACTED";
 
-/// A query with the values of [`SECRET_KEYS`] replaced, order and all else kept.
+fn is_secret(key: &str) -> bool {
+    SECRET_KEYS.contains(&key) || CREDENTIAL_KEYS.iter().any(|known| known.eq_ignore_ascii_case(key))
+}
+
+/// A query with the values of secret keys replaced, order and all else kept.
 pub(super) fn redact_query(query: &str) -> String {
     let mut redacted = String::with_capacity(query.len());
     for (index, pair) in query.split('&').enumerate() {
@@ -22,7 +46,7 @@ pub(super) fn redact_query(query: &str) -> String {
             redacted.push('&');
         }
         match pair.split_once('=') {
-            Some((key, _)) if SECRET_KEYS.contains(&key) => {
+            Some((key, _)) if is_secret(key) => {
                 redacted.push_str(key);
                 redacted.push('=');
                 redacted.push_str(REDACTED);
@@ -53,6 +77,7 @@ mod tests {
             redact_query("X-Amz-Signature=a=b&&AWSAccessKeyId="),
             "X-Amz-Signature=REDACTED&&AWSAccessKeyId=REDACTED"
         );
+        assert_eq!(redact_query("Token=a&tokens=b&API_KEY=c"), "Token=REDACTED&tokens=b&API_KEY=REDACTED");
         assert_eq!(redact_query(""), "");
     }
 

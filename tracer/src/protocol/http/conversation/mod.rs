@@ -16,7 +16,9 @@ use super::reader::Reader;
 use super::request::RequestHead;
 use super::response::ResponseHead;
 use crate::event::{Mark, Role, Side};
-use crate::protocol::{AbandonReason, Conversation, End, ExchangeId, Input, Progress, Start, Window};
+use crate::protocol::{
+    AbandonReason, Conversation, End, ExchangeId, Input, Progress, Start, Successor, Window,
+};
 
 /// Follows one HTTP/1 connection.
 #[derive(Debug)]
@@ -38,6 +40,10 @@ pub struct HttpConversation {
     input: u64,
     /// How the request side ended.
     request_end: Option<Failure>,
+    /// What was lost of the response that lingers is a part of its chunks.
+    chunks_lost: bool,
+    /// What the connection carries instead of HTTP/1.
+    successor: Option<Successor>,
     silent: bool,
 }
 
@@ -71,6 +77,8 @@ impl HttpConversation {
             next_id: 0,
             input: 0,
             request_end: None,
+            chunks_lost: false,
+            successor: None,
             silent: false,
         }
     }
@@ -163,5 +171,9 @@ impl Conversation for HttpConversation {
 
     fn window(&self) -> Window {
         if self.silent { Window::Nothing } else { Window::Default }
+    }
+
+    fn successor(&self) -> Option<Successor> {
+        self.successor
     }
 }

@@ -102,6 +102,7 @@ impl HttpConversation {
     }
 
     pub(super) fn request_gap(&mut self, lost: u64, mark: Mark, out: &mut Vec<Progress>) {
+        let cut = self.requests.partial_head().cloned();
         match self.requests.gap(lost) {
             Gap::InBody => self.touch_incoming(mark, out),
             Gap::RestOfBody(size) => self.request_done(size, mark, out),
@@ -113,9 +114,20 @@ impl HttpConversation {
                 self.touch_incoming(mark, out);
                 self.lose_request_end(out);
             }
+            Gap::InHead if cut.is_some() => self.cut_head(cut, mark, out),
             Gap::InHead | Gap::Between => self.lose_requests(AbandonReason::Gap, out),
             Gap::Silent => {}
         }
+    }
+
+    /// Header fields are missing, and with them the request's end; the request line and the fields before are known.
+    fn cut_head(&mut self, head: Option<RequestHead>, mark: Mark, out: &mut Vec<Progress>) {
+        if let (Some(open), Some(mut head)) = (self.incoming_mut(), head) {
+            open.tell_context(Some(&mut head), out);
+            open.request = Some(head);
+        }
+        self.touch_incoming(mark, out);
+        self.lose_request_end(out);
     }
 
     /// The request being read cannot be understood, and whole requests may be missing. Those before it keep

@@ -4,7 +4,7 @@ use super::{Answering, HttpConversation};
 use crate::event::Mark;
 use crate::protocol::http::reader::{Gap, Item};
 use crate::protocol::http::response::{After, ResponseHead};
-use crate::protocol::{AbandonReason, Input, Progress};
+use crate::protocol::{AbandonReason, Input, Progress, Successor};
 
 impl HttpConversation {
     pub(super) fn response_bytes(&mut self, mut input: Input<'_>, out: &mut Vec<Progress>) {
@@ -18,6 +18,9 @@ impl HttpConversation {
             self.trust.orphan_ended_before();
         }
         let mark = input.mark;
+        if self.answering == Answering::Lingering && self.chunks_lost && ends_chunks(&input) {
+            return self.lingering_ends(mark, out);
+        }
         loop {
             if self.must_hold() && !input.bytes.is_empty() {
                 if self.early.hold(&input) {
@@ -104,6 +107,7 @@ impl HttpConversation {
                 }
             }
             After::Tunnel => {
+                self.successor = Some(if head.to_http2 { Successor::Http2 } else { Successor::Other });
                 if answering == Answering::Front {
                     self.touch_front(mark, out);
                     self.finish_front(mark, None, out);
@@ -144,13 +148,27 @@ impl HttpConversation {
                 self.response_done(size, mark, out);
                 self.lose_responses(AbandonReason::Gap, out);
             }
-            Gap::InHead | Gap::InChunks | Gap::Between => self.lose_responses(AbandonReason::Gap, out),
+            Gap::InChunks => {
+                self.lose_responses(AbandonReason::Gap, out);
+                self.chunks_lost = true;
+            }
+            Gap::InHead | Gap::Between => self.lose_responses(AbandonReason::Gap, out),
         }
+    }
+
+    /// The last chunk of a response was seen, of whose chunks some were not.
+    fn lingering_ends(&mut self, mark: Mark, out: &mut Vec<Progress>) {
+        self.touch_front(mark, out);
+        self.answering = Answering::Nobody;
+        self.responses.restart();
+        self.finish_front(mark, None, out);
+        self.trust.all_answered();
     }
 
     /// The place within the responses is lost. Whose response comes next cannot be told of any open request.
     fn lose_responses(&mut self, reason: AbandonReason, out: &mut Vec<Progress>) {
         self.clean = false;
+        self.chunks_lost = false;
         self.responses.lose();
         let open = self.queue.len();
         let known = self.queue.front().is_some_and(|front| front.status.is_some());
@@ -162,4 +180,11 @@ impl HttpConversation {
         self.trust.responses_lost(open, self.answering == Answering::Orphan);
         self.answering = if lingers { Answering::Lingering } else { Answering::Nobody };
     }
+}
+
+/// Whether a call ends with the last chunk of a body without trailers (RFC 9112 section 7.1). Data can look like
+/// that too, but hardly at the end of a call.
+fn ends_chunks(input: &Input<'_>) -> bool {
+    const LAST: &[u8] = b"\r\n0\r\n\r\n";
+    input.bytes.ends_with(LAST) || (input.call_start && LAST.strip_prefix(b"\r\n") == Some(input.bytes))
 }

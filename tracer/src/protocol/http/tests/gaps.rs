@@ -25,13 +25,21 @@ fn bodies_of_known_length_have_no_gaps() {
 #[test]
 fn a_gap_in_a_chunked_response() {
     let mut tap = Tap::new(true);
-    tap.request(GET).response(CHUNKS).gap(Response, 99).part(Response, b"tail\r\n0\r\n\r\n", false);
+    tap.request(GET).response(CHUNKS).gap(Response, 99).part(Response, b"tail\r\n", false);
     assert_eq!(tap.told(), [""; 0]);
     tap.request(NEXT);
     assert_eq!(tap.told(), ["GET /a 201 0/-"]);
     tap.response(OK).close();
     assert_eq!(tap.told(), ["GET /a 201 0/-", "GET /next 200 0/2"]);
     assert_eq!(tap.ended()[0].0.times.end.call, 2);
+
+    let mut tap = Tap::new(true);
+    tap.request(GET).response(CHUNKS).gap(Response, 99).part(Response, b"tail\r\n0\r\n\r\n", false);
+    assert_eq!(tap.told(), ["GET /a 201 0/-"], "the last chunk");
+    tap.request(NEXT).response(CHUNKS).gap(Response, 99).response("5\r\n0\r\n\r\n\r\n");
+    assert_eq!(tap.told(), ["GET /a 201 0/-"], "data that looks like it");
+    tap.response("0\r\n\r\n").request(GET).response(OK).close();
+    assert_eq!(tap.told(), ["GET /a 201 0/-", "GET /next 201 0/-", "GET /a 200 0/2"]);
 
     let mut tap = Tap::new(true);
     tap.request(GET).response(CHUNKS).gap(Response, 99).close();
@@ -58,7 +66,13 @@ fn a_gap_in_a_chunked_request() {
 #[test]
 fn a_gap_in_a_requests_head() {
     let mut tap = Tap::new(true);
-    tap.request("GET /a HTTP/1.1\r\nHo").gap(Request, 9).part(Request, b"st: x\r\n\r\n", false);
+    tap.request("GET /a HTTP/1.1\r\nHost: x\r\nCoo").gap(Request, 9).part(Request, b"kie: x\r\n\r\n", false);
+    tap.response(OK).request(NEXT).response(OK).close();
+    assert_eq!(tap.told(), ["GET /a 200 -/2", "GET /next 200 0/2"], "the request line is known");
+    assert_eq!(tap.ended()[0].1.host.as_deref(), Some("x"));
+
+    let mut tap = Tap::new(true);
+    tap.request("GET /a HTT").gap(Request, 9).part(Request, b"st: x\r\n\r\n", false);
     tap.response(OK).request(NEXT).response(OK).close();
     assert_eq!(tap.told(), ["Gap", "GET /next 200 0/2"]);
 }

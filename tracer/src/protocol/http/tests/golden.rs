@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::protocol::http::{MAX_HEAD, MAX_OPEN, Version};
-use crate::protocol::{TraceHeaders, Window};
+use crate::protocol::{Successor, TraceHeaders, Window};
 use Side::{Request, Response};
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -317,4 +317,31 @@ fn odd_lengths() {
     tap.request("POST /b HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nhi!");
     tap.response("HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n").request(GET).response(OK).close();
     assert_eq!(tap.told(), ["POST /a 200 2/2", "POST /b 400 -/0", "GET /a 200 0/2"]);
+}
+
+#[test]
+fn folded_fields_are_one_line() {
+    let mut tap = Tap::new(true);
+    tap.request("POST /a HTTP/1.1\r\nX: y\r\n z\r\nTransfer-Encoding:\r\n\tchunked\r\nHost: h\r\n\r\n1\r\nx\r\n0\r\n\r\n");
+    tap.response(OK);
+    tap.request("POST /b HTTP/1.1\r\nUser-Agent: a\r\n").request(" b\r\n").request("Content-Length: 1\r\n");
+    tap.request("\r\n").request("x").response(OK).request(GET).response(OK);
+    assert_eq!(tap.told(), ["POST /a 200 1/2", "POST /b 200 1/2", "GET /a 200 0/2"]);
+    assert_eq!(tap.ended()[0].1.host.as_deref(), Some("h"));
+    assert_eq!(tap.ended()[1].1.user_agent.as_deref(), Some("a  b"));
+}
+
+#[test]
+fn what_comes_after_an_upgrade_is_told() {
+    let successor = |request: &str, response: &str| {
+        let mut tap = Tap::new(true);
+        tap.request(request).response(response);
+        tap.conversation.successor()
+    };
+    let upgrade =
+        |to: &str| format!("HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: {to}\r\n\r\n");
+    assert_eq!(successor(GET, &upgrade("h2c")), Some(Successor::Http2));
+    assert_eq!(successor(GET, &upgrade("websocket")), Some(Successor::Other));
+    assert_eq!(successor("CONNECT h:1 HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n"), Some(Successor::Other));
+    assert_eq!(successor(GET, "HTTP/1.1 426 No\r\nUpgrade: h2c\r\nContent-Length: 0\r\n\r\n"), None);
 }

@@ -19,7 +19,7 @@ const FIXTURES: &[Fixture] = &[
     &[
         q("GET /a?b=c HTTP/1.1\r\nHost: h\r\ntraceparent: 00-1\r\n\r\n"),
         a("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"),
-        q("POST /b HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"),
+        q("POST /b HTTP/1.1\r\nUser-Agent: a\r\n b\r\nContent-Length:\r\n 3\r\n\r\nabc"),
         a("HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n4;e=1\r\nwiki\r\n0\r\nT: x\r\n\r\n"),
     ],
     &[

@@ -66,8 +66,8 @@ impl Pairing {
         }
     }
 
-    pub(super) fn silence(&mut self, out: &mut Vec<Progress>) {
-        self.abandon_all(AbandonReason::NoSpan, out);
+    pub(super) fn silence(&mut self, reason: AbandonReason, out: &mut Vec<Progress>) {
+        self.abandon_all(reason, out);
         self.phase = Phase::Silent;
     }
 

@@ -18,7 +18,7 @@ pub(super) enum Phase {
     Setup { greeted: bool, answered: bool },
     /// The client sends commands.
     Commands,
-    /// What follows cannot be read, or is of no interest: TLS, compression, replication.
+    /// What follows cannot be read, or is of no interest: TLS, replication.
     Silent,
 }
 
@@ -57,6 +57,9 @@ pub(super) struct Pairing {
     doubt: Option<bool>,
     /// The next byte of the server begins an answer, wherever the framing was before.
     restart: bool,
+    /// The bytes came compressed: servers then number messages as they number the packets that hold them, so that
+    /// numbers skip.
+    pub(super) packed: bool,
     /// The last definition came, and an EOF packet may follow.
     maybe_done: bool,
 }
@@ -73,6 +76,7 @@ impl Pairing {
             pipelined: false,
             doubt: None,
             restart: false,
+            packed: false,
             maybe_done: false,
         }
     }

@@ -118,6 +118,9 @@ impl Pairing {
         let mut open = Open::new(self.next, command, first);
         self.next += 1;
         open.doubtful = self.doubt.is_some() && !lost;
+        if self.packed {
+            open.reply.goes_on_from(None);
+        }
         open.lost = lost;
         out.push(Progress::Begun { id: open.id, mark: first });
         self.open.push_back(open);
@@ -138,7 +141,7 @@ impl Pairing {
         let Phase::Setup { greeted, .. } = self.phase else { return Err(Violation) };
         self.phase = Phase::Setup { greeted, answered: true };
         match Login::parse(message.head, message.length).ok_or(Violation)? {
-            Login::Tls => self.silence(out),
+            Login::Tls => self.silence(AbandonReason::Encrypted, out),
             Login::Plain { capabilities, database } => {
                 self.session.client = Some(capabilities);
                 if let Some(open) = self.open.back_mut() {
@@ -159,11 +162,11 @@ impl Pairing {
             let ended = self.open.pop_back();
             out.extend(ended.map(|open| Progress::Abandoned { id: open.id, reason: AbandonReason::NoSpan }));
             if command == Command::BinlogDump {
-                self.silence(out);
+                self.silence(AbandonReason::NoSpan, out);
             }
         } else if let Some(open) = self.open.back_mut() {
             open.request = request;
-            open.reply.goes_on_from(Some(message.last_seq));
+            open.reply.goes_on_from((!self.packed).then_some(message.last_seq));
             (open.sent, open.request_last) = (true, mark);
         }
     }

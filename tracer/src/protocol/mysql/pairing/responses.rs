@@ -136,9 +136,7 @@ impl Pairing {
         out.push(open.finish(&mut self.session, end));
         if logged_in {
             self.phase = Phase::Commands;
-            if self.session.compresses() {
-                self.silence(out);
-            }
+            self.packed = self.session.compresses();
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Batches, order, modes, gaps and ends.
 
 use super::*;
-use crate::event::Role;
 
 const GET_A: &str = "*2\r\n$3\r\nGET\r\n$1\r\na\r\n";
 const GET_B: &str = "*2\r\n$3\r\nGET\r\n$1\r\nb\r\n";

@@ -1,0 +1,411 @@
+//! The two byte streams of a TCP connection, put together from its segments.
+//!
+//! Segments are told in an order that can have been: each one when all bytes before it have been told, and all those
+//! of the other peer that its sender had acknowledged. So a response comes after its request even where the
+//! capture has them the other way round. What does not fit yet is held. When nothing can fill a hole any more
+//! (its bytes were acknowledged, so that they arrived and were only not captured; or the bounds are reached), the
+//! hole is told as a gap.
+
+use super::pair::{Pair, Peer};
+use super::segment::Segment;
+use super::stats::FlowStats;
+use crate::event::Nanos;
+
+/// Segments held for one connection: as many as a fast, long path has in flight.
+pub const MAX_HELD_SEGMENTS: usize = 1024;
+
+/// Bytes held for one connection.
+pub const MAX_HELD_BYTES: usize = 4 << 20;
+
+/// How long acknowledged bytes are waited for, in nanoseconds of the capture. They arrived, so that only the capture
+/// itself can have them late: packets that several processors took are not quite in order.
+pub const REORDERED: Nanos = 50_000_000;
+
+/// How long bytes are waited for that nobody acknowledged, in nanoseconds of the capture: as long as a sender usually
+/// takes to send them again a few times (RFC 6298: 200 ms to 1 s, then twice that).
+pub const RETRANSMITTED: Nanos = 3_000_000_000;
+
+/// How far from its stream's position a reset is believed, in bytes.
+const RESET_WINDOW: u32 = 1 << 24;
+
+/// What happens on a connection next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// Bytes, of which `bytes` were captured.
+    Bytes {
+        /// Sequence number of the first one.
+        position: u32,
+        /// Their number.
+        length: u32,
+        /// The captured ones, from the first on.
+        bytes: &'a [u8],
+        /// They end a write.
+        push: bool,
+    },
+    /// Bytes that are not in the capture.
+    Gap {
+        /// Sequence number of the first one.
+        position: u32,
+        /// Their number.
+        length: u32,
+    },
+    /// The peer sends no more.
+    Finished,
+    /// The peer aborted the connection.
+    Reset,
+    /// Both peers send no more.
+    Closed,
+}
+
+/// A step, and what is known when it happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told<'a> {
+    /// When: never before the last one.
+    pub time: Nanos,
+    /// Whose step it is.
+    pub from: Peer,
+    /// What happens.
+    pub step: Step<'a>,
+    /// Who connected; known when the connection was captured from its start.
+    pub client: Option<Peer>,
+    /// Sequence numbers of the bytes that are told next.
+    pub next: Pair<Option<u32>>,
+}
+
+/// ```text
+/// segment ──in its place──────────────────────────▶ told
+///    └──too early──▶ held ──in its place at last──▶ told
+///                      └──waited long enough──▶ gap ─▲
+/// ```
+#[derive(Debug, Default)]
+pub(super) struct Flow {
+    halves: Pair<Half>,
+    client: Option<Peer>,
+    /// In the order in which they were captured.
+    held: Vec<Held>,
+    held_bytes: usize,
+    last: Nanos,
+    over: bool,
+}
+
+/// What one peer sends.
+#[derive(Clone, Copy, Debug, Default)]
+struct Half {
+    /// Sequence number of its SYN.
+    initial: Option<u32>,
+    /// Sequence number of the byte to be told next.
+    next: Option<u32>,
+    /// What the other peer acknowledged last.
+    acknowledged: Option<u32>,
+    finished: bool,
+}
+
+/// A part of a stream, with the SYN taken off.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    time: Nanos,
+    from: Peer,
+    sequence: u32,
+    acknowledgment: Option<u32>,
+    length: u32,
+    bytes: &'a [u8],
+    fin: bool,
+    push: bool,
+}
+
+#[derive(Debug)]
+struct Held {
+    time: Nanos,
+    from: Peer,
+    sequence: u32,
+    acknowledgment: Option<u32>,
+    length: u32,
+    bytes: Vec<u8>,
+    fin: bool,
+    push: bool,
+}
+
+/// How a part lies to what was told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// All of it was told.
+    Old,
+    /// It is next.
+    Next,
+    /// Something comes before it.
+    Early,
+}
+
+/// Takes what happens.
+pub(super) trait Teller {
+    /// Takes what happens next.
+    fn tell(&mut self, told: Told<'_>);
+}
+
+impl Flow {
+    /// Whether the segment begins another connection than this one.
+    pub(super) fn is_replaced_by(&self, from: Peer, segment: &Segment<'_>) -> bool {
+        let half = self.halves.of(from);
+        let same = match (half.initial, half.next) {
+            (Some(initial), _) => initial == segment.sequence,
+            (None, Some(next)) => !self.over && segment.sequence.wrapping_add(1) == next,
+            (None, None) => !self.over,
+        };
+        segment.flags.syn && !same
+    }
+
+    /// Bytes held.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Takes a segment.
+    pub(super) fn take(
+        &mut self,
+        from: Peer,
+        segment: &Segment<'_>,
+        stats: &mut FlowStats,
+        teller: &mut impl Teller,
+    ) {
+        self.last = self.last.max(segment.time);
+        if self.over {
+            stats.after_end += u64::from(segment.length > 0);
+            return;
+        }
+        if segment.flags.rst {
+            return self.reset(from, segment.sequence, stats, teller);
+        }
+        let part = self.learn(from, segment);
+        if part.length > 0 || part.fin {
+            self.place(part, stats, teller);
+        }
+        self.release(stats, teller);
+        while self.has_waited() {
+            self.give_up(stats, teller);
+            self.release(stats, teller);
+        }
+    }
+
+    /// Nothing comes any more: what is held is told.
+    pub(super) fn flush(&mut self, stats: &mut FlowStats, teller: &mut impl Teller) {
+        while !self.held.is_empty() {
+            self.give_up(stats, teller);
+            self.release(stats, teller);
+        }
+    }
+
+    /// Takes what the segment's header tells of both streams.
+    fn learn<'a>(&mut self, from: Peer, segment: &Segment<'a>) -> Part<'a> {
+        let Segment { time, sequence, acknowledgment, flags, length, bytes, .. } = *segment;
+        let sequence = sequence.wrapping_add(u32::from(flags.syn));
+        let half = self.halves.of_mut(from);
+        if flags.syn {
+            half.initial = Some(segment.sequence);
+            half.next.get_or_insert(sequence);
+            self.client = Some(if acknowledgment.is_some() { from.other() } else { from });
+        } else if length > 0 || flags.fin {
+            half.next.get_or_insert(sequence);
+        }
+        if let Some(number) = acknowledgment {
+            let other = self.halves.of_mut(from.other());
+            other.next.get_or_insert(number);
+            let highest = other.acknowledged.get_or_insert(number);
+            if is_before(*highest, number) {
+                *highest = number;
+            }
+        }
+        Part { time, from, sequence, acknowledgment, length, bytes, fin: flags.fin, push: flags.psh }
+    }
+
+    fn place(&mut self, part: Part<'_>, stats: &mut FlowStats, teller: &mut impl Teller) {
+        match self.place_of(&part) {
+            Place::Old if part.length <= 1 => stats.keep_alives += u64::from(part.length),
+            Place::Old => {
+                stats.retransmitted += 1;
+                stats.retransmitted_bytes += u64::from(part.length);
+            }
+            Place::Next => self.tell(part, stats, teller),
+            Place::Early => self.hold(part, stats),
+        }
+    }
+
+    fn place_of(&self, part: &Part<'_>) -> Place {
+        let half = self.halves.of(part.from);
+        let Some(next) = half.next else { return Place::Next };
+        if half.finished || !is_before(next, part.end()) {
+            return Place::Old;
+        }
+        let other = self.halves.of(part.from.other()).next;
+        let causes = part.acknowledgment.zip(other).is_none_or(|(number, next)| !is_before(next, number));
+        if causes && !is_before(next, part.sequence) { Place::Next } else { Place::Early }
+    }
+
+    /// Tells what of a part is new.
+    fn tell(&mut self, part: Part<'_>, stats: &mut FlowStats, teller: &mut impl Teller) {
+        let half = self.halves.of(part.from);
+        let position = half.next.unwrap_or(part.sequence);
+        let seen = position.wrapping_sub(part.sequence).min(part.length);
+        if seen > 0 {
+            stats.overlaps += 1;
+            stats.retransmitted_bytes += u64::from(seen);
+        }
+        let length = part.length - seen;
+        if length > 0 {
+            let bytes = part.bytes.get(seen as usize..).unwrap_or_default();
+            let missing = u64::from(length).saturating_sub(bytes.len() as u64);
+            stats.bytes += bytes.len() as u64;
+            stats.cut += u64::from(missing > 0);
+            stats.cut_bytes += missing;
+            let step = Step::Bytes { position, length, bytes, push: part.push };
+            teller.tell(self.told(part.from, step));
+        }
+        let half = self.halves.of_mut(part.from);
+        half.next = Some(position.wrapping_add(length));
+        if part.fin {
+            teller.tell(self.told(part.from, Step::Finished));
+            self.finish(part.from, teller);
+        }
+    }
+
+    fn finish(&mut self, from: Peer, teller: &mut impl Teller) {
+        let half = self.halves.of_mut(from);
+        half.finished = true;
+        // The FIN has a sequence number of its own.
+        half.next = half.next.map(|next| next.wrapping_add(1));
+        if self.halves.of(from.other()).finished {
+            self.end(from, Step::Closed, teller);
+        }
+    }
+
+    fn end(&mut self, from: Peer, step: Step<'_>, teller: &mut impl Teller) {
+        teller.tell(self.told(from, step));
+        self.over = true;
+        self.held = Vec::new();
+        self.held_bytes = 0;
+    }
+
+    fn reset(&mut self, from: Peer, sequence: u32, stats: &mut FlowStats, teller: &mut impl Teller) {
+        let next = self.halves.of(from).next;
+        // One of an earlier connection with the same ports, or of nobody.
+        if next.is_some_and(|next| {
+            next.wrapping_sub(sequence).min(sequence.wrapping_sub(next)) > RESET_WINDOW && sequence != 0
+        }) {
+            stats.stray_resets += 1;
+            return;
+        }
+        self.flush(stats, teller);
+        if !self.over {
+            self.end(from, Step::Reset, teller);
+        }
+    }
+
+    fn told<'a>(&self, from: Peer, step: Step<'a>) -> Told<'a> {
+        let next = Pair { first: self.halves.first.next, second: self.halves.second.next };
+        Told { time: self.last, from, step, client: self.client, next }
+    }
+
+    fn hold(&mut self, part: Part<'_>, stats: &mut FlowStats) {
+        let is_held = |held: &Held| {
+            (held.from, held.sequence) == (part.from, part.sequence) && held.length >= part.length
+        };
+        if self.held.iter().any(|held| is_held(held) && held.fin == part.fin) {
+            stats.retransmitted += 1;
+            stats.retransmitted_bytes += u64::from(part.length);
+            return;
+        }
+        stats.held += 1;
+        self.held_bytes += part.bytes.len();
+        let Part { time, from, sequence, acknowledgment, length, bytes, fin, push } = part;
+        let bytes = bytes.to_vec();
+        self.held.push(Held { time, from, sequence, acknowledgment, length, bytes, fin, push });
+    }
+
+    /// Tells what is held and has its place now.
+    fn release(&mut self, stats: &mut FlowStats, teller: &mut impl Teller) {
+        while let Some(at) = self.held.iter().position(|held| self.place_of(&held.part()) != Place::Early) {
+            let held = self.held.remove(at);
+            self.held_bytes -= held.bytes.len();
+            self.place(held.part(), stats, teller);
+        }
+    }
+
+    /// Whether what is held has waited long enough, or is too much.
+    fn has_waited(&self) -> bool {
+        let Some(oldest) = self.held.first() else { return false };
+        let wait = match self.hole(oldest) {
+            Some(hole) if hole.arrived => REORDERED,
+            _ => RETRANSMITTED,
+        };
+        self.last.saturating_sub(oldest.time) > wait
+            || self.held.len() > MAX_HELD_SEGMENTS
+            || self.held_bytes > MAX_HELD_BYTES
+    }
+
+    /// Tells the hole before the oldest held segment as a gap.
+    fn give_up(&mut self, stats: &mut FlowStats, teller: &mut impl Teller) {
+        let Some(hole) = self.held.first().and_then(|oldest| self.hole(oldest)) else {
+            // Cannot be: what is held has something before it. Were it so, nobody must wait for it for ever.
+            self.held = Vec::new();
+            self.held_bytes = 0;
+            return;
+        };
+        let Hole { of, position, length, .. } = hole;
+        stats.gaps += 1;
+        stats.gap_bytes += u64::from(length);
+        teller.tell(self.told(of, Step::Gap { position, length }));
+        self.halves.of_mut(of).next = Some(position.wrapping_add(length));
+    }
+
+    /// What comes before a held segment and is not there.
+    fn hole(&self, held: &Held) -> Option<Hole> {
+        let own = self.halves.of(held.from);
+        let next = own.next?;
+        if is_before(next, held.sequence) {
+            let arrived = own.acknowledged.is_some_and(|number| is_before(next, number));
+            let end = self.first_held(held.from, next, held.sequence);
+            return Some(Hole { of: held.from, position: next, length: end.wrapping_sub(next), arrived });
+        }
+        let of = held.from.other();
+        let next = self.halves.of(of).next?;
+        let number = held.acknowledgment.filter(|number| is_before(next, *number))?;
+        let end = self.first_held(of, next, number);
+        Some(Hole { of, position: next, length: end.wrapping_sub(next), arrived: true })
+    }
+
+    /// Where the first held part of a stream behind `next` begins, if that is before `bound`.
+    fn first_held(&self, from: Peer, next: u32, bound: u32) -> u32 {
+        let of_stream = self.held.iter().filter(|held| held.from == from && is_before(next, held.sequence));
+        of_stream
+            .map(|held| held.sequence)
+            .fold(bound, |first, at| if is_before(at, first) { at } else { first })
+    }
+}
+
+/// Bytes that are not there.
+#[derive(Clone, Copy)]
+struct Hole {
+    of: Peer,
+    position: u32,
+    length: u32,
+    /// The other peer has acknowledged some of them.
+    arrived: bool,
+}
+
+impl Part<'_> {
+    /// Sequence number behind it.
+    fn end(&self) -> u32 {
+        self.sequence.wrapping_add(self.length).wrapping_add(u32::from(self.fin))
+    }
+}
+
+impl Held {
+    fn part(&self) -> Part<'_> {
+        let Self { time, from, sequence, acknowledgment, length, ref bytes, fin, push } = *self;
+        Part { time, from, sequence, acknowledgment, length, bytes, fin, push }
+    }
+}
+
+/// RFC 9293 3.4: sequence numbers are compared modulo 2^32.
+fn is_before(a: u32, b: u32) -> bool {
+    (b.wrapping_sub(a) as i32) > 0
+}

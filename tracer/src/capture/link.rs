@@ -1,0 +1,153 @@
+//! From a packet of any link layer to the IP packet in it.
+
+/// LINKTYPE_… of <https://www.tcpdump.org/linktypes.html>.
+pub mod linktype {
+    /// BSD loopback: an address family in the byte order of the machine that captured.
+    pub const NULL: i32 = 0;
+    /// Ethernet.
+    pub const ETHERNET: i32 = 1;
+    /// PPP, with or without HDLC framing.
+    pub const PPP: i32 = 9;
+    /// IP, as some systems number it.
+    pub const RAW_BSD: i32 = 12;
+    /// IP, as OpenBSD numbers it.
+    pub const RAW_OPENBSD: i32 = 14;
+    /// IP.
+    pub const RAW: i32 = 101;
+    /// OpenBSD loopback: an address family in network byte order.
+    pub const LOOP: i32 = 108;
+    /// Linux cooked.
+    pub const LINUX_SLL: i32 = 113;
+    /// IPv4.
+    pub const IPV4: i32 = 228;
+    /// IPv6.
+    pub const IPV6: i32 = 229;
+    /// Linux cooked, version 2.
+    pub const LINUX_SLL2: i32 = 276;
+}
+
+/// Tags (VLAN, QinQ) before the payload; more are no honest packet.
+const MAX_TAGS: usize = 8;
+
+/// What a packet of a link layer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload<'a> {
+    /// An IP packet, and the bytes of the link layer's headers before it. There may be padding behind it.
+    Ip(&'a [u8], usize),
+    /// Something else (ARP, LLDP …).
+    Other,
+    /// A link layer that is not read.
+    UnknownLink,
+}
+
+/// The IP packet in a packet. An empty one where it was cut before that begins.
+#[must_use]
+pub fn payload(link: i32, bytes: &[u8]) -> Payload<'_> {
+    match link {
+        linktype::ETHERNET => typed(bytes, 12, 14),
+        // The address family has other numbers on each system: the IP version says what it says.
+        linktype::NULL | linktype::LOOP => version(bytes, 4),
+        linktype::RAW | linktype::RAW_BSD | linktype::RAW_OPENBSD | linktype::IPV4 | linktype::IPV6 => {
+            version(bytes, 0)
+        }
+        linktype::LINUX_SLL => typed(bytes, 14, 16),
+        linktype::LINUX_SLL2 => typed(bytes, 0, 20),
+        linktype::PPP => ppp(bytes),
+        _ => Payload::UnknownLink,
+    }
+}
+
+/// The EtherType stands at `at`, what follows on the header at `after`.
+fn typed(bytes: &[u8], mut at: usize, mut after: usize) -> Payload<'_> {
+    for _ in 0..=MAX_TAGS {
+        let Some(kind) = number(bytes, at) else { return Payload::Ip(&[], after) };
+        match kind {
+            0x0800 | 0x86dd => return version(bytes, after),
+            // IEEE 802.1Q, 802.1ad, and what was used for the latter before: two bytes of tag, then the next type.
+            0x8100 | 0x88a8 | 0x9100 | 0x9200 => (at, after) = (after + 2, after + 4),
+            // PPPoE session (RFC 2516): six bytes, then PPP's protocol.
+            0x8864 => return ppp_protocol(bytes, after + 6),
+            _ => return Payload::Other,
+        }
+    }
+    Payload::Other
+}
+
+fn ppp(bytes: &[u8]) -> Payload<'_> {
+    // Address and control of HDLC-like framing (RFC 1662 3.1).
+    let framed = bytes.starts_with(&[0xff, 0x03]);
+    ppp_protocol(bytes, if framed { 2 } else { 0 })
+}
+
+fn ppp_protocol(bytes: &[u8], at: usize) -> Payload<'_> {
+    match number(bytes, at) {
+        Some(0x0021 | 0x0057) => version(bytes, at + 2),
+        Some(_) => Payload::Other,
+        None => Payload::Ip(&[], at + 2),
+    }
+}
+
+fn version(bytes: &[u8], at: usize) -> Payload<'_> {
+    let rest = bytes.get(at..).unwrap_or_default();
+    match rest.first().map(|first| first >> 4) {
+        None | Some(4 | 6) => Payload::Ip(rest, at),
+        Some(_) => Payload::Other,
+    }
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..)?.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IP: &[u8] = &[0x45, 1, 2, 3];
+    const IP6: &[u8] = &[0x60, 1, 2, 3];
+
+    #[track_caller]
+    fn check(link: i32, header: &[u8]) {
+        for ip in [IP, IP6] {
+            let packet = [header, ip].concat();
+            assert_eq!(payload(link, &packet), Payload::Ip(ip, header.len()));
+        }
+        let other = [header, &[0x10, 0, 0, 0]].concat();
+        assert_eq!(payload(link, &other), Payload::Other);
+        for end in 0..header.len() {
+            assert!(matches!(payload(link, &header[..end]), Payload::Ip([], _)), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn every_link_type_leads_to_ip() {
+        let macs = [0x11; 12];
+        check(linktype::ETHERNET, &[&macs[..], &[8, 0]].concat());
+        check(linktype::ETHERNET, &[&macs[..], &[0x86, 0xdd]].concat());
+        check(linktype::ETHERNET, &[&macs[..], &[0x81, 0, 0, 7, 8, 0]].concat());
+        check(linktype::ETHERNET, &[&macs[..], &[0x88, 0xa8, 0, 9, 0x81, 0, 0, 7, 8, 0]].concat());
+        check(linktype::ETHERNET, &[&macs[..], &[0x88, 0x64, 0x11, 0, 0, 1, 0, 4, 0, 0x21]].concat());
+        check(linktype::NULL, &[2, 0, 0, 0]);
+        check(linktype::NULL, &[0, 0, 0, 30]);
+        check(linktype::LOOP, &[0, 0, 0, 2]);
+        for raw in [linktype::RAW, linktype::RAW_BSD, linktype::RAW_OPENBSD, linktype::IPV4, linktype::IPV6] {
+            check(raw, &[]);
+        }
+        check(linktype::LINUX_SLL, &[0, 0, 3, 4, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0]);
+        check(linktype::LINUX_SLL, &[0, 0, 3, 4, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0x81, 0, 0, 7, 8, 0]);
+        check(linktype::LINUX_SLL2, &[8, 0, 0, 0, 0, 0, 0, 1, 3, 4, 4, 6, 0, 0, 0, 0, 0, 0, 0, 0]);
+        check(linktype::PPP, &[0xff, 3, 0, 0x21]);
+        check(linktype::PPP, &[0, 0x57]);
+    }
+
+    #[test]
+    fn what_is_no_ip_is_left_alone() {
+        assert_eq!(
+            payload(linktype::ETHERNET, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 6, 1]),
+            Payload::Other
+        );
+        assert_eq!(payload(147, IP), Payload::UnknownLink);
+        let tags = [[0x81, 0, 0x81, 0]; 40].concat();
+        assert_eq!(payload(linktype::ETHERNET, &[&[0; 12][..], &tags].concat()), Payload::Other);
+    }
+}

@@ -1,0 +1,173 @@
+//! From an IP packet to the TCP segment in it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use etherparse::{
+    IpNumber, Ipv4HeaderSlice, Ipv6ExtensionsSlice, Ipv6HeaderSlice, TcpHeader, TcpHeaderSlice, ip_number,
+};
+
+use super::file::Packet;
+use super::link::{self, Payload};
+use crate::event::Nanos;
+
+/// Bytes of a TCP header up to its flags: with these a segment's place in its stream is known.
+const ENOUGH_OF_HEADER: usize = 14;
+
+/// Longest segment that is believed; the longest that Linux hands on at once ("BIG TCP") has half a megabyte.
+pub const MAX_SEGMENT: u32 = 1 << 24;
+
+/// A TCP segment (RFC 9293 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment<'a> {
+    /// When it was captured: nanoseconds since the epoch.
+    pub time: Nanos,
+    /// Who sent it.
+    pub source: SocketAddr,
+    /// To whom.
+    pub destination: SocketAddr,
+    /// Sequence number of the SYN, or of the first byte.
+    pub sequence: u32,
+    /// Acknowledgment number, if there is one.
+    pub acknowledgment: Option<u32>,
+    /// Flags.
+    pub flags: Flags,
+    /// Bytes of its payload.
+    pub length: u32,
+    /// What was captured of them.
+    pub bytes: &'a [u8],
+}
+
+/// The flags that matter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// A connection begins.
+    pub syn: bool,
+    /// The sender will send no more.
+    pub fin: bool,
+    /// The connection is aborted.
+    pub rst: bool,
+    /// The sender had no more at that moment: the end of a write.
+    pub psh: bool,
+}
+
+/// Why a packet gives no segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skip {
+    /// Its link layer is not read.
+    UnknownLink,
+    /// It is not IP.
+    NotIp,
+    /// It is not TCP.
+    NotTcp,
+    /// It is a fragment of an IP packet. TCP avoids them; they are not put together here.
+    Fragment,
+    /// It was cut before the end of its headers.
+    CutHeader,
+    /// Its headers contradict themselves.
+    Malformed,
+}
+
+/// The TCP segment in a packet.
+///
+/// # Errors
+/// Why there is none.
+pub fn segment<'a>(packet: &Packet<'a>) -> Result<Segment<'a>, Skip> {
+    let (ip, link_bytes) = match link::payload(packet.link, packet.bytes) {
+        Payload::Ip(ip, link_bytes) => (ip, link_bytes),
+        Payload::Other => return Err(Skip::NotIp),
+        Payload::UnknownLink => return Err(Skip::UnknownLink),
+    };
+    // What the IP packet can be long, should it not say.
+    let longest = (packet.length as usize).max(packet.bytes.len()).saturating_sub(link_bytes);
+    let inner = match ip.first().map(|first| first >> 4) {
+        None => return Err(Skip::CutHeader),
+        Some(4) => v4(ip, longest)?,
+        Some(_) => v6(ip, longest)?,
+    };
+    tcp(&inner, packet.time)
+}
+
+/// The payload of an IP packet.
+struct Inner<'a> {
+    source: IpAddr,
+    destination: IpAddr,
+    /// Its length.
+    length: usize,
+    /// What was captured of it.
+    bytes: &'a [u8],
+}
+
+impl<'a> Inner<'a> {
+    fn new(source: IpAddr, destination: IpAddr, length: usize, rest: &'a [u8]) -> Self {
+        // Behind a short packet stands Ethernet's padding.
+        let bytes = rest.get(..length).unwrap_or(rest);
+        Self { source, destination, length, bytes }
+    }
+}
+
+fn v4(ip: &[u8], longest: usize) -> Result<Inner<'_>, Skip> {
+    let enough = ip.len() >= 20 && ip.len() >= usize::from(ip.first().map_or(0, |first| first & 15)) * 4;
+    let cut = if enough { Skip::Malformed } else { Skip::CutHeader };
+    let header = Ipv4HeaderSlice::from_slice(ip).map_err(|_| cut)?;
+    if header.is_fragmenting_payload() {
+        return Err(Skip::Fragment);
+    }
+    if header.protocol() != ip_number::TCP {
+        return Err(Skip::NotTcp);
+    }
+    let header_length = header.slice().len();
+    // 0 where the network card cuts large packets for the kernel ("TCP segmentation offload").
+    let total = Some(usize::from(header.total_len())).filter(|total| *total > 0).unwrap_or(longest);
+    let length = total.checked_sub(header_length).ok_or(Skip::Malformed)?;
+    let rest = ip.get(header_length..).unwrap_or_default();
+    Ok(Inner::new(header.source_addr().into(), header.destination_addr().into(), length, rest))
+}
+
+fn v6(ip: &[u8], longest: usize) -> Result<Inner<'_>, Skip> {
+    let header = Ipv6HeaderSlice::from_slice(ip).map_err(|_| Skip::CutHeader)?;
+    let header_length = header.slice().len();
+    // 0 for what is larger than this field can tell (RFC 2675, and Linux's "BIG TCP").
+    let told = usize::from(header.payload_length());
+    let total = if told > 0 { told } else { longest.saturating_sub(header_length) };
+    let behind = ip.get(header_length..).unwrap_or_default();
+    let behind = behind.get(..total).unwrap_or(behind);
+    let (extensions, protocol, rest, error) =
+        Ipv6ExtensionsSlice::from_slice_lax(header.next_header(), behind);
+    if extensions.is_fragmenting_payload() {
+        return Err(Skip::Fragment);
+    }
+    if protocol != ip_number::TCP {
+        return Err(if error.is_some() && is_extension(protocol) { Skip::CutHeader } else { Skip::NotTcp });
+    }
+    let length = total.saturating_sub(behind.len() - rest.len());
+    Ok(Inner::new(header.source_addr().into(), header.destination_addr().into(), length, rest))
+}
+
+fn is_extension(protocol: IpNumber) -> bool {
+    use ip_number::{AUTH, IPV6_DEST_OPTIONS, IPV6_FRAG, IPV6_HOP_BY_HOP, IPV6_ROUTE};
+    [IPV6_HOP_BY_HOP, IPV6_ROUTE, IPV6_FRAG, IPV6_DEST_OPTIONS, AUTH].contains(&protocol)
+}
+
+fn tcp<'a>(inner: &Inner<'a>, time: Nanos) -> Result<Segment<'a>, Skip> {
+    if inner.bytes.len() < ENOUGH_OF_HEADER {
+        return Err(if inner.length < TcpHeader::MIN_LEN { Skip::Malformed } else { Skip::CutHeader });
+    }
+    // Options may have been cut, and are not needed.
+    let mut padded = [0; TcpHeader::MAX_LEN];
+    for (to, from) in padded.iter_mut().zip(inner.bytes) {
+        *to = *from;
+    }
+    let header = TcpHeaderSlice::from_slice(&padded).map_err(|_| Skip::Malformed)?;
+    let header_length = usize::from(header.data_offset()) * 4;
+    let length = inner.length.checked_sub(header_length).ok_or(Skip::Malformed)?;
+    Ok(Segment {
+        time,
+        source: SocketAddr::new(inner.source, header.source_port()),
+        destination: SocketAddr::new(inner.destination, header.destination_port()),
+        sequence: header.sequence_number(),
+        acknowledgment: header.ack().then(|| header.acknowledgment_number()),
+        flags: Flags { syn: header.syn(), fin: header.fin(), rst: header.rst(), psh: header.psh() },
+        length: u32::try_from(length).ok().filter(|length| *length <= MAX_SEGMENT).ok_or(Skip::Malformed)?,
+        bytes: inner.bytes.get(header_length..).unwrap_or_default(),
+    })
+}
