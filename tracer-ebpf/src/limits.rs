@@ -1,7 +1,7 @@
 //! Named caps of the probe. Each bounds either the verifier's work or the kernel's memory.
 
 /// Segments of one readv/writev/sendmsg/recvmsg that are looked at; the rest is a gap.
-pub const MAX_SEGMENTS: usize = 128;
+pub const MAX_SEGMENTS: usize = 64;
 
 /// Messages of one sendmmsg/recvmmsg that are looked at; of each, only the first segment is captured. (Stream
 /// sockets hardly ever see these calls.)

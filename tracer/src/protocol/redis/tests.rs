@@ -5,6 +5,7 @@ use crate::event::{ActiveId, Mark, Side, ThreadId};
 use crate::protocol::{AbandonReason, Conversation, End, Exchange, Input, Progress, Start};
 
 mod detection;
+mod oracle;
 mod pairing;
 mod random;
 mod recorded;
@@ -14,6 +15,8 @@ pub(crate) type Call = (Side, Vec<u8>);
 
 pub(crate) const FIXTURES: &[(&str, &str)] = &[
     ("auth", include_str!("fixtures/auth.txt")),
+    ("blocking", include_str!("fixtures/blocking.txt")),
+    ("errors", include_str!("fixtures/errors.txt")),
     ("modes", include_str!("fixtures/modes.txt")),
     ("monitor", include_str!("fixtures/monitor.txt")),
     ("ordinary", include_str!("fixtures/ordinary.txt")),
@@ -21,6 +24,8 @@ pub(crate) const FIXTURES: &[(&str, &str)] = &[
     ("pubsub2", include_str!("fixtures/pubsub2.txt")),
     ("pubsub3", include_str!("fixtures/pubsub3.txt")),
     ("resp3", include_str!("fixtures/resp3.txt")),
+    ("sharded", include_str!("fixtures/sharded.txt")),
+    ("tracking", include_str!("fixtures/tracking.txt")),
 ];
 
 /// The calls of a recording.
