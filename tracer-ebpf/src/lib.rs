@@ -8,6 +8,7 @@
 
 pub mod config;
 pub mod event;
+pub mod hint;
 pub mod limits;
 pub mod loss;
 

@@ -9,8 +9,10 @@ use tracer_ebpf::{ProcessEvent, ProcessNote};
 use tracing::{debug, warn};
 
 use super::sdk::SdkPolicy;
+use crate::correlate::telemetry_post::TelemetryPost;
 use crate::enrich::Resource;
 use crate::enrich::process::Proc;
+use crate::enrich::sdk::SdkEvidence;
 use crate::enrich::table::{ProcessKey, Resources};
 use crate::event::Process;
 use crate::pipeline::{Environment, Exports};
@@ -178,6 +180,7 @@ impl Node {
     fn on_exec(&mut self, event: &ProcessEvent) {
         let pid = event.header.tgid;
         self.resources.executed(key(event));
+        self.sdk.forget(key(event));
         if !self.selection.exes.is_empty()
             && !self.processes.contains(&pid)
             && self.proc.exe(pid).is_ok_and(|exe| self.selection.selects_exe(&exe))
@@ -205,7 +208,15 @@ impl Environment for Node {
     }
 
     fn exports(&mut self, process: Process) -> Exports {
-        self.sdk.exports(self.resources.identity(key_of(process)).sdk.as_deref())
+        let process = key_of(process);
+        self.sdk.exports(process, self.resources.identity(process).sdk.as_deref())
+    }
+
+    fn on_telemetry_post(&mut self, process: Process, post: TelemetryPost) {
+        if self.sdk.on_post(key_of(process), post) {
+            let resource = self.resources.get(key_of(process));
+            self.sdk.tell(resource.service_name(), process.tgid, &SdkEvidence::Posts);
+        }
     }
 
     fn log_stream(&mut self, tgid: u32, device: u32, ino: u64, fd: u32) -> Option<LogStream> {
@@ -235,6 +246,7 @@ impl Environment for Node {
             }
             ProcessNote::Exec => self.on_exec(event),
             ProcessNote::Exit => {
+                self.sdk.forget(key(event));
                 self.processes.remove(&tgid);
             }
             ProcessNote::Listen => {

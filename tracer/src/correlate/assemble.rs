@@ -15,9 +15,10 @@ use super::exchanges::{Open, OpenExchanges, Part};
 use super::ids::IdGenerator;
 use super::sampler::Sampler;
 use super::stats::SpanStats;
+use super::telemetry_post::{TelemetryPost, is_telemetry_post, judge};
 use super::trace_context::Propagators;
 use crate::event::{ActiveId, ConnectionId, Endpoints, Mark, Nanos, Process, Role, Side};
-use crate::protocol::{AbandonReason, Detail, Exchange, ExchangeId, HealthCheck, Progress, TraceHeaders};
+use crate::protocol::{AbandonReason, Exchange, ExchangeId, HealthCheck, Progress, TraceHeaders};
 use crate::span::{Span, SpanKind, SpanOptions, describe};
 
 /// The connection that progress comes from.
@@ -39,6 +40,7 @@ pub struct Assembler {
     /// Counters.
     pub stats: SpanStats,
     contexts: Contexts,
+    posts: Vec<(Process, TelemetryPost)>,
     ids: IdGenerator,
     wall_offset: i64,
     tracing: TracingOptions,
@@ -95,6 +97,7 @@ impl Assembler {
             threads,
             stats: SpanStats::default(),
             contexts: Contexts::default(),
+            posts: Vec::new(),
             ids,
             wall_offset: 0,
             tracing,
@@ -123,6 +126,11 @@ impl Assembler {
     #[must_use]
     pub fn contexts(&self) -> usize {
         self.contexts.open()
+    }
+
+    /// The posts of telemetry that ended since the last call and say something of their process.
+    pub fn drain_posts(&mut self) -> std::vec::Drain<'_, (Process, TelemetryPost)> {
+        self.posts.drain(..)
     }
 
     /// Takes one step of a conversation. Spans that it completes go to `emit`, with the process they belong to, which
@@ -267,6 +275,7 @@ impl Assembler {
         };
         if is_telemetry_post(exchange) {
             self.stats.telemetry_posts += 1;
+            self.posts.extend(judge(exchange, source.role).map(|post| (begun.process, post)));
             return;
         }
         let ids = ids.unwrap_or_else(|| self.root_ids());
@@ -351,15 +360,5 @@ impl Assembler {
             *counter += 1;
             span_id = self.ids.span_id();
         }
-    }
-}
-
-/// Posts of telemetry never become spans: neither the tracer's own, nor those of a target's SDK.
-fn is_telemetry_post(exchange: &Exchange) -> bool {
-    match &exchange.detail {
-        Detail::Http(http) => http.otlp_export,
-        Detail::Mysql(_) | Detail::Redis(_) => false,
-        #[cfg(test)]
-        Detail::Line(line) => line.starts_with("?otlp"),
     }
 }

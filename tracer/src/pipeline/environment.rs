@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tracer_ebpf::{CgroupEvent, ProcessEvent, ProcessNote};
 
+use crate::correlate::telemetry_post::TelemetryPost;
 use crate::enrich::Resource;
 use crate::event::Process;
 use crate::span::LogStream;
@@ -39,6 +40,9 @@ pub trait Environment: Send {
 
     /// A process or thread started or ended.
     fn on_process(&mut self, note: ProcessNote, event: &ProcessEvent);
+
+    /// A process posted or took telemetry by itself.
+    fn on_telemetry_post(&mut self, _process: Process, _post: TelemetryPost) {}
 
     /// A cgroup was made or removed below a selected one.
     fn on_cgroup(&mut self, _event: &CgroupEvent) {}
