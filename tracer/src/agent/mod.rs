@@ -7,6 +7,7 @@ pub mod own;
 mod pods;
 mod reader;
 mod run;
+mod runtimes;
 mod sdk;
 
 pub use run::{RunError, run};

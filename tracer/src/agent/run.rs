@@ -17,6 +17,7 @@ use super::node::{Node, SharedProbe};
 use super::own::{State, server};
 use super::pods::{self, Pods};
 use super::reader::{Reader, Windows};
+use super::runtimes::Runtimes;
 use super::sdk::SdkPolicy;
 use crate::check::{self, Lacking};
 use crate::cli::RunConfig;
@@ -195,8 +196,11 @@ fn adopt(
     }
     let logs = config.pipeline.logs != LogMode::Off;
     let sdk = SdkPolicy::new(config.sdk_targets);
+    let runtimes = Runtimes::start(proc.clone(), Arc::clone(probe))
+        .map_err(|error| RunError::System("cannot start the thread that finds runtimes", error))?;
     let selection = config.selection.clone();
-    let mut node = Node::new(proc.clone(), Arc::clone(probe), selection, resources, sdk, logs, finds);
+    let probe_for_node = Arc::clone(probe);
+    let mut node = Node::new(proc.clone(), probe_for_node, selection, resources, sdk, runtimes, logs, finds);
     let mut cgroups = 0;
     for _ in 0..2 {
         let targets = targets::initial(&config.selection, proc, std::process::id())?;

@@ -107,7 +107,7 @@ impl Run {
 
     pub(crate) fn mark(&self) -> Mark {
         let (time, call, thread) = (self.time, self.call, self.thread);
-        Mark { time, call, thread, active: self.active, multiplexed: self.multiplexed }
+        Mark { time, call, thread, active: self.active, multiplexed: self.multiplexed, context: 0 }
     }
 
     /// A call of its own.
