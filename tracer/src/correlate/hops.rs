@@ -23,6 +23,7 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
+use crate::connection::Standing;
 use crate::event::{ActiveId, ConnectionId, Nanos, Role};
 use crate::protocol::ExchangeId;
 
@@ -221,37 +222,24 @@ pub enum Waits {
     No,
 }
 
-/// Where a connection stands, from what one of its ends knows.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Standing {
-    /// Position of the next byte that was to be received when the exchange's first byte moved.
-    pub ingress: Option<u64>,
-    /// Of the next byte that was to be sent.
-    pub egress: Option<u64>,
-    /// Positions are TCP sequence numbers.
-    pub sequence: bool,
-    /// AF_UNIX: the peer's `struct sock`, or 0.
-    pub peer_sock: u64,
-}
-
-impl Standing {
-    /// The place, for a socket of this `role`.
+impl Place {
+    /// The place that an end of this `role` with the socket `own_sock` stands at.
     #[must_use]
-    pub fn place(&self, own_sock: u64, role: Role) -> Option<Place> {
-        if !self.sequence {
+    pub fn of(standing: &Standing, own_sock: u64, role: Role) -> Option<Self> {
+        if !standing.sequence {
             let (client, server) = match role {
-                Role::Client => (own_sock, self.peer_sock),
-                Role::Server => (self.peer_sock, own_sock),
+                Role::Client => (own_sock, standing.peer_sock),
+                Role::Server => (standing.peer_sock, own_sock),
             };
-            return (self.peer_sock != 0).then_some(Place::Unix { client, server });
+            return (standing.peer_sock != 0).then_some(Self::Unix { client, server });
         }
         let (request, response) = match role {
-            Role::Client => (self.egress, self.ingress),
-            Role::Server => (self.ingress, self.egress),
+            Role::Client => (standing.egress, standing.ingress),
+            Role::Server => (standing.ingress, standing.egress),
         };
         // Only the low 32 bits of a sequence number count.
         let low = |position: u64| position as u32;
-        Some(Place::Tcp { request: low(request?), response: response.map(low) })
+        Some(Self::Tcp { request: low(request?), response: response.map(low) })
     }
 }
 
@@ -275,11 +263,11 @@ mod tests {
     fn both_ends_see_the_same_place() {
         let client = Standing { ingress: Some(9), egress: Some((1 << 32) | 5), sequence: true, peer_sock: 0 };
         let server = Standing { ingress: Some(5), egress: Some(9), sequence: true, peer_sock: 0 };
-        assert_eq!(client.place(1, Role::Client), server.place(2, Role::Server));
+        assert_eq!(Place::of(&client, 1, Role::Client), Place::of(&server, 2, Role::Server));
         let client = Standing { peer_sock: 2, ..Standing::default() };
         let server = Standing { peer_sock: 1, ..Standing::default() };
-        assert_eq!(client.place(1, Role::Client), server.place(2, Role::Server));
-        assert_eq!(Standing::default().place(1, Role::Client), None);
+        assert_eq!(Place::of(&client, 1, Role::Client), Place::of(&server, 2, Role::Server));
+        assert_eq!(Place::of(&Standing::default(), 1, Role::Client), None);
     }
 
     #[test]

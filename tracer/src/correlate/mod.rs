@@ -8,6 +8,7 @@ pub mod assemble;
 pub mod contexts;
 mod continuation;
 pub mod exchanges;
+pub mod hops;
 pub mod ids;
 pub mod log_ids;
 pub mod log_json;
