@@ -60,6 +60,22 @@ pub(crate) fn build_tracer() -> Result<PathBuf> {
     Ok(tracer.context("cargo built no tracer")?.path)
 }
 
+/// Builds the tracer as it is shipped: one static binary, for this machine's architecture. `profile` is cargo's.
+pub(crate) fn build_static_tracer(profile: &str) -> Result<PathBuf> {
+    // With a target named, the flags are not those of build scripts and macros, which cannot be static.
+    let target = format!("{}-unknown-linux-gnu", env::consts::ARCH);
+    let status = cargo()
+        .args(["build", "--locked", "--package", "tracer", "--bin", "tracer", "--profile", profile])
+        .args(["--target", &target])
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .status()
+        .context("cannot run cargo")?;
+    if !status.success() {
+        bail!("the static binary was not built");
+    }
+    Ok(workspace::root().join("target").join(target).join(profile).join("tracer"))
+}
+
 /// The executable in one of cargo's messages.
 fn executable(message: &str) -> Option<Executable> {
     let message: Value = serde_json::from_str(message).ok()?;

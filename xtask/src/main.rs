@@ -4,6 +4,7 @@ mod bench;
 mod cargo;
 mod demo;
 mod fuzz;
+mod image;
 mod privilege;
 mod setup;
 mod signals;
@@ -48,6 +49,8 @@ enum Task {
         #[arg(long, value_name = "PATH")]
         tracer: Option<PathBuf>,
     },
+    /// Build the agent's container image, without a container engine
+    Image(image::Options),
     /// Let libFuzzer look for inputs that break what reads the network, the logs and the kernel's events
     Fuzz {
         /// Targets, as in tests/fuzz/corpus; none: all of them
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         }),
         Task::Demo { seconds } => demo::run(seconds.map(Duration::from_secs)).map(|()| ExitCode::SUCCESS),
         Task::Vm { kernels, tracer } => guests(&kernels, tracer),
+        Task::Image(options) => image::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Fuzz { targets, seconds } => setup::run(setup::Options::default())
             .and_then(|()| fuzz::run(&targets, Duration::from_secs(seconds))),
         Task::Bench => setup::run(setup::Options::default()).and_then(|()| bench::run()),

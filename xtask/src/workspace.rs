@@ -26,6 +26,16 @@ pub fn virtualenv() -> PathBuf {
     target().join("venv")
 }
 
+/// The Python environment with kubectl and the validator of manifests.
+pub fn deploy_tools() -> PathBuf {
+    tools().join("deploy")
+}
+
+/// helm, which checks and renders the chart.
+pub fn helm() -> PathBuf {
+    tools().join("bin/helm")
+}
+
 /// The directory of the test backend.
 pub fn backend() -> PathBuf {
     root().join("tests/backend")

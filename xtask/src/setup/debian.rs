@@ -85,12 +85,24 @@ pub(super) fn install() -> Result<()> {
         return check_programs();
     }
     let mut wanted: Vec<&str> = TESTS.iter().chain(vm::PACKAGES).copied().collect();
-    if !tools::has_nightly_toolchain() {
-        wanted.extend(TOOLCHAIN);
-    }
-    let installed = installed(&wanted)?;
+    wanted.extend(toolchain());
+    install_missing(&wanted)
+}
+
+/// Installs only those that the build needs.
+pub(super) fn install_toolchain() -> Result<()> {
+    // Without apt, the build itself says what is missing.
+    if workspace::program("apt-get").is_err() { Ok(()) } else { install_missing(toolchain()) }
+}
+
+fn toolchain() -> &'static [&'static str] {
+    if tools::has_nightly_toolchain() { &[] } else { &TOOLCHAIN }
+}
+
+fn install_missing(wanted: &[&str]) -> Result<()> {
+    let installed = installed(wanted)?;
     let missing: Vec<&str> =
-        wanted.into_iter().filter(|name| !installed.iter().any(|have| have == name)).collect();
+        wanted.iter().copied().filter(|name| !installed.iter().any(|have| have == name)).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -2,6 +2,7 @@
 //! takes a moment and says nothing but that all is there.
 
 mod debian;
+mod deploy;
 mod python;
 mod tools;
 
@@ -27,7 +28,13 @@ pub(crate) fn run(options: Options) -> Result<()> {
         tools::cargo_deny()?;
     }
     python::install()?;
-    Ok(())
+    deploy::install()
+}
+
+/// Installs only what the build needs.
+pub(crate) fn toolchain() -> Result<()> {
+    debian::install_toolchain()?;
+    tools::bpf_linker()
 }
 
 /// Says what is being done.

@@ -37,7 +37,7 @@ pub(super) fn install() -> Result<()> {
 }
 
 /// The system's Python before one that happens to be first in `PATH`: python3-venv belongs to it.
-fn interpreter() -> &'static str {
+pub(super) fn interpreter() -> &'static str {
     const SYSTEM: &str = "/usr/bin/python3";
     if Path::new(SYSTEM).is_file() { SYSTEM } else { "python3" }
 }

@@ -1,0 +1,134 @@
+//! The Helm chart.
+
+use crate::tools::{deploy, helm, kustomized, rendered, validate};
+
+const NEEDED: [&str; 2] = ["podSelectors={app=shop}", "otlp.endpoint=http://collector:4318"];
+
+fn with(more: &[&'static str]) -> Vec<&'static str> {
+    NEEDED.iter().chain(more).copied().collect()
+}
+
+#[test]
+fn lint_finds_nothing() {
+    let output = helm(&["lint", "--strict"], &NEEDED);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn several_values_give_valid_manifests() {
+    let everything = with(&[
+        "podSelectors={app=shop,tier in (a\\,b)}",
+        "namespaces={shop,office}",
+        "otlp.protocol=grpc",
+        "otlp.endpoint=https://collector:4317",
+        "otlp.headersSecret=collector-auth",
+        "cluster.name=aks-145",
+        "cluster.cloud.provider=azure",
+        "cluster.cloud.platform=azure.aks",
+        "logs=correlated",
+        "sqlText=off",
+        "redisKeys=mask",
+        "priorityClassName=system-node-critical",
+        "namespace.create=true",
+        "networkPolicy.enabled=true",
+        "updateStrategy.maxUnavailable=1",
+        "imagePullSecrets[0].name=pull",
+        "nodeSelector.agentpool=apps",
+        "podLabels.team=platform",
+        "podAnnotations.note=x",
+        "serviceAccount.annotations.note=x",
+        "extraEnv[0].name=A",
+        "extraEnv[0].value=b",
+        "extraConfig.head=16K",
+    ]);
+    let without_rbac = with(&["rbac.create=false", "serviceAccount.create=false"]);
+    validate("chart", &[&NEEDED[..], &everything, &without_rbac].map(rendered));
+}
+
+#[test]
+fn values_reach_the_agent() {
+    let manifests = rendered(&with(&[
+        "cluster.name=aks-145",
+        "cluster.cloud.region=koreacentral",
+        "namespaces={shop}",
+        "logs=off",
+        "metrics.port=9999",
+    ]));
+    for expected in [
+        "value: \"k8s.cluster.name=aks-145,cloud.region=koreacentral\"",
+        "    pod-selector:\n    - app=shop\n",
+        "    namespace:\n    - shop\n",
+        "value: \"0.0.0.0:9999\"",
+        "containerPort: 9999",
+    ] {
+        assert!(manifests.contains(expected), "{expected:?} is missing in\n{manifests}");
+    }
+}
+
+#[test]
+fn a_change_of_the_configuration_rolls_the_agents() {
+    let checksum = |values: &[&str]| {
+        let manifests = rendered(values);
+        let line = manifests.lines().find(|line| line.contains("checksum/config")).expect("a checksum");
+        line.to_owned()
+    };
+    assert_eq!(checksum(&NEEDED), checksum(&with(&["image.tag=v2"])));
+    assert_ne!(checksum(&NEEDED), checksum(&with(&["logs=off"])));
+}
+
+#[test]
+fn wrong_values_are_refused_in_words() {
+    for (values, word) in [
+        (vec!["otlp.endpoint=http://c:4318"], "podSelectors"),
+        (vec!["podSelectors={app=x}"], "endpoint"),
+        (vec!["podSelectors={app=x}", "otlp.endpoint=collector:4318"], "endpoint"),
+        (with(&["logs=some"]), "logs"),
+        (with(&["sqlText=plain"]), "sqlText"),
+        (with(&["otlp.protocol=http"]), "protocol"),
+        (with(&["podSelector={app=x}"]), "podSelector"),
+        (with(&["namespaces={Shop}"]), "namespaces"),
+        (with(&["metrics.port=0"]), "port"),
+        (with(&["ringSize=big"]), "ringSize"),
+        (with(&["updateStrategy.maxUnavailable=0"]), "maxUnavailable"),
+        (with(&["cluster.name=a=b"]), "name"),
+        (with(&["resources.limits.memory=null"]), "memory"),
+    ] {
+        let output = helm(&["template", "tracer"], &values);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{values:?} is taken");
+        assert!(said.contains(word) && said.contains("schema"), "{values:?}: {said}");
+    }
+}
+
+/// Both ways to install hold the same rights and no more.
+#[test]
+fn chart_and_kustomization_ask_for_the_same_rights() {
+    let chart = rendered(&NEEDED);
+    let base = kustomized(&deploy("kustomize/base"));
+    for manifests in [&chart, &base] {
+        assert_eq!(capabilities(manifests), ["BPF", "PERFMON", "SYS_PTRACE", "DAC_READ_SEARCH"]);
+        for expected in [
+            "hostPID: true",
+            "readOnlyRootFilesystem: true",
+            "allowPrivilegeEscalation: false",
+            "privileged: false",
+            "type: RuntimeDefault",
+        ] {
+            assert!(manifests.contains(expected), "{expected} is missing in\n{manifests}");
+        }
+        for unwanted in ["privileged: true", "SYS_ADMIN", "hostNetwork", "hostIPC", "- secrets", "- nodes"] {
+            assert!(!manifests.contains(unwanted), "{unwanted} stands in\n{manifests}");
+        }
+    }
+}
+
+/// The capabilities that are added, in order.
+fn capabilities(manifests: &str) -> Vec<&str> {
+    manifests
+        .lines()
+        .skip_while(|line| line.trim() != "add:")
+        .skip(1)
+        .map_while(|line| line.trim().strip_prefix("- "))
+        .map(|line| line.split_whitespace().next().unwrap_or_default())
+        .collect()
+}
