@@ -68,9 +68,9 @@ struct Capture {
     tail: u32,
 }
 
-// SAFETY: the event's 104 bytes, and a word.
+// SAFETY: the event's 112 bytes, and a word.
 unsafe impl Words for Capture {}
-const _: () = assert!(size_of::<Capture>() == 112);
+const _: () = assert!(size_of::<Capture>() == 120);
 
 /// Handles the exit of call `number` with its registers and result.
 #[inline(always)]

@@ -113,10 +113,8 @@ impl Lines {
         let word =
             |name: &str| line.text.split(' ').find_map(|word| word.strip_prefix(name)).map(str::to_owned);
         let (traceparent, tracestate) = (word("traceparent="), word("tracestate="));
-        if traceparent.is_some() || tracestate.is_some() {
-            let headers = TraceHeaders { traceparent, tracestate, ..TraceHeaders::default() };
-            out.push(Progress::Context { id: line.id, headers });
-        }
+        let headers = TraceHeaders { traceparent, tracestate, ..TraceHeaders::default() };
+        out.push(Progress::Context { id: line.id, headers });
         if word("whole").is_some() {
             self.window = Window::Whole;
         }
