@@ -37,7 +37,7 @@ pub const SERVER_GRACE: Nanos = 30_000_000;
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Spot {
     /// TCP.
     Tcp {
         /// Sequence number of the request's first byte.
@@ -60,7 +60,7 @@ enum Key {
     Unix(u64),
 }
 
-impl Place {
+impl Spot {
     fn key(self) -> Option<Key> {
         match self {
             Self::Tcp { request, .. } => Some(Key::Tcp(request)),
@@ -93,8 +93,8 @@ pub struct ClientEnd {
 /// The exchanges that wait for their other ends. `C` is what is kept of a client's exchange.
 #[derive(Debug)]
 pub struct Hops<C> {
-    clients: FxHashMap<Key, (Place, ClientEnd, C)>,
-    servers: FxHashMap<Key, (Place, ConnectionId, ActiveId)>,
+    clients: FxHashMap<Key, (Spot, ClientEnd, C)>,
+    servers: FxHashMap<Key, (Spot, ConnectionId, ActiveId)>,
     /// Clients in the order of their beginning.
     begun: VecDeque<(Key, ClientEnd)>,
     /// Servers in the order of their beginning, and until when each waits.
@@ -117,17 +117,17 @@ impl<C> Default for Hops<C> {
 
 impl<C: Clone> Hops<C> {
     /// A client's exchange begins. Gives the server's exchange, if it waits.
-    pub fn begin_client(&mut self, place: Place, end: ClientEnd, client: C) -> Option<ActiveId> {
-        let key = place.key()?;
+    pub fn begin_client(&mut self, spot: Spot, end: ClientEnd, client: C) -> Option<ActiveId> {
+        let key = spot.key()?;
         if let Some((other, connection, _)) = self.servers.get(&key)
-            && other.meets(place)
+            && other.meets(spot)
             && *connection != end.connection
         {
             let (_, _, server) = self.servers.remove(&key)?;
             self.joined.insert(end, server);
             return Some(server);
         }
-        self.clients.insert(key, (place, end, client));
+        self.clients.insert(key, (spot, end, client));
         self.begun.push_back((key, end));
         while self.clients.len() > MAX_WAITING
             && let Some((key, end)) = self.begun.pop_front()
@@ -145,14 +145,14 @@ impl<C: Clone> Hops<C> {
     /// may turn up in [`Self::begin_client`], or in [`Self::expire`].
     pub fn begin_server(
         &mut self,
-        place: Place,
+        spot: Spot,
         connection: ConnectionId,
         server: ActiveId,
         now: Nanos,
     ) -> Result<(ClientEnd, C), Waits> {
-        let Some(key) = place.key() else { return Err(Waits::No) };
+        let Some(key) = spot.key() else { return Err(Waits::No) };
         if let Some((other, end, _)) = self.clients.get(&key)
-            && other.meets(place)
+            && other.meets(spot)
             && end.connection != connection
             && let Some((_, end, client)) = self.clients.remove(&key)
         {
@@ -162,7 +162,7 @@ impl<C: Clone> Hops<C> {
         if self.servers.len() >= MAX_WAITING {
             return Err(Waits::No);
         }
-        let displaced = self.servers.insert(key, (place, connection, server));
+        let displaced = self.servers.insert(key, (spot, connection, server));
         self.due.push_back((now.saturating_add(SERVER_GRACE), key, server));
         Err(Waits::Yes { instead_of: displaced.map(|(_, _, server)| server) })
     }
@@ -173,15 +173,15 @@ impl<C: Clone> Hops<C> {
     }
 
     /// What is kept of a client's exchange that waits.
-    pub fn client_mut(&mut self, place: Place, end: ClientEnd) -> Option<&mut C> {
-        let (_, other, client) = self.clients.get_mut(&place.key()?)?;
+    pub fn client_mut(&mut self, spot: Spot, end: ClientEnd) -> Option<&mut C> {
+        let (_, other, client) = self.clients.get_mut(&spot.key()?)?;
         (*other == end).then_some(client)
     }
 
     /// A client's exchange is over.
-    pub fn end_client(&mut self, place: Option<Place>, end: ClientEnd) {
+    pub fn end_client(&mut self, spot: Option<Spot>, end: ClientEnd) {
         self.joined.remove(&end);
-        if let Some(key) = place.and_then(Place::key) {
+        if let Some(key) = spot.and_then(Spot::key) {
             self.remove_client(key, end);
         }
     }
@@ -222,8 +222,8 @@ pub enum Waits {
     No,
 }
 
-impl Place {
-    /// The place that an end of this `role` with the socket `own_sock` stands at.
+impl Spot {
+    /// The spot that an end of this `role` with the socket `own_sock` stands at.
     #[must_use]
     pub fn of(standing: &Standing, own_sock: u64, role: Role) -> Option<Self> {
         if !standing.sequence {
@@ -247,8 +247,8 @@ impl Place {
 mod tests {
     use super::*;
 
-    fn tcp(request: u32, response: u32) -> Place {
-        Place::Tcp { request, response: Some(response) }
+    fn tcp(request: u32, response: u32) -> Spot {
+        Spot::Tcp { request, response: Some(response) }
     }
 
     fn end(sock: u64) -> ClientEnd {
@@ -263,11 +263,11 @@ mod tests {
     fn both_ends_see_the_same_place() {
         let client = Standing { ingress: Some(9), egress: Some((1 << 32) | 5), sequence: true, peer_sock: 0 };
         let server = Standing { ingress: Some(5), egress: Some(9), sequence: true, peer_sock: 0 };
-        assert_eq!(Place::of(&client, 1, Role::Client), Place::of(&server, 2, Role::Server));
+        assert_eq!(Spot::of(&client, 1, Role::Client), Spot::of(&server, 2, Role::Server));
         let client = Standing { peer_sock: 2, ..Standing::default() };
         let server = Standing { peer_sock: 1, ..Standing::default() };
-        assert_eq!(Place::of(&client, 1, Role::Client), Place::of(&server, 2, Role::Server));
-        assert_eq!(Place::of(&Standing::default(), 1, Role::Client), None);
+        assert_eq!(Spot::of(&client, 1, Role::Client), Spot::of(&server, 2, Role::Server));
+        assert_eq!(Spot::of(&Standing::default(), 1, Role::Client), None);
     }
 
     #[test]
@@ -293,13 +293,13 @@ mod tests {
             (tcp(6, 9), connection(2)),
             // A socket is not its own peer.
             (tcp(5, 9), connection(1)),
-            (Place::Unix { client: 5, server: 2 }, connection(2)),
+            (Spot::Unix { client: 5, server: 2 }, connection(2)),
         ];
-        for (number, (place, connection)) in (0..).zip(unjoined) {
-            assert!(hops.begin_server(place, connection, ActiveId(number), 0).is_err(), "{place:?}");
+        for (number, (spot, connection)) in (0..).zip(unjoined) {
+            assert!(hops.begin_server(spot, connection, ActiveId(number), 0).is_err(), "{spot:?}");
         }
-        let place = Place::Tcp { request: 5, response: None };
-        assert!(hops.begin_server(place, connection(2), ActiveId(9), 0).is_ok(), "one end may know less");
+        let spot = Spot::Tcp { request: 5, response: None };
+        assert!(hops.begin_server(spot, connection(2), ActiveId(9), 0).is_ok(), "one end may know less");
     }
 
     #[test]

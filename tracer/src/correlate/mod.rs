@@ -12,6 +12,7 @@ pub mod exchanges;
 pub mod held;
 pub mod hops;
 pub mod ids;
+pub mod join;
 pub mod late;
 pub mod log_ids;
 pub mod log_json;
