@@ -16,6 +16,7 @@ pub mod correlate;
 pub mod enrich;
 pub mod event;
 pub mod export;
+pub mod kubernetes;
 pub mod pipeline;
 pub mod probe;
 pub mod protocol;

@@ -63,6 +63,7 @@ fn responses_of_up_to_32_segments_are_told_whole() {
             ("31", Cut { head: 1, body: 30, size: 7, empty: false }),
             ("32", Cut { head: 2, body: 30, size: 1500, empty: false }),
             ("empty", Cut { head: 4, body: 12, size: 50, empty: true }),
+            ("window", Cut { head: 1, body: 2, size: 4130, empty: false }),
             ("long", Cut { head: 1, body: 2, size: 100_000, empty: false }),
         ];
         for (name, cut) in cuts {

@@ -31,11 +31,16 @@ struct Progress {
     at: u64,
 }
 
-/// How many bytes from the start and from the end of a call that moved `length` are captured, of those wanted.
+/// How many bytes from the start and from the end of a call that moved `length` are captured, of those wanted: never
+/// more than there are.
 #[inline(always)]
 pub fn ends(length: u32, head: u32, tail: u32) -> (u32, u32) {
     let limit = if head > MAX_SEGMENTS_HEAD { MAX_SEGMENTS_HEAD } else { head };
-    if length <= limit { (length, 0) } else { (limit, tail) }
+    if length <= limit {
+        return (length, 0);
+    }
+    let rest = length - limit;
+    (limit, if tail < rest { tail } else { rest })
 }
 
 /// Emits the event with what it moved from or to `count` segments described at `vector` (`struct iovec[]`). `head` and

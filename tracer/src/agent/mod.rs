@@ -3,6 +3,8 @@
 pub mod clock;
 mod ending;
 mod node;
+pub mod own;
+mod pods;
 mod reader;
 mod run;
 mod sdk;

@@ -1,10 +1,11 @@
 //! The world outside the pipeline: the node's processes, read from `/proc` when the pipeline asks.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustc_hash::FxHashMap;
-use tracer_ebpf::{CgroupEvent, ProcessEvent, ProcessNote};
+use tracer_ebpf::{ProcessEvent, ProcessNote};
 use tracing::{debug, warn};
 
 use super::sdk::SdkPolicy;
@@ -36,7 +37,10 @@ pub struct Node {
     sdk: SdkPolicy,
     /// Processes selected by themselves; the probe's map holds the same.
     processes: HashSet<u32>,
-    cgroups: HashSet<u64>,
+    /// Whether any cgroup may be selected; which ones, the probe's map knows.
+    by_cgroup: bool,
+    /// Processes in cgroups that were selected after they had begun.
+    found: Receiver<u32>,
     logs: FxHashMap<(u32, u64), Streams>,
     logs_by_age: VecDeque<(u32, u64)>,
     capture_logs: bool,
@@ -52,8 +56,11 @@ impl Node {
         resources: Resources,
         sdk: SdkPolicy,
         capture_logs: bool,
+        found: Receiver<u32>,
     ) -> Self {
         Self {
+            by_cgroup: !(selection.cgroups.is_empty() && selection.pods.is_empty()),
+            found,
             mount: CgroupMount::find(&proc).ok(),
             proc,
             probe,
@@ -61,7 +68,6 @@ impl Node {
             resources,
             sdk,
             processes: HashSet::new(),
-            cgroups: HashSet::new(),
             logs: FxHashMap::default(),
             logs_by_age: VecDeque::new(),
             capture_logs,
@@ -74,10 +80,8 @@ impl Node {
             self.select(*pid);
         }
         for id in &targets.cgroups {
-            if self.cgroups.insert(*id) {
-                let selected = self.with_probe(|probe| probe.select_cgroup(*id));
-                tell(selected, "a cgroup cannot be selected");
-            }
+            let selected = self.with_probe(|probe| probe.select_cgroup(*id));
+            tell(selected, "a cgroup cannot be selected");
         }
         for root in &targets.log_roots {
             self.learn_logs(*root);
@@ -88,12 +92,6 @@ impl Node {
     #[must_use]
     pub fn process_count(&self) -> usize {
         self.processes.len()
-    }
-
-    /// Selected cgroups.
-    #[must_use]
-    pub fn cgroup_count(&self) -> usize {
-        self.cgroups.len()
     }
 
     fn with_probe<T>(&self, tell: impl FnOnce(&mut Probe) -> T) -> T {
@@ -149,12 +147,21 @@ impl Node {
     }
 
     fn is_selected(&self, pid: u32) -> bool {
-        self.processes.contains(&pid) || (!self.cgroups.is_empty() && self.is_in_selected_cgroup(pid))
+        self.processes.contains(&pid) || (self.by_cgroup && self.is_in_selected_cgroup(pid))
     }
 
     fn is_in_selected_cgroup(&self, pid: u32) -> bool {
         let id = self.mount.as_ref().and_then(|mount| mount.id_of(&self.proc, pid));
-        id.is_some_and(|id| self.cgroups.contains(&id))
+        id.is_some_and(|id| self.with_probe(|probe| probe.selects_cgroup(id)))
+    }
+
+    /// Learns the logs of processes that were there before their pod was selected.
+    fn take_found(&mut self) {
+        while let Ok(pid) = self.found.try_recv() {
+            if self.root_of(pid) == pid {
+                self.learn_logs(pid);
+            }
+        }
     }
 
     fn on_exec(&mut self, event: &ProcessEvent) {
@@ -178,6 +185,7 @@ impl Node {
 
 impl Environment for Node {
     fn resource(&mut self, process: Process) -> Arc<Resource> {
+        self.take_found();
         let identity = self.resources.identity(key_of(process));
         if let Some(evidence) = &identity.sdk {
             self.sdk.tell(identity.resource.service_name(), process.tgid, evidence);
@@ -190,6 +198,7 @@ impl Environment for Node {
     }
 
     fn log_stream(&mut self, tgid: u32, device: u32, ino: u64, fd: u32) -> Option<LogStream> {
+        self.take_found();
         if let Some(known) = self.logs.get(&(device, ino)) {
             return known.of(fd);
         }
@@ -223,14 +232,6 @@ impl Environment for Node {
                 self.learn_logs(self.root_of(tgid));
             }
             ProcessNote::ThreadStart | ProcessNote::ThreadExit => {}
-        }
-    }
-
-    fn on_cgroup(&mut self, event: &CgroupEvent) {
-        if event.removed == 0 {
-            self.cgroups.insert(event.id);
-        } else {
-            self.cgroups.remove(&event.id);
         }
     }
 }

@@ -10,6 +10,7 @@ use tracing::debug;
 
 use super::clock;
 use super::node::SharedProbe;
+use super::own::State;
 use crate::event::Nanos;
 use crate::export::Exporter;
 use crate::pipeline::{Ask, Pipeline, Stats};
@@ -46,6 +47,8 @@ pub struct Reader {
     pub probe: SharedProbe,
     /// Where telemetry goes.
     pub exporter: Exporter,
+    /// What is shown of the reader from outside.
+    pub state: Arc<State>,
     /// Set when the probe is detached and what is left in the ring is to be finished.
     pub detached: Arc<AtomicBool>,
 }
@@ -68,6 +71,7 @@ impl Reader {
             let events = self.empty_ring();
             self.pipeline.tick(clock::monotonic());
             self.hand_over();
+            self.state.beat(now, || self.pipeline.stats());
             if stopping && events == 0 {
                 break;
             }

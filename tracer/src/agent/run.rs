@@ -2,23 +2,30 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aya::maps::{MapData, RingBuf};
 use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tracing::{debug, error, info, warn};
 
 use super::clock;
 use super::ending::{Panicked, Stop, Worker, stopped_or_ended};
 use super::node::{Node, SharedProbe};
+use super::own::{State, server};
+use super::pods::{self, Pods};
 use super::reader::{Reader, Windows};
 use super::sdk::SdkPolicy;
 use crate::check::{self, Lacking};
 use crate::cli::RunConfig;
+use crate::cli::listen::Listen;
 use crate::enrich::process::Proc;
 use crate::enrich::resource::{Host, ResourceDefaults};
 use crate::enrich::table::{MAX_PROCESSES, Resources};
 use crate::export::{self, ExportError, Exporter, Exporting, Settings, SettingsError, Variables};
+use crate::kubernetes::KubernetesError;
 use crate::pipeline::{LogMode, Pipeline, Stats};
 use crate::probe::targets::{self, TargetError};
 use crate::probe::{Probe, ProbeError};
@@ -42,6 +49,14 @@ pub enum RunError {
     /// The probe cannot be loaded.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    /// The way to the cluster is not known.
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
+    /// The agent's own endpoints cannot be served.
+    #[error(
+        "--listen {0}: the agent cannot serve its health and metrics there; give another address, or off"
+    )]
+    Listen(Listen, #[source] std::io::Error),
     /// The system refuses something ordinary.
     #[error("{0}")]
     System(&'static str, #[source] std::io::Error),
@@ -60,7 +75,7 @@ pub enum RunError {
 /// collector that cannot be reached is no error; it is tried again.
 pub async fn run(config: RunConfig, variables: Variables) -> Result<(), RunError> {
     let mut stop = Stop::listen().map_err(|error| RunError::System("cannot catch signals", error))?;
-    match start(&config, &variables) {
+    match start(&config, &variables).await {
         Ok(running) => running.until(stop).await,
         // Whoever ends the tracer while it starts does not ask why it would not have run.
         Err(_) if stop.has_come().await => Ok(()),
@@ -76,9 +91,11 @@ struct Running {
     /// Tells the reader that the probe is detached.
     detached: Arc<AtomicBool>,
     exporting: Exporting,
+    /// What follows the node's pods, and what serves the agent's own endpoints: they end with the agent.
+    tasks: Vec<JoinHandle<()>>,
 }
 
-fn start(config: &RunConfig, variables: &Variables) -> Result<Running, RunError> {
+async fn start(config: &RunConfig, variables: &Variables) -> Result<Running, RunError> {
     check::require(&check::Node::default())?;
     let settings = Settings::from_variables(variables)?;
     if let Some(warning) = config.pipeline.propagators.warning() {
@@ -87,13 +104,27 @@ fn start(config: &RunConfig, variables: &Variables) -> Result<Running, RunError>
     let proc = Proc::default();
     // What the user named wrongly is told before anything is loaded.
     targets::initial(&config.selection, &proc, std::process::id())?;
+    let pods = Pods::prepare(config, variables, &proc).await?;
+    let listener = listen(config.listen).await?;
     let (exporter, exporting) = export::start(&settings, &config.exports)?;
     let (probe, ring) = load(config)?;
     let probe: SharedProbe = Arc::new(Mutex::new(probe));
-    let node = adopt(config, variables, &proc, &probe)?;
+    let (found, finds) = mpsc::channel();
+    let node = adopt(config, variables, &proc, &probe, &pods, finds)?;
+    let shown = pods.as_ref().map(Pods::shared);
+    let state = Arc::new(State::new(Arc::clone(&probe), exporter.stats().clone(), shown));
+    let following = pods::start(pods, &config.selection, &probe, found);
+    let serving = listener.map(|listener| tokio::spawn(server::serve(listener, Arc::clone(&state))));
     let detached = Arc::new(AtomicBool::new(false));
-    let reader = start_reader(config, node, ring, &probe, exporter, &detached)?;
-    Ok(Running { settings, probe, reader, detached, exporting })
+    let reader = start_reader(config, node, ring, &state, &probe, exporter, &detached)?;
+    Ok(Running {
+        settings,
+        probe,
+        reader,
+        detached,
+        exporting,
+        tasks: following.into_iter().chain(serving).collect(),
+    })
 }
 
 impl Running {
@@ -103,6 +134,7 @@ impl Running {
             None => info!("stopping: the probe is detached, and what is left is exported"),
             Some(_) => error!("the thread that reads events has failed: the probe is detached"),
         }
+        self.tasks.iter().for_each(JoinHandle::abort);
         let losses = detach(&self.probe);
         self.detached.store(true, Ordering::Release);
         // Without being told to, the reader ends only by a panic.
@@ -113,6 +145,16 @@ impl Running {
         finish(&self.settings, self.exporting, stop, stats.as_ref().ok(), &losses).await;
         stats.map(drop).map_err(|Panicked| RunError::ReaderFailed)
     }
+}
+
+async fn listen(listen: Listen) -> Result<Option<TcpListener>, RunError> {
+    let Listen::At(address) = listen else { return Ok(None) };
+    let listener = server::bind(address).await.map_err(|error| RunError::Listen(listen, error))?;
+    // Where the port was left to the system, this says which one it is.
+    if let Ok(address) = listener.local_addr() {
+        info!("health and metrics are served at http://{address}");
+    }
+    Ok(Some(listener))
 }
 
 fn load(config: &RunConfig) -> Result<(Probe, RingBuf<MapData>), RunError> {
@@ -133,21 +175,36 @@ fn adopt(
     variables: &Variables,
     proc: &Proc,
     probe: &SharedProbe,
+    pods: &Option<Pods>,
+    finds: Receiver<u32>,
 ) -> Result<Node, RunError> {
     let host = Host::read(proc, Path::new("/etc"), variables.get("NODE_NAME").cloned());
-    let defaults = ResourceDefaults { service_name: config.service_name.clone(), host };
+    let defaults = ResourceDefaults {
+        service_name: config.service_name.clone(),
+        host,
+        attributes: config.resource.attributes.clone(),
+        pods: config.resource.pods.clone(),
+    };
     let mut resources = Resources::new(proc.clone(), defaults, MAX_PROCESSES);
     resources.set_suspended(clock::suspended());
+    if let Some(pods) = pods {
+        resources.set_pods(pods.table());
+    }
     let logs = config.pipeline.logs != LogMode::Off;
     let sdk = SdkPolicy::new(config.sdk_targets);
-    let mut node = Node::new(proc.clone(), Arc::clone(probe), config.selection.clone(), resources, sdk, logs);
+    let selection = config.selection.clone();
+    let mut node = Node::new(proc.clone(), Arc::clone(probe), selection, resources, sdk, logs, finds);
+    let mut cgroups = 0;
     for _ in 0..2 {
-        node.adopt(&targets::initial(&config.selection, proc, std::process::id())?);
+        let targets = targets::initial(&config.selection, proc, std::process::id())?;
+        cgroups = targets.cgroups.len();
+        node.adopt(&targets);
     }
     let hook = probe.lock().unwrap_or_else(PoisonError::into_inner).hook();
-    let (processes, cgroups) = (node.process_count(), node.cgroup_count());
-    info!("ready: tracing {processes} processes and {cgroups} cgroups by {hook}");
-    if processes + cgroups == 0 {
+    let processes = node.process_count();
+    let more = if pods.is_some() { ", and the pods that match" } else { "" };
+    info!("ready: tracing {processes} processes and {cgroups} cgroups by {hook}{more}");
+    if processes + cgroups == 0 && pods.is_none() {
         warn!("nothing matches the selection yet; what starts later and matches is traced from then on");
     }
     Ok(node)
@@ -157,6 +214,7 @@ fn start_reader(
     config: &RunConfig,
     node: Node,
     ring: RingBuf<MapData>,
+    state: &Arc<State>,
     probe: &SharedProbe,
     exporter: Exporter,
     detached: &Arc<AtomicBool>,
@@ -170,6 +228,7 @@ fn start_reader(
         windows: Windows::new(&config.probe),
         probe: Arc::clone(probe),
         exporter,
+        state: Arc::clone(state),
         detached: Arc::clone(detached),
     };
     Worker::start("reader", move || reader.run())

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use tracer_ebpf::limits::{HUGE_HEAD, MAX_TAIL};
 
 use super::run_config::{MAX_RING, MIN_HEAD, MIN_RING};
-use super::selector::SelectorError;
 use super::size::ByteSize;
 use crate::correlate::sampler::SamplerError;
+use crate::kubernetes::selector::SelectorError;
 use crate::probe::targets::TargetError;
 
 /// Why the command line is not good.
@@ -37,8 +37,8 @@ pub enum CliError {
     },
     /// No target was given.
     #[error(
-        "nothing is selected: say what to trace with --pid PID, --exe GLOB, --port PORT or --cgroup PATH (several \
-         are OR-ed)"
+        "nothing is selected: say what to trace with --pid PID, --exe GLOB, --port PORT, --cgroup PATH or \
+         --pod-selector SELECTOR (several are OR-ed)"
     )]
     NothingSelected,
     /// `--exe ''` or `--cgroup ''`.
@@ -71,12 +71,18 @@ pub enum CliError {
         "--namespace {0:?} is not a name of a namespace: lower-case letters, digits and '-', at most 63 characters"
     )]
     Namespace(String),
-    /// Pods cannot be selected by this build.
-    #[error(
-        "selecting pods (--pod-selector, --namespace) needs a later version of the tracer: this one does not talk \
-         to Kubernetes yet; select with --pid, --exe, --port or --cgroup"
-    )]
-    KubernetesNotBuilt,
+    /// `--container` without pods.
+    #[error("--container narrows pods that are selected: give --pod-selector or --namespace too")]
+    ContainerOfNoPod,
+    /// `--container` is no pattern.
+    #[error("--container {0:?} is not a pattern of a container's name")]
+    Container(String),
+    /// A rule of the file without any condition.
+    #[error("a rule of pods: in the configuration file selects every pod: give it a selector or namespaces")]
+    RuleForAllPods,
+    /// `--resource-attribute` is no pair.
+    #[error("--resource-attribute {0:?} is not KEY=VALUE")]
+    Attribute(String),
     /// `--head` and `--tail` do not fit the probe.
     #[error(
         "--head must be from {MIN_HEAD} bytes to {}, and --tail at most {}",
@@ -118,10 +124,7 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Arguments(error) => u8::try_from(error.exit_code()).unwrap_or(2),
-            Self::ConfigRead { .. }
-            | Self::Target(_)
-            | Self::KubernetesNotBuilt
-            | Self::ReplayNotBuilt { .. } => 1,
+            Self::ConfigRead { .. } | Self::Target(_) | Self::ReplayNotBuilt { .. } => 1,
             _ => 2,
         }
     }

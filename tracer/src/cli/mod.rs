@@ -4,9 +4,10 @@
 
 mod config_file;
 pub mod error;
+pub mod listen;
 pub mod options;
+pub mod pods;
 pub mod run_config;
-pub mod selector;
 pub mod size;
 pub mod span_of_time;
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use super::listen::Listen;
+use super::pods::RuleOptions;
 use super::size::ByteSize;
 use super::span_of_time::SpanOfTime;
 use crate::enrich::sdk::SdkTargets;
@@ -62,6 +64,52 @@ pub struct Options {
     )]
     #[arg(help_heading = "Targets (several are OR-ed)")]
     pub namespace: Vec<String>,
+
+    /// Trace containers of such names only in the pods that are selected
+    #[arg(
+        long,
+        value_name = "GLOB",
+        env = "TRACER_CONTAINER",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    #[arg(help_heading = "Targets (several are OR-ed)")]
+    pub container: Vec<String>,
+
+    /// In the file only: rules, each with selector, namespaces and containers
+    #[arg(skip)]
+    pub pods: Vec<RuleOptions>,
+
+    /// Name services and versions by app.kubernetes.io/* labels of pods [default: false]
+    #[arg(long, value_name = "BOOL", env = "TRACER_SERVICE_LABELS", hide_env_values = true)]
+    #[arg(num_args = 0..=1, default_missing_value = "true", help_heading = "Resource")]
+    pub service_labels: Option<bool>,
+
+    /// Export this label of pods as k8s.pod.label.KEY
+    #[arg(long, value_name = "KEY", env = "TRACER_POD_LABEL", hide_env_values = true, value_delimiter = ',')]
+    #[arg(help_heading = "Resource")]
+    pub pod_label: Vec<String>,
+
+    /// k8s.cluster.name of every target
+    #[arg(long, value_name = "NAME", env = "TRACER_CLUSTER_NAME", hide_env_values = true)]
+    #[arg(help_heading = "Resource")]
+    pub cluster_name: Option<String>,
+
+    /// A resource attribute of every target that does not set it itself, such as cloud.region=westeurope
+    #[arg(
+        long,
+        value_name = "KEY=VALUE",
+        env = "TRACER_RESOURCE_ATTRIBUTE",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    #[arg(help_heading = "Resource")]
+    pub resource_attribute: Vec<String>,
+
+    /// Where /healthz, /readyz and /metrics are served: an address and port, or off [default: 0.0.0.0:9464 where pods
+    /// are selected, else off]
+    #[arg(long, value_name = "ADDRESS", env = "TRACER_LISTEN", hide_env_values = true)]
+    pub listen: Option<Listen>,
 
     /// service.name of targets that do not name themselves
     #[arg(long, value_name = "NAME", env = "TRACER_SERVICE_NAME", hide_env_values = true)]
@@ -147,6 +195,13 @@ impl Options {
             cgroup: targets.cgroup,
             pod_selector: targets.pod_selector,
             namespace: targets.namespace,
+            container: targets.container,
+            pods: targets.pods,
+            service_labels: self.service_labels.or(below.service_labels),
+            pod_label: first(self.pod_label, below.pod_label),
+            cluster_name: self.cluster_name.or(below.cluster_name),
+            resource_attribute: first(self.resource_attribute, below.resource_attribute),
+            listen: self.listen.or(below.listen),
             service_name: self.service_name.or(below.service_name),
             export: first(self.export, below.export),
             attach: self.attach.or(below.attach),
@@ -173,7 +228,9 @@ impl Options {
             && self.port.is_empty()
             && self.cgroup.is_empty()
             && self.pod_selector.is_empty()
-            && self.namespace.is_empty())
+            && self.namespace.is_empty()
+            && self.container.is_empty()
+            && self.pods.is_empty())
     }
 }
 

@@ -6,14 +6,16 @@ use std::path::PathBuf;
 use tracer_ebpf::limits::{HUGE_HEAD, MAX_TAIL};
 use tracing::level_filters::LevelFilter;
 
+use super::listen::Listen;
 use super::options::{LogLevel, Options, RedisBatch, RedisKeys};
-use super::selector::{Selector, is_dns_label};
+use super::pods;
 use super::size::ByteSize;
 use super::span_of_time::SpanOfTime;
 use super::{CliError, Surroundings};
 use crate::correlate::log_rate::DEFAULT_RATE;
 use crate::correlate::sampler::{Sampler, SamplerError};
 use crate::correlate::trace_context::Propagators;
+use crate::enrich::pod::PodOptions;
 use crate::enrich::sdk::SdkTargets;
 use crate::export::Target;
 use crate::pipeline::{Keep, LogMode, PipelineConfig};
@@ -31,6 +33,15 @@ pub const MAX_RING: u32 = 1 << 30;
 /// Fewest bytes captured from the start of a call: less would not hold any protocol's header.
 pub const MIN_HEAD: u32 = 64;
 
+/// What resources say beyond what a target and its pod tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResourceOptions {
+    /// Attributes of every target, `k8s.cluster.name` among them.
+    pub attributes: Vec<(String, String)>,
+    /// What is taken from pods.
+    pub pods: PodOptions,
+}
+
 /// Everything that `tracer run` needs to know.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunConfig {
@@ -38,6 +49,10 @@ pub struct RunConfig {
     pub selection: Selection,
     /// `service.name` of targets that do not name themselves.
     pub service_name: Option<String>,
+    /// What resources say beyond what a target and its pod tell.
+    pub resource: ResourceOptions,
+    /// Where the agent's own endpoints are served.
+    pub listen: Listen,
     /// Where to export to; never empty, nothing twice.
     pub exports: Vec<Target>,
     /// What to do with targets that export by themselves.
@@ -56,14 +71,16 @@ impl RunConfig {
     /// # Errors
     /// [`CliError`]: each names the option and says what would be right.
     pub(super) fn new(options: Options, surroundings: &Surroundings<'_>) -> Result<Self, CliError> {
-        check_pods(&options)?;
         let selection = selection(&options)?;
         if selection.is_empty() {
             return Err(CliError::NothingSelected);
         }
         check_pids(&selection.pids, surroundings.proc, surroundings.own).map_err(CliError::Target)?;
         let probe = probe(&options, &selection)?;
+        let listen = if selection.pods.is_empty() { Listen::Off } else { Listen::EVERYWHERE };
         Ok(Self {
+            resource: resource(&options)?,
+            listen: options.listen.unwrap_or(listen),
             probe,
             pipeline: PipelineConfig {
                 logs: options.logs.unwrap_or_default(),
@@ -88,21 +105,6 @@ impl RunConfig {
     }
 }
 
-/// Pods are selected by their labels and namespace, which only the cluster knows.
-fn check_pods(options: &Options) -> Result<(), CliError> {
-    for selector in &options.pod_selector {
-        let parsed = selector.parse::<Selector>();
-        parsed.map_err(|source| CliError::Selector { selector: selector.clone(), source })?;
-    }
-    if let Some(name) = options.namespace.iter().find(|name| !is_dns_label(name)) {
-        return Err(CliError::Namespace(name.clone()));
-    }
-    if options.pod_selector.is_empty() && options.namespace.is_empty() {
-        return Ok(());
-    }
-    Err(CliError::KubernetesNotBuilt)
-}
-
 fn selection(options: &Options) -> Result<Selection, CliError> {
     let exes = options.exe.iter().map(|pattern| {
         ExeGlob::new(pattern)
@@ -125,7 +127,19 @@ fn selection(options: &Options) -> Result<Selection, CliError> {
         exes: exes.collect::<Result<_, _>>()?,
         ports: options.port.clone(),
         cgroups: options.cgroup.clone(),
+        pods: pods::rules(options)?,
     })
+}
+
+fn resource(options: &Options) -> Result<ResourceOptions, CliError> {
+    let cluster = options.cluster_name.iter().map(|name| ("k8s.cluster.name".to_owned(), name.clone()));
+    let given = options.resource_attribute.iter().map(|text| pods::attribute(text));
+    let pods = PodOptions {
+        service_labels: options.service_labels.unwrap_or_default(),
+        labels: options.pod_label.clone(),
+    };
+    let attributes = cluster.map(Ok).chain(given).collect::<Result<_, _>>()?;
+    Ok(ResourceOptions { attributes, pods })
 }
 
 fn probe(options: &Options, selection: &Selection) -> Result<ProbeOptions, CliError> {

@@ -1,10 +1,12 @@
 use clap::CommandFactory as _;
 use tracing::level_filters::LevelFilter;
 
+use super::listen::Listen;
 use super::*;
 use crate::correlate::sampler::Sampler;
 use crate::enrich::fixture::Directory;
 use crate::enrich::sdk::SdkTargets;
+use crate::kubernetes::PodRules;
 use crate::pipeline::{Keep, LogMode};
 use crate::probe::AttachMode;
 use crate::span::SqlText;
@@ -168,7 +170,7 @@ fn errors_are_sentences() {
     let table: [(&[&str], &str, u8); 18] = [
         (
             &[],
-            "nothing is selected: say what to trace with --pid PID, --exe GLOB, --port PORT or --cgroup PATH (several are OR-ed)",
+            "nothing is selected: say what to trace with --pid PID, --exe GLOB, --port PORT, --cgroup PATH or --pod-selector SELECTOR (several are OR-ed)",
             2,
         ),
         (&["--pid", "4194305"], "--pid: there is no process 4194305", 1),
@@ -192,9 +194,9 @@ fn errors_are_sentences() {
             2,
         ),
         (
-            &["--pod-selector", "app=x", "--port", "80"],
-            "selecting pods (--pod-selector, --namespace) needs a later version of the tracer: this one does not talk to Kubernetes yet; select with --pid, --exe, --port or --cgroup",
-            1,
+            &["--port", "80", "--container", "app"],
+            "--container narrows pods that are selected: give --pod-selector or --namespace too",
+            2,
         ),
         (
             &["--port", "80", "--head", "1"],
@@ -240,6 +242,30 @@ fn errors_are_sentences() {
     for (arguments, text, code) in table {
         assert_eq!(refused(arguments), (text.to_owned(), code), "{arguments:?}");
     }
+}
+
+#[test]
+fn pods_are_selected_by_arguments_and_file() {
+    let config =
+        run(&["--pod-selector", "app=x,tier in (a,b)", "--pod-selector", "!y", "--namespace", "n,m"]);
+    assert_eq!((config.selection.pods.0.len(), config.listen), (2, Listen::EVERYWHERE));
+    assert_eq!(run(&["--port", "80"]).listen, Listen::Off);
+    let root = Directory::new();
+    root.write(
+        "c.yaml",
+        "pods:\n- selector: app=x\n  containers: [app]\n- namespaces: [shop]\ncluster-name: c1\nlisten: 127.0.0.1:1\n\
+         service-labels: true\nresource-attribute: ['cloud.provider=azure']\npod-label: [tier]\n",
+    );
+    let path = root.join("c.yaml");
+    let config = run(&["--config", path.to_str().unwrap()]);
+    let PodRules(rules) = &config.selection.pods;
+    assert_eq!((rules.len(), rules[0].containers.len(), rules[1].namespaces.len()), (2, 1, 1));
+    assert_eq!(config.resource.attributes.len(), 2);
+    assert!(config.resource.pods.service_labels && config.resource.pods.labels == ["tier"]);
+    root.write("c.yaml", "pods:\n- {}\n");
+    assert!(refused(&["--config", path.to_str().unwrap()]).0.contains("selects every pod"));
+    root.write("c.yaml", "pods:\n- labels: a\n");
+    assert!(refused(&["--config", path.to_str().unwrap()]).0.contains("line 2"));
 }
 
 #[test]

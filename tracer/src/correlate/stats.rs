@@ -124,6 +124,7 @@ impl SpanStats {
         self.abandoned_gap
             + self.abandoned_malformed
             + self.abandoned_no_span
+            + self.abandoned_encrypted
             + self.abandoned_limit
             + self.abandoned_forgotten
     }

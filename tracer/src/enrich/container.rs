@@ -54,14 +54,16 @@ fn is_monitor(segment: &str) -> bool {
     segment.starts_with("crio-conmon-") || segment.starts_with("libpod-conmon-")
 }
 
-fn container_id(segment: &str) -> Option<String> {
+/// The container's id in the name of its cgroup: 64 hexadecimal digits.
+pub(crate) fn container_id(segment: &str) -> Option<String> {
     let name = segment.strip_suffix(".scope").unwrap_or(segment);
     let id = name.rsplit('-').next()?;
     (id.len() == CONTAINER_ID && id.bytes().all(|digit| digit.is_ascii_hexdigit()))
         .then(|| id.to_ascii_lowercase())
 }
 
-fn pod_uid(segment: &str) -> Option<String> {
+/// The pod's uid in the name of its cgroup.
+pub(crate) fn pod_uid(segment: &str) -> Option<String> {
     let name = segment.strip_suffix(".slice").unwrap_or(segment);
     // The last "pod" is the right one ("kubepods-pod…"): a uid's digits cannot spell it.
     let (before, uid) = name.rsplit_once("pod")?;

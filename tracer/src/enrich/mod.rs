@@ -3,6 +3,7 @@
 pub mod container;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod pod;
 pub mod process;
 pub mod resource;
 pub mod sdk;

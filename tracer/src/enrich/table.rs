@@ -13,6 +13,7 @@ use super::process::{Proc, ProcError};
 use super::resource::{ProcessFacts, ResourceDefaults, describe};
 use super::sdk::{SdkEvidence, evidence};
 use crate::event::Nanos;
+use crate::kubernetes::{Pod, PodTable};
 use crate::span::Value;
 
 /// Processes whose resource is kept; the least recently asked for is forgotten, and read again when needed.
@@ -57,11 +58,21 @@ pub struct Identity {
     pub sdk: Option<Arc<SdkEvidence>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Entry {
     /// Not read yet; this is what to take if it cannot be.
-    Pending(Identity),
-    Known(Identity),
+    Pending(Described),
+    Known(Described),
+}
+
+/// What is known of a process, with what it was made of: its pod may change, or become known only later.
+#[derive(Clone, Debug)]
+struct Described {
+    identity: Identity,
+    facts: Arc<ProcessFacts>,
+    pod: Option<Arc<Pod>>,
+    /// [`PodTable::generation`] when the pod was looked up.
+    generation: u64,
 }
 
 /// The resources of all processes. Processes with equal resources share one allocation.
@@ -70,6 +81,7 @@ pub struct Resources {
     proc: Proc,
     defaults: ResourceDefaults,
     suspended: Option<Nanos>,
+    pods: Arc<PodTable>,
     entries: LruCache<ProcessKey, Entry>,
     interned: Interned,
     counts: ResourceCounts,
@@ -83,6 +95,7 @@ impl Resources {
             proc,
             defaults,
             suspended: None,
+            pods: Arc::default(),
             entries: LruCache::new(capacity),
             interned: Interned::default(),
             counts: ResourceCounts::default(),
@@ -93,6 +106,12 @@ impl Resources {
     /// process whose start in `/proc` does not fit its key counts as gone: its id was used again.
     pub fn set_suspended(&mut self, suspended: Nanos) {
         self.suspended = Some(suspended);
+    }
+
+    /// Tells where pods are known. A process in a pod takes its resource from there, also when the pod becomes known,
+    /// or changes, after the process was read.
+    pub fn set_pods(&mut self, pods: Arc<PodTable>) {
+        self.pods = pods;
     }
 
     /// The counts so far.
@@ -108,35 +127,64 @@ impl Resources {
 
     /// All that is known of a process. The first call for a process reads `/proc`.
     pub fn identity(&mut self, key: ProcessKey) -> Identity {
-        if let Some(Entry::Known(identity)) = self.entries.get(&key) {
-            return identity.clone();
-        }
-        let identity = match (self.read(key), self.entries.pop(&key)) {
-            (Some((facts, sdk)), _) => Identity { resource: self.describe(&facts), sdk: sdk.map(Arc::new) },
+        self.described(key).identity
+    }
+
+    fn described(&mut self, key: ProcessKey) -> Described {
+        let generation = self.pods.generation();
+        let described = match self.entries.get(&key) {
+            Some(Entry::Known(known)) if known.generation == generation => return known.clone(),
+            Some(Entry::Known(known)) => {
+                let known = known.clone();
+                self.renew(known, generation)
+            }
+            _ => self.first(key, generation),
+        };
+        self.insert(key, Entry::Known(described.clone()));
+        described
+    }
+
+    fn first(&mut self, key: ProcessKey, generation: u64) -> Described {
+        match (self.read(key), self.entries.pop(&key)) {
+            (Some((facts, sdk)), _) => self.describe(facts, sdk, generation),
             (None, Some(Entry::Pending(fallback) | Entry::Known(fallback))) => {
                 self.counts.inherited += 1;
                 fallback
             }
             (None, None) => {
                 self.counts.unknown += 1;
-                Identity { resource: self.describe(&ProcessFacts::default()), sdk: None }
+                self.describe(ProcessFacts::default(), None, generation)
             }
-        };
-        self.insert(key, Entry::Known(identity.clone()));
-        identity
+        }
+    }
+
+    /// Some pod changed since: was it this process's?
+    fn renew(&mut self, known: Described, generation: u64) -> Described {
+        let pod = self.pod(&known.facts);
+        // A pod that is gone was the right one for as long as its last spans come.
+        if pod.is_none() || pod.as_ref().map(Arc::as_ptr) == known.pod.as_ref().map(Arc::as_ptr) {
+            return Described { generation, ..known };
+        }
+        let resource = describe(&known.facts, pod.as_deref(), &self.defaults);
+        let identity = Identity { resource: self.interned.share(resource), sdk: known.identity.sdk };
+        Described { identity, facts: known.facts, pod, generation }
+    }
+
+    fn pod(&self, facts: &ProcessFacts) -> Option<Arc<Pod>> {
+        self.pods.get(facts.cgroup.pod_uid.as_deref()?)
     }
 
     /// A process forked: should the child end before it can be read, it has the parent's resource.
     pub fn forked(&mut self, parent: ProcessKey, child: ProcessKey) {
-        let identity = self.identity(parent);
-        self.insert(child, Entry::Pending(identity));
+        let described = self.described(parent);
+        self.insert(child, Entry::Pending(described));
     }
 
     /// A process executed another program: it is read again, with what it was so far as the fallback.
     pub fn executed(&mut self, key: ProcessKey) {
         if let Some(entry) = self.entries.get_mut(&key) {
-            let (Entry::Pending(identity) | Entry::Known(identity)) = entry;
-            *entry = Entry::Pending(identity.clone());
+            let (Entry::Pending(described) | Entry::Known(described)) = entry;
+            *entry = Entry::Pending(described.clone());
         }
     }
 
@@ -148,18 +196,18 @@ impl Resources {
     /// What the process tells of itself; `None` when it is gone.
     fn read(&mut self, key: ProcessKey) -> Option<(ProcessFacts, Option<SdkEvidence>)> {
         let pid = key.tgid;
-        let facts = ProcessFacts {
-            environ: self.environ(pid)?,
-            program: self.program(pid)?,
-            cgroup: CgroupIdentity::of_lines(&self.proc.cgroup(pid).ok()?),
-        };
+        let environ = self.environ(pid)?;
+        let program = self.program(pid)?;
+        let cgroup = CgroupIdentity::of_lines(&self.proc.cgroup(pid).ok()?);
         let arguments = self.proc.cmdline(pid).unwrap_or_default();
-        let sdk = facts.environ.as_ref().and_then(|environ| evidence(environ, &arguments));
+        let sdk = environ.as_ref().and_then(|environ| evidence(environ, &arguments));
+        let (facts, error) = ProcessFacts::new(environ.as_ref(), program, cgroup);
         // Asked last: had the id passed to another process meanwhile, what was read would be that one's.
         if !self.is_same(key) {
             return None;
         }
         self.counts.read += 1;
+        self.counts.bad_attributes += u64::from(error.is_some());
         Some((facts, sdk))
     }
 
@@ -203,10 +251,11 @@ impl Resources {
         (earliest..=latest).contains(&start)
     }
 
-    fn describe(&mut self, facts: &ProcessFacts) -> Arc<Resource> {
-        let (resource, error) = describe(facts, &self.defaults);
-        self.counts.bad_attributes += u64::from(error.is_some());
-        self.interned.share(resource)
+    fn describe(&mut self, facts: ProcessFacts, sdk: Option<SdkEvidence>, generation: u64) -> Described {
+        let pod = self.pod(&facts);
+        let resource = self.interned.share(describe(&facts, pod.as_deref(), &self.defaults));
+        let identity = Identity { resource, sdk: sdk.map(Arc::new) };
+        Described { identity, facts: Arc::new(facts), pod, generation }
     }
 }
 

@@ -161,3 +161,33 @@ fn without_an_environment_the_program_is_known() {
     assert_eq!(service(&resources.get(key(10))), "python3.11");
     assert_eq!(resources.counts().denied, 1);
 }
+
+#[test]
+fn a_pod_that_becomes_known_or_changes_names_its_processes_anew() {
+    let root = Directory::new();
+    worker(&root, 10, "");
+    worker(&root, 11, "OTEL_SERVICE_NAME=own\0");
+    let uid = "cd57f2a1-0b1c-4bd6-9f64-7e0a4a7f2f6b";
+    for pid in [10, 11] {
+        root.write(&format!("{pid}/cgroup"), format!("0::/../../pod{uid}/{}\n", "ab".repeat(32)));
+    }
+    let pods = Arc::new(PodTable::default());
+    let mut resources = table(&root);
+    resources.set_pods(Arc::clone(&pods));
+    assert_eq!(service(&resources.get(key(10))), "python3.11");
+    let named =
+        |name: &str| Arc::new(Pod { cgroup_uid: uid.to_owned(), name: name.to_owned(), ..Pod::default() });
+    pods.insert(&named("shop-1"));
+    let first = resources.get(key(10));
+    assert_eq!(service(&first), "shop-1");
+    // Another pod's change does not make another resource.
+    pods.insert(&Arc::new(Pod { cgroup_uid: "other".to_owned(), ..Pod::default() }));
+    assert!(Arc::ptr_eq(&first, &resources.get(key(10))));
+    pods.insert(&named("shop-2"));
+    assert_eq!(service(&resources.get(key(10))), "shop-2");
+    assert_eq!(service(&resources.get(key(11))), "own");
+    // Its last spans come when the pod is gone already.
+    pods.remove(uid);
+    assert_eq!(service(&resources.get(key(10))), "shop-2");
+    assert_eq!(resources.counts().read, 2);
+}

@@ -38,8 +38,6 @@ struct Written {
     stream: LogStream,
     time: Nanos,
     span: LineSpan,
-    /// Which of the contexts that take turns on the thread wrote it.
-    context: u64,
 }
 
 /// The span that a line belongs to.
@@ -47,19 +45,25 @@ struct Written {
 enum LineSpan {
     Known(ActiveId, Evidence),
     None,
-    /// It will be known later.
-    Late(Ticket),
+    /// It will be known later: what it waits with, and the runtime's context that wrote it.
+    Late(Ticket, u64),
+}
+
+impl LineSpan {
+    /// Whether two writes of one thread belong to the same span, as far as is known by now.
+    fn is_same(self, later: Self) -> bool {
+        match (self, later) {
+            (Self::Known(one, by), Self::Known(other, also_by)) => (one, by) == (other, also_by),
+            (Self::Late(_, one), Self::Late(_, other)) => one == other,
+            (Self::None, Self::None) => true,
+            _ => false,
+        }
+    }
 }
 
 impl WriteMark for Written {
     fn goes_with(&self, later: &Self) -> bool {
-        let same = match (self.span, later.span) {
-            (LineSpan::Known(one, _), LineSpan::Known(other, _)) => one == other,
-            (LineSpan::None, LineSpan::None) => true,
-            (LineSpan::Late(_), LineSpan::Late(_)) => self.context == later.context,
-            _ => false,
-        };
-        same && self.stream == later.stream
+        self.span.is_same(later.span) && self.stream == later.stream
     }
 }
 
@@ -99,10 +103,12 @@ impl Logs {
         let key = LogKey { thread: now.mark.thread, dev: log.dev, ino: log.ino };
         let span = match assembler.threads.line(now.mark.thread) {
             Some((active, evidence)) => LineSpan::Known(active, evidence),
-            None => assembler.late.ask(now.mark).map_or(LineSpan::None, LineSpan::Late),
+            None => match assembler.late.ask(now.mark) {
+                Ok(ticket) => LineSpan::Late(ticket, now.mark.context),
+                Err(_) => LineSpan::None,
+            },
         };
-        let written =
-            Written { process: now.process, stream, time: now.mark.time, span, context: now.mark.context };
+        let written = Written { process: now.process, stream, time: now.mark.time, span };
         let write = LogWrite { bytes: log.bytes, missing };
         self.lines.write(key, write, &written, now.mark.time, &mut self.ready);
         self.emit(now.mark.time, assembler, sink);
@@ -153,9 +159,8 @@ impl Logs {
                 continue;
             }
             let stated = Stated::of(&line.text);
-            // A span that names itself is the line's; ours lead nowhere if our span is not exported.
-            let names_span = stated.context.is_some_and(|(_, span, _)| span.is_some());
-            let takes_ours = line.own && !names_span && exports.spans;
+            // Our ids lead nowhere if our span is not exported.
+            let takes_ours = line.own && exports.spans;
             self.sort(Record { line, stated, takes_ours }, now, assembler, sink);
         }
         self.ready = ready;
@@ -167,7 +172,7 @@ impl Logs {
             _ if !record.takes_ours => None,
             LineSpan::None => None,
             LineSpan::Known(active, evidence) => Some((active, evidence)),
-            LineSpan::Late(ticket) => match assembler.late.answer(ticket) {
+            LineSpan::Late(ticket, _) => match assembler.late.answer(ticket) {
                 Some(answer) => answer.ok(),
                 None => return self.hold(WaitsFor::Parent(ticket), record, now, assembler, sink),
             },
@@ -202,29 +207,29 @@ impl Logs {
         sink: &mut Sink<'_>,
     ) {
         let Record { line, stated, .. } = record;
-        let Written { process, stream, time, span, .. } = line.mark;
+        let Written { process, stream, time, span } = line.mark;
         let active = active.and_then(|(id, evidence)| Some((assembler.context(id)?, evidence)));
-        // Ids that the application wrote into the line itself win; a trace alone agrees with ours, or not.
-        let active = active.filter(|(context, _)| stated.agrees_with(context.trace_id));
         let ours = active.map(|(context, _)| (context.trace_id, Some(context.span_id), context.sampled));
+        // Ids that the application wrote into the line itself win; a trace alone agrees with ours, or not.
+        let ours = ours.filter(|ours| stated.agrees_with(ours.0));
         let context = ours.or(stated.context);
         if context.is_none() && self.mode == LogMode::Correlated {
             self.stats.uncorrelated_dropped += 1;
             return;
         }
-        let Some(dropped) = self.rate.admit(process, time) else {
+        let Some(dropped) = self.rate.admit(process, now) else {
             self.stats.rate_limited += 1;
             return;
         };
-        let evidence = active.and_then(|(_, evidence)| evidence.name());
+        let evidence = active.map(|(_, evidence)| evidence).filter(|_| ours.is_some());
         self.stats.exported += 1;
-        self.stats.correlated += u64::from(active.is_some());
-        self.stats.after_response += u64::from(matches!(active, Some((_, Evidence::AfterResponse))));
-        self.stats.known_late += u64::from(active.is_some() && matches!(span, LineSpan::Late(_)));
+        self.stats.correlated += u64::from(ours.is_some());
+        self.stats.after_response += u64::from(evidence == Some(Evidence::AfterResponse));
+        self.stats.known_late += u64::from(evidence.is_some() && matches!(span, LineSpan::Late(..)));
         self.stats.ids_of_application += u64::from(ours.is_none() && context.is_some());
         self.stats.truncated += u64::from(line.cut);
         let own = [
-            evidence.map(|name| Attribute::new("tracer.correlation", name)),
+            evidence.and_then(Evidence::name).map(|name| Attribute::new("tracer.correlation", name)),
             line.cut.then(|| Attribute::new("tracer.truncated", true)),
             (dropped > 0).then(|| Attribute::new("tracer.dropped_lines", count(dropped))),
         ];
@@ -247,7 +252,7 @@ impl Logs {
 struct Record {
     line: LogLine<Written>,
     stated: Stated,
-    /// Whether it takes the ids of the span that was active when it was written.
+    /// Whether it may take the ids of the span that was active when it was written.
     takes_ours: bool,
 }
 

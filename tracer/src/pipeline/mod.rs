@@ -280,8 +280,8 @@ impl Pipeline {
             self.add(data.connection, Connection::unannounced(), &now);
             self.with(data.connection, &now, take);
         }
-        let closed = self.table.get_mut(data.connection).and_then(|tracked| tracked.closing);
-        if let (true, Some(closed)) = (ends, closed) {
+        if ends && let Some(closed) = self.table.get_mut(data.connection).and_then(|tracked| tracked.closing)
+        {
             self.remove(data.connection, Some(closed), now.mark);
         }
     }

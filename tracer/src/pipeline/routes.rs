@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 
 use lru::LruCache;
+use rustc_hash::FxBuildHasher;
 
 use crate::enrich::Resource;
 use crate::span::http::{RouteMode, RouteOptions, RouteTable};
@@ -16,7 +17,7 @@ const MAX_SERVICES: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 #[derive(Debug)]
 pub(super) struct Routes {
     /// By `service.name`, which the cap is for: a service's processes share it, also in several pods.
-    services: LruCache<String, RouteTable>,
+    services: LruCache<String, RouteTable, FxBuildHasher>,
     options: RouteOptions,
     /// Spans that lost their route to the cap.
     pub(super) refused: u64,
@@ -24,7 +25,7 @@ pub(super) struct Routes {
 
 impl Routes {
     pub(super) fn new(options: RouteOptions) -> Self {
-        Self { services: LruCache::new(MAX_SERVICES), options, refused: 0 }
+        Self { services: LruCache::with_hasher(MAX_SERVICES, FxBuildHasher), options, refused: 0 }
     }
 
     /// Takes a guessed route out of a server's span if its service has too many.

@@ -116,6 +116,24 @@ impl Probe {
         self.cgroups.insert(id, 1, 0).map_err(map_error("CGROUPS"))
     }
 
+    /// No longer traces what is in a cgroup. Those below it are to be taken out one by one.
+    pub fn deselect_cgroup(&mut self, id: u64) {
+        // Absent is what was wanted.
+        let _ = self.cgroups.remove(&id);
+    }
+
+    /// Whether a cgroup is selected now, by itself or because it was made below one that was.
+    #[must_use]
+    pub fn selects_cgroup(&self, id: u64) -> bool {
+        self.cgroups.get(&id, 0).is_ok()
+    }
+
+    /// Selected cgroups now.
+    #[must_use]
+    pub fn selected_cgroups(&self) -> u64 {
+        self.cgroups.keys().filter(Result::is_ok).count() as u64
+    }
+
     /// Selects a process and what it forks from now on.
     ///
     /// # Errors

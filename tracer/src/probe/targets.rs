@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use globset::{GlobBuilder, GlobMatcher};
 
 use crate::enrich::process::{Proc, ProcError};
+use crate::kubernetes::PodRules;
 
 pub use cgroup::{CgroupError, CgroupMount};
 pub use log_file::{LogFile, Streams, log_files};
@@ -67,13 +68,19 @@ pub struct Selection {
     pub ports: Vec<u16>,
     /// `--cgroup`: processes in these cgroups and those below.
     pub cgroups: Vec<PathBuf>,
+    /// `--pod-selector` and the like: processes in such pods, which the API server knows.
+    pub pods: PodRules,
 }
 
 impl Selection {
     /// Whether nothing at all is selected.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.pids.is_empty() && self.exes.is_empty() && self.ports.is_empty() && self.cgroups.is_empty()
+        self.pids.is_empty()
+            && self.exes.is_empty()
+            && self.ports.is_empty()
+            && self.cgroups.is_empty()
+            && self.pods.is_empty()
     }
 
     /// Whether a process that runs `exe` is meant: for programs executed after the start.

@@ -1,5 +1,6 @@
 //! Spans: exchanges in the words of the semantic conventions, ready for export.
 
+mod address;
 pub mod attribute;
 pub mod http;
 pub mod mysql;

@@ -2,6 +2,7 @@
 //! <https://opentelemetry.io/docs/specs/semconv/database/mysql/>,
 //! <https://opentelemetry.io/docs/specs/semconv/database/mariadb/>
 
+use super::address::ip_text;
 use super::sql::Statement;
 use super::{Attribute, Description, Scope, SpanOptions, SqlText, Status};
 use crate::event::{Address, Endpoints, Role};
@@ -9,6 +10,8 @@ use crate::protocol::mysql::{Command, Completeness, Flavor, MysqlExchange, Query
 
 /// The port that goes without saying.
 const DEFAULT_PORT: u16 = 3306;
+/// Attributes that a span has at most, but for odd ones: the list need not grow.
+const USUAL_ATTRIBUTES: usize = 14;
 /// Our own attribute: only the beginning of the statement was captured.
 const TEXT_TRUNCATED: &str = "tracer.db.query.text.truncated";
 /// Our own attribute: the answer's outcome was not captured; the absence of an error says nothing.
@@ -27,7 +30,8 @@ pub fn describe(
         // Unknown: both speak MySQL's protocol.
         Some(Flavor::Mysql) | None => "mysql",
     };
-    let mut attributes = vec![Attribute::new("db.system.name", system)];
+    let mut attributes = Vec::with_capacity(USUAL_ATTRIBUTES);
+    attributes.push(Attribute::new("db.system.name", system));
     if let Some(database) = &exchange.database {
         attributes.push(Attribute::new("db.namespace", database.to_string()));
     }
@@ -162,7 +166,7 @@ fn push_endpoints(attributes: &mut Vec<Attribute>, role: Role, endpoints: &Endpo
     };
     match server {
         Some(Address::Ip(address)) => {
-            attributes.push(Attribute::new("server.address", address.ip().to_string()));
+            attributes.push(Attribute::new("server.address", ip_text(address.ip())));
             if address.port() != DEFAULT_PORT {
                 attributes.push(Attribute::new("server.port", address.port()));
             }
@@ -172,9 +176,9 @@ fn push_endpoints(attributes: &mut Vec<Attribute>, role: Role, endpoints: &Endpo
     }
     if let Some(Address::Ip(peer)) = &endpoints.peer {
         if role == Role::Server {
-            attributes.push(Attribute::new("client.address", peer.ip().to_string()));
+            attributes.push(Attribute::new("client.address", ip_text(peer.ip())));
         }
-        attributes.push(Attribute::new("network.peer.address", peer.ip().to_string()));
+        attributes.push(Attribute::new("network.peer.address", ip_text(peer.ip())));
         attributes.push(Attribute::new("network.peer.port", peer.port()));
     }
     if endpoints.unix {

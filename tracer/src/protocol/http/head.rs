@@ -1,14 +1,14 @@
 //! Header blocks: lines gathered over any number of segments.
 
 use super::MAX_HEAD;
-use super::line::{is_token_byte, strip_cr};
+use super::line::strip_cr;
 
 /// What a start line and header fields make: a request's or a response's head.
 pub(super) trait Head: Default {
     /// Takes the start line; `false` if it is none.
     fn start_line(&mut self, line: &[u8]) -> bool;
 
-    /// Takes one header field; `value` has no white space around it.
+    /// Takes one header field; `value` has no white space around it. The name can be any bytes.
     fn field(&mut self, name: &[u8], value: &[u8]);
 }
 
@@ -139,10 +139,7 @@ impl<H: Head> HeadReader<H> {
     fn field_line(&mut self, line: &[u8]) {
         let Some(colon) = memchr::memchr(b':', line) else { return };
         let Some((name, value)) = line.split_at_checked(colon) else { return };
-        let name = name.trim_ascii_end();
-        if name.iter().all(|&byte| is_token_byte(byte)) {
-            self.head.field(name, value.strip_prefix(b":").unwrap_or(value).trim_ascii());
-        }
+        self.head.field(name.trim_ascii_end(), value.strip_prefix(b":").unwrap_or(value).trim_ascii());
     }
 }
 

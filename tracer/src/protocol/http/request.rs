@@ -73,9 +73,12 @@ impl RequestHead {
 
     /// OTLP/HTTP: a POST of protobuf or JSON to one of the signals' default paths, perhaps below a prefix.
     pub(super) fn is_otlp_export(&self) -> bool {
+        if !self.otlp_content {
+            return false;
+        }
         let path = self.target.split(['?', '#']).next().unwrap_or_default();
         let signal = ["/v1/traces", "/v1/logs", "/v1/metrics"].iter().any(|end| path.ends_with(end));
-        self.method == "POST" && self.otlp_content && signal
+        self.method == "POST" && signal
     }
 }
 

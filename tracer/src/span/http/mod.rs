@@ -10,8 +10,11 @@ pub use route::{
     DEFAULT_MAX_ROUTES, PatternError, Route, RouteMode, RouteOptions, RoutePattern, RouteTable, route,
 };
 
+use std::borrow::Cow;
+
 use self::redact::{redact_query, redact_userinfo};
 use self::target::{HostPort, Target};
+use super::address::ip_text;
 use super::{Attribute, Description, Scope, SpanOptions, Status, Value};
 use crate::event::{Address, Endpoints, Role};
 use crate::protocol::http::HttpExchange;
@@ -34,23 +37,28 @@ pub fn describe(
         Role::Server => server_route(exchange, &target, options),
         Role::Client => None,
     };
+    let method = if known_method { exchange.method.as_str() } else { "HTTP" };
+    let name = match &route {
+        Some(route) => [method, " ", route].concat(),
+        None => method.to_owned(),
+    };
     let error = error_type(exchange, role);
+    let status = if error.is_some() { Status::Error(None) } else { Status::Unset };
 
-    let mut attributes = Attributes::default();
-    attributes.push(
-        "http.request.method",
-        if known_method { exchange.method.clone() } else { "_OTHER".to_owned() },
-    );
-    if !known_method {
+    let mut attributes = Attributes(Vec::with_capacity(USUAL_ATTRIBUTES));
+    if known_method {
+        attributes.push("http.request.method", method_text(&exchange.method));
+    } else {
+        attributes.push("http.request.method", "_OTHER");
         attributes.push("http.request.method_original", exchange.method.clone());
     }
     match role {
         Role::Server => server_attributes(&mut attributes, exchange, &target, endpoints),
         Role::Client => client_attributes(&mut attributes, exchange, &target, endpoints),
     }
-    attributes.maybe("http.route", route.clone());
+    attributes.maybe("http.route", route);
     attributes.maybe("http.response.status_code", exchange.status);
-    attributes.maybe("error.type", error.clone());
+    attributes.maybe("error.type", error);
     network_attributes(&mut attributes, exchange, endpoints);
     if role == Role::Server {
         attributes.maybe("user_agent.original", exchange.user_agent.clone());
@@ -60,17 +68,29 @@ pub fn describe(
     attributes
         .maybe("http.response.body.size", exchange.response_body.and_then(|size| i64::try_from(size).ok()));
 
-    let method = if known_method { exchange.method.as_str() } else { "HTTP" };
-    Description {
-        name: route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}")),
-        attributes: attributes.0,
-        status: if error.is_some() { Status::Error(None) } else { Status::Unset },
-        scope: Scope::Http,
+    Description { name, attributes: attributes.0, status, scope: Scope::Http }
+}
+
+/// Attributes that a span has at most, but for odd ones: the list need not grow.
+const USUAL_ATTRIBUTES: usize = 18;
+
+/// A method, without a copy where it is one of the usual ones.
+fn method_text(method: &str) -> Cow<'static, str> {
+    match KNOWN_METHODS.iter().find(|known| **known == method) {
+        Some(known) => Cow::Borrowed(known),
+        None => Cow::Owned(method.to_owned()),
+    }
+}
+
+/// A scheme in lower case, without a copy where it is a usual one.
+fn scheme_text(scheme: &str) -> Cow<'static, str> {
+    match ["http", "https"].iter().find(|known| known.eq_ignore_ascii_case(scheme)) {
+        Some(known) => Cow::Borrowed(known),
+        None => Cow::Owned(scheme.to_ascii_lowercase()),
     }
 }
 
 /// Attributes in the order in which they are pushed.
-#[derive(Default)]
 struct Attributes(Vec<Attribute>);
 
 impl Attributes {
@@ -93,14 +113,14 @@ fn server_route(exchange: &HttpExchange, target: &Target<'_>, options: &SpanOpti
 }
 
 /// `error.type`: a word for a failure of the transport, else the status code where it means an error to `role`.
-fn error_type(exchange: &HttpExchange, role: Role) -> Option<String> {
+fn error_type(exchange: &HttpExchange, role: Role) -> Option<Cow<'static, str>> {
     let least = match role {
         Role::Client => 400,
         Role::Server => 500,
     };
     match (exchange.failure, exchange.status) {
-        (Some(failure), _) => Some(failure.word().to_owned()),
-        (None, Some(status)) if status >= least => Some(status.to_string()),
+        (Some(failure), _) => Some(Cow::Borrowed(failure.word())),
+        (None, Some(status)) if status >= least => Some(Cow::Owned(status.to_string())),
         (None, _) => None,
     }
 }
@@ -111,7 +131,7 @@ fn server_attributes(
     target: &Target<'_>,
     endpoints: &Endpoints,
 ) {
-    let scheme = exchange.forwarded.proto.as_deref().or(target.scheme).unwrap_or("http").to_ascii_lowercase();
+    let scheme = scheme_text(exchange.forwarded.proto.as_deref().or(target.scheme).unwrap_or("http"));
     attributes.maybe("url.path", target.path.map(str::to_owned));
     attributes.maybe("url.query", target.query.filter(|query| !query.is_empty()).map(redact_query));
     let named = [exchange.forwarded.host.as_deref(), target.authority, exchange.host.as_deref()]
@@ -134,7 +154,7 @@ fn client_attributes(
     target: &Target<'_>,
     endpoints: &Endpoints,
 ) {
-    let scheme = target.scheme.unwrap_or("http").to_ascii_lowercase();
+    let scheme = scheme_text(target.scheme.unwrap_or("http"));
     let peer = endpoints.peer.as_ref().map(address_and_port);
     let authority = target.authority.or(exchange.host.as_deref());
     let named = authority
@@ -149,7 +169,8 @@ fn client_attributes(
         full.push_str(&redact_userinfo(target.authority.unwrap_or_default()));
     } else {
         let fallback = || endpoints.peer.as_ref().map(authority_of).unwrap_or_default();
-        full = format!("{scheme}://{}", authority.map(redact_userinfo).unwrap_or_else(fallback));
+        let authority = authority.map(redact_userinfo).unwrap_or_else(fallback);
+        full = [&*scheme, "://", &authority].concat();
         full.push_str(target.path.filter(|path| *path != "*").unwrap_or_default());
         if let Some(query) = target.query {
             full.push('?');
@@ -180,7 +201,7 @@ fn network_attributes(attributes: &mut Attributes, exchange: &HttpExchange, endp
 
 fn address_and_port(address: &Address) -> (String, Option<u16>) {
     match address {
-        Address::Ip(address) => (address.ip().to_string(), Some(address.port())),
+        Address::Ip(address) => (ip_text(address.ip()), Some(address.port())),
         Address::Unix(path) => (path.clone(), None),
     }
 }

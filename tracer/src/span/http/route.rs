@@ -1,9 +1,9 @@
 //! Routes: names of low cardinality for paths.
 
-use std::collections::HashSet;
 use std::str::FromStr;
 
 use clap::ValueEnum;
+use rustc_hash::FxHashSet;
 use serde::Deserialize;
 
 use crate::span::{Attribute, Description, Value};
@@ -156,6 +156,10 @@ fn guess(path: &str) -> String {
             template.push('*');
             return template;
         }
+        if is_plain_name(segment) {
+            template.push_str(segment);
+            continue;
+        }
         // Matrix parameters (`;jsessionid=…`) are data.
         let name = segment.split(';').next().unwrap_or_default();
         template.push_str(if is_data(name) { "{id}" } else { name });
@@ -164,6 +168,13 @@ fn guess(path: &str) -> String {
         template.push('/');
     }
     template
+}
+
+/// Whether a segment is surely a name: letters and dashes, fewer than a UUID has. Most are.
+fn is_plain_name(segment: &str) -> bool {
+    const UUID: usize = 36;
+    segment.len() < UUID
+        && segment.bytes().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'-' | b'_'))
 }
 
 /// Whether a segment looks like an identifier or user input rather than a name in a program.
@@ -220,8 +231,8 @@ fn is_mixed(text: &str) -> bool {
 #[derive(Clone, Debug)]
 pub struct RouteTable {
     /// Configured patterns never count.
-    configured: HashSet<String>,
-    guessed: HashSet<String>,
+    configured: FxHashSet<String>,
+    guessed: FxHashSet<String>,
     max: usize,
     refused: u64,
 }
@@ -232,7 +243,7 @@ impl RouteTable {
     pub fn new(options: &RouteOptions) -> Self {
         Self {
             configured: options.patterns.iter().map(|pattern| pattern.0.clone()).collect(),
-            guessed: HashSet::new(),
+            guessed: FxHashSet::default(),
             max: options.max_per_service,
             refused: 0,
         }

@@ -76,8 +76,8 @@ impl<'a> HostPort<'a> {
             None | Some("") => None,
             Some(digits) => Some(digits.parse().ok()?),
         };
-        let sound = !name.is_empty()
-            && !name.contains(|letter: char| letter.is_whitespace() || "/\\?#,".contains(letter));
+        let odd = |byte: u8| byte <= b' ' || matches!(byte, b'/' | b'\\' | b'?' | b'#' | b',');
+        let sound = !name.is_empty() && !name.bytes().any(odd);
         sound.then_some(Self { name, port })
     }
 }

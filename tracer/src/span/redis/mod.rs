@@ -6,12 +6,16 @@ mod text;
 
 use std::borrow::Cow;
 
+use super::address::ip_text;
 use super::{Attribute, Description, Scope, SpanOptions, Status};
 use crate::event::{Address, Endpoints, Role};
 use crate::protocol::redis::{Command, Outcome, PORT, RedisExchange};
 
 /// Distinct names listed of a batch's commands.
 const MAX_NAMES: usize = 32;
+
+/// Attributes that a span has at most, but for odd ones: the list need not grow.
+const USUAL_ATTRIBUTES: usize = 12;
 
 /// Describes an exchange: one span for the commands of one write, or with `redis_batch_commands` one for each.
 #[must_use]
@@ -82,10 +86,9 @@ impl<'a> Told<'a> {
         options: &SpanOptions,
     ) -> Description {
         let text = text::text(self.commands, self.omitted, options.mask_redis_keys);
-        let mut attributes = vec![
-            Attribute::new("db.system.name", "redis"),
-            Attribute::new("db.operation.name", self.operation.to_string()),
-        ];
+        let mut attributes = Vec::with_capacity(USUAL_ATTRIBUTES);
+        attributes.push(Attribute::new("db.system.name", "redis"));
+        attributes.push(Attribute::new("db.operation.name", self.operation.to_string()));
         if let Some(database) = exchange.database {
             attributes.push(Attribute::new("db.namespace", database.to_string()));
         }
@@ -191,7 +194,7 @@ fn add_address(
 ) {
     match address {
         Some(Address::Ip(ip)) => {
-            attributes.push(Attribute::new(name, ip.ip().to_string()));
+            attributes.push(Attribute::new(name, ip_text(ip.ip())));
             if let Some((key, usual)) = port
                 && ip.port() != usual
             {

@@ -41,8 +41,9 @@ impl Token<'_> {
         self.kind == Kind::Symbol && self.text.starts_with(symbol)
     }
 
+    #[inline]
     pub(super) fn is_word(&self, word: &str) -> bool {
-        self.kind == Kind::Word && self.text.eq_ignore_ascii_case(word)
+        self.text.len() == word.len() && self.kind == Kind::Word && self.text.eq_ignore_ascii_case(word)
     }
 
     /// A string or comment whose end is missing.

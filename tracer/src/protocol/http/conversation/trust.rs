@@ -113,7 +113,11 @@ impl Trust {
 
     /// Whole requests may be missing from here on. A patient client has got all its answers if one that belongs
     /// to nobody has passed; of another, the next request is sacrificed to see one pass.
+    /// More of a request whose end is unknown already changes nothing.
     pub(super) fn requests_lost(&mut self) {
+        if self.state == State::AwaitAnswer {
+            return;
+        }
         self.owed = 0;
         self.unanswered = 0;
         self.awaited = false;

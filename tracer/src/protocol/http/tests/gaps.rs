@@ -59,6 +59,7 @@ fn a_gap_inside_one_chunk_loses_nothing() {
 fn a_gap_in_a_chunked_request() {
     let mut tap = Tap::new(true);
     tap.request("POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n").gap(Request, 99);
+    tap.part(Request, b"tail", false).request("more").gap(Request, 99);
     tap.response(OK).request(NEXT).response(OK).close();
     assert_eq!(tap.told(), ["POST /a 200 -/2", "GET /next 200 0/2"]);
 }

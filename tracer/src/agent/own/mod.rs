@@ -1,0 +1,7 @@
+//! What the agent tells of itself: health, readiness, metrics.
+
+pub mod samples;
+pub mod server;
+pub mod state;
+
+pub use state::State;
