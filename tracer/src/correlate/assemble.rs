@@ -215,6 +215,7 @@ impl Assembler {
         if let Some(displaced) =
             open.insert(Open { id, begun: mark, process, answered: false, part, spot, own })
         {
+            self.forget_client(&displaced, source.connection);
             self.abandon(&displaced, Some(AbandonReason::Limit));
         }
     }

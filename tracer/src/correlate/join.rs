@@ -71,8 +71,8 @@ impl Assembler {
         }
     }
 
-    /// A client's exchange is over.
-    pub(super) fn forget_client(&mut self, begun: &Open, connection: ConnectionId) {
+    /// An exchange is over, or given up: if it is a client's, its server is looked for no more.
+    pub fn forget_client(&mut self, begun: &Open, connection: ConnectionId) {
         if let Part::Client(_) = begun.part {
             self.hops.end_client(begun.spot, ClientEnd { connection, id: begun.id });
         }
