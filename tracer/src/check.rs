@@ -167,6 +167,13 @@ pub fn require(node: &Node) -> Result<(), Lacking> {
     }
 }
 
+/// What tracing works with less for. Not cgroups: a selection that needs them tells by itself.
+#[must_use]
+pub fn degraded(node: &Node) -> Vec<Item> {
+    let items = report(node).items.into_iter();
+    items.filter(|item| item.state == State::Degraded && item.name != "cgroup").collect()
+}
+
 /// Looks at everything.
 #[must_use]
 pub fn report(node: &Node) -> Report {

@@ -23,6 +23,7 @@ mod messages;
 mod older;
 mod partial;
 mod reused;
+mod rights;
 mod segments;
 mod selection;
 mod sendfile;

@@ -37,6 +37,7 @@ fn the_first_request_of_a_matching_pod_and_nothing_of_others() {
     assert_eq!(shop.get("/first").unwrap(), "HTTP/1.1 200 OK");
     api.apply(&spec.running(&[("app", &id(1))]).object);
     agent.wait_for_traced(1);
+    shop.get_as("/healthz", "kube-probe/1.33").unwrap();
     shop.get("/second").unwrap();
     let outcome = agent.stop();
     assert_eq!(paths(&outcome.telemetry), ["/first", "/second"]);

@@ -146,6 +146,17 @@ impl Node {
         root
     }
 
+    /// The process whose stdout and stderr are the logs of `pid`: in a container the one that it began with, so that
+    /// what somebody runs in it from outside (`kubectl exec`, a probe) is no log of it.
+    fn log_root(&self, pid: u32) -> u32 {
+        let root = self.root_of(pid);
+        if !self.by_cgroup || self.processes.contains(&root) {
+            return root;
+        }
+        let mount = self.mount.as_ref();
+        mount.and_then(|mount| mount.first_of_container(&self.proc, root)).unwrap_or(root)
+    }
+
     fn is_selected(&self, pid: u32) -> bool {
         self.processes.contains(&pid) || (self.by_cgroup && self.is_in_selected_cgroup(pid))
     }
@@ -158,7 +169,7 @@ impl Node {
     /// Learns the logs of processes that were there before their pod was selected.
     fn take_found(&mut self) {
         while let Ok(pid) = self.found.try_recv() {
-            if self.root_of(pid) == pid {
+            if self.log_root(pid) == pid {
                 self.learn_logs(pid);
             }
         }
@@ -177,7 +188,7 @@ impl Node {
             family.into_iter().for_each(|descendant| self.select(descendant));
         }
         // A container's first program: its logs are learnt before it can be gone.
-        if self.is_selected(pid) && self.root_of(pid) == pid {
+        if self.is_selected(pid) && self.log_root(pid) == pid {
             self.learn_logs(pid);
         }
     }
@@ -202,7 +213,7 @@ impl Environment for Node {
         if let Some(known) = self.logs.get(&(device, ino)) {
             return known.of(fd);
         }
-        let root = self.root_of(tgid);
+        let root = self.log_root(tgid);
         // A process that is gone already cannot be asked; another write may find one that can.
         let files = log_files(&self.proc, root).ok()?;
         let written = files.iter().find(|file| (file.dev, file.ino) == (device, ino));

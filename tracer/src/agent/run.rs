@@ -97,6 +97,9 @@ struct Running {
 
 async fn start(config: &RunConfig, variables: &Variables) -> Result<Running, RunError> {
     check::require(&check::Node::default())?;
+    for item in check::degraded(&check::Node::default()) {
+        warn!("{item}");
+    }
     let settings = Settings::from_variables(variables)?;
     if let Some(warning) = config.pipeline.propagators.warning() {
         warn!("{warning}");

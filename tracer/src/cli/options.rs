@@ -9,6 +9,7 @@ use super::listen::Listen;
 use super::pods::RuleOptions;
 use super::size::ByteSize;
 use super::span_of_time::SpanOfTime;
+use crate::correlate::assemble::HealthChecks;
 use crate::enrich::sdk::SdkTargets;
 use crate::export::Target;
 use crate::pipeline::LogMode;
@@ -106,6 +107,10 @@ pub struct Options {
     #[arg(help_heading = "Resource")]
     pub resource_attribute: Vec<String>,
 
+    /// Requests that only ask how a server is [default: drop-probes]
+    #[arg(long, value_name = "WHAT", env = "TRACER_HEALTH_CHECKS", hide_env_values = true)]
+    pub health_checks: Option<HealthChecks>,
+
     /// Where /healthz, /readyz and /metrics are served: an address and port, or off [default: 0.0.0.0:9464 where pods
     /// are selected, else off]
     #[arg(long, value_name = "ADDRESS", env = "TRACER_LISTEN", hide_env_values = true)]
@@ -201,6 +206,7 @@ impl Options {
             pod_label: first(self.pod_label, below.pod_label),
             cluster_name: self.cluster_name.or(below.cluster_name),
             resource_attribute: first(self.resource_attribute, below.resource_attribute),
+            health_checks: self.health_checks.or(below.health_checks),
             listen: self.listen.or(below.listen),
             service_name: self.service_name.or(below.service_name),
             export: first(self.export, below.export),

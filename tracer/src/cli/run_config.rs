@@ -90,6 +90,7 @@ impl RunConfig {
                     (surroundings.variable)("OTEL_PROPAGATORS").as_deref(),
                 ),
                 sampler: sampler(surroundings.variable)?,
+                health_checks: options.health_checks.unwrap_or_default(),
                 keep: Keep {
                     errors: options.keep_errors.unwrap_or_default(),
                     slower_than: options.keep_slower_than.map(nanoseconds),

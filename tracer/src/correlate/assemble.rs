@@ -5,6 +5,9 @@
 //! first. Both are true, and a reader who sees them can tell. One thing is adjusted: of two calls on two processors
 //! the later one's event can come first, stamped a moment before; a span does not end before it starts for that.
 
+use clap::ValueEnum;
+use serde::Deserialize;
+
 use super::Now;
 use super::active::{ActiveThreads, Evidence, Inactive};
 use super::contexts::{Contexts, SpanContext};
@@ -19,7 +22,7 @@ use super::sampler::Sampler;
 use super::stats::SpanStats;
 use super::trace_context::Propagators;
 use crate::event::{ActiveId, ConnectionId, Endpoints, Mark, Nanos, Process, Role, Side};
-use crate::protocol::{AbandonReason, Detail, Exchange, ExchangeId, Progress, TraceHeaders};
+use crate::protocol::{AbandonReason, Detail, Exchange, ExchangeId, HealthCheck, Progress, TraceHeaders};
 use crate::span::{Span, SpanOptions};
 
 /// The connection that progress comes from.
@@ -66,6 +69,21 @@ pub struct TracingOptions {
     pub sampler: Sampler,
     /// Spans of traces that are not sampled are told too: it is decided later whether they are exported.
     pub tell_unsampled: bool,
+    /// Which requests that only ask how the server is begin no trace.
+    pub health_checks: HealthChecks,
+}
+
+/// `--health-checks`.
+#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum HealthChecks {
+    /// Trace them like other requests
+    Keep,
+    /// Drop what the kubelet asks (User-Agent kube-probe/…), with what that causes
+    #[default]
+    DropProbes,
+    /// Drop every GET of a usual health route (/healthz, /readyz, /health, …), too
+    DropAll,
 }
 
 /// What became of a span that was told.
@@ -141,7 +159,10 @@ impl Assembler {
         match progress {
             Progress::Begun { id, mark } => self.begin(id, mark, source, open, now),
             Progress::Touched { id, side, mark } => self.touch(id, side, mark, open),
-            Progress::Context { id, headers } => self.continue_trace(id, &headers, source, open, now),
+            Progress::Context { id, headers, health } => {
+                self.continue_trace(id, &headers, source, open, now);
+                self.judge_health_check(id, health, open);
+            }
             Progress::Ended { id, exchange } => match open.remove(id) {
                 Some(begun) => {
                     self.forget_client(&begun, source.connection);
@@ -301,6 +322,20 @@ impl Assembler {
         }
         context.sampled = self.tracing.sampler.samples(context.trace_id, incoming.sampled);
         context.trace_state = incoming.state;
+    }
+
+    /// A request that only asks how the server is begins no trace, if that is wanted: neither it nor what it causes
+    /// is sampled.
+    fn judge_health_check(&mut self, id: ExchangeId, health: Option<HealthCheck>, open: &mut OpenExchanges) {
+        let Some(Part::Server(active)) = open.get_mut(id).map(|begun| begun.part) else { return };
+        let dropped = matches!(
+            (health, self.tracing.health_checks),
+            (Some(HealthCheck::Kubelet), HealthChecks::DropProbes) | (Some(_), HealthChecks::DropAll)
+        );
+        if let Some(context) = self.contexts.get_open_mut(active).filter(|_| dropped) {
+            self.stats.health_checks += 1;
+            context.sampled = false;
+        }
     }
 
     fn end(

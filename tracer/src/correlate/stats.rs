@@ -69,6 +69,8 @@ pub struct SpanStats {
     pub abandoned_unfinished: u64,
     /// Progress of exchanges that had not begun or were over: a defect of the protocol's reader.
     pub unknown_exchange: u64,
+    /// Health checks that began no trace: they count as not sampled, with all that they caused.
+    pub health_checks: u64,
     /// Spans not exported because their trace is not sampled.
     pub unsampled: u64,
     /// Spans of traces that are not sampled, held until it is known whether their trace is worth keeping.

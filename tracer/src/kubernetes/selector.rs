@@ -99,9 +99,6 @@ pub enum SelectorProblem {
          digit, at most {MAX_NAME} characters"
     )]
     Value(String),
-    /// `in ()` can never hold.
-    #[error("the list of values is empty")]
-    NoValues,
     /// `>` and `<` compare integers.
     #[error("{0:?} is not an integer")]
     Integer(String),
@@ -238,9 +235,7 @@ impl<'a> Parser<'a> {
             return Err(self.unexpected("'('"));
         }
         self.advance();
-        if self.token == Token::Symbol(")") {
-            return Err(self.error(SelectorProblem::NoValues));
-        }
+        // As in Kubernetes, `()` holds the empty value.
         let mut values = vec![self.value()?];
         loop {
             let token = self.token;

@@ -88,7 +88,6 @@ fn errors_show_the_place() {
             assert_eq!(unexpected(selector), position, "{selector}");
         }
     }
-    assert_eq!(error("a in ()"), (7, SelectorProblem::NoValues));
     assert_eq!(error("a > b"), (5, SelectorProblem::Integer("b".into())));
     assert_eq!(error("a=ä,b=-"), (3, SelectorProblem::Value("ä".into())));
     assert_eq!(error("  "), (3, SelectorProblem::Empty));
@@ -133,7 +132,93 @@ fn keys_and_values_have_rules() {
     assert!(matches!(error("a=.b"), (3, SelectorProblem::Value(_))));
 }
 
+/// Selectors that Kubernetes' own parser takes or refuses (`k8s.io/apimachinery/pkg/labels`), and what it makes of
+/// them.
+#[test]
+fn kubernetes_own_parser_agrees() {
+    let in_ = |key: &str, values: &[&str]| (key.to_owned(), Test::In(own(values)));
+    let not_in = |key: &str, values: &[&str]| (key.to_owned(), Test::NotIn(own(values)));
+    let is = |key: &str, test: Test| (key.to_owned(), test);
+    fn own(values: &[&str]) -> Vec<String> {
+        values.iter().map(|value| (*value).to_owned()).collect()
+    }
+    let taken = [
+        ("x=a,y=b,z=c", vec![in_("x", &["a"]), in_("y", &["b"]), in_("z", &["c"])]),
+        ("x==a", vec![in_("x", &["a"])]),
+        ("x!=a,y=b", vec![not_in("x", &["a"]), in_("y", &["b"])]),
+        ("x=", vec![in_("x", &[""])]),
+        ("x= ,z= ", vec![in_("x", &[""]), in_("z", &[""])]),
+        ("!x", vec![is("x", Test::Absent)]),
+        (
+            "this-is-a-dns.domain.com/key-with-dash",
+            vec![is("this-is-a-dns.domain.com/key-with-dash", Test::Exists)],
+        ),
+        (
+            "this-is-another-dns.domain.com/key-with-dash in (so,what)",
+            vec![in_("this-is-another-dns.domain.com/key-with-dash", &["so", "what"])],
+        ),
+        (
+            "0.1.2.domain/99 notin (10.10.100.1, tick.tack.clock)",
+            vec![not_in("0.1.2.domain/99", &["10.10.100.1", "tick.tack.clock"])],
+        ),
+        ("foo  in\t (abc)", vec![in_("foo", &["abc"])]),
+        ("x notin\n (abc)", vec![not_in("x", &["abc"])]),
+        ("x in (abc,)", vec![in_("x", &["abc", ""])]),
+        ("x in ()", vec![in_("x", &[""])]),
+        (
+            "x notin (abc,,def),bar,z in (),w",
+            vec![
+                not_in("x", &["abc", "", "def"]),
+                is("bar", Test::Exists),
+                in_("z", &[""]),
+                is("w", Test::Exists),
+            ],
+        ),
+        ("x,y in (a)", vec![is("x", Test::Exists), in_("y", &["a"])]),
+        ("x>1,z <5", vec![is("x", Test::Above(1)), is("z", Test::Below(5))]),
+        ("notin=in", vec![in_("notin", &["in"])]),
+    ];
+    for (text, wanted) in taken {
+        let parsed = text.parse::<Selector>().unwrap_or_else(|error| panic!("{text}: {error}"));
+        let found: Vec<_> = parsed.requirements.into_iter().map(|one| (one.key, one.test)).collect();
+        assert_eq!(found, wanted, "{text}");
+    }
+    for text in [
+        "x=a||y=b",
+        "x==a==b",
+        "!x=a",
+        "x<a",
+        "x=,,y=b",
+        "foo notin (bar)baz",
+        "x in (abc,def",
+        "x in abc)",
+        "x in",
+        "x>",
+        "x in (a b)",
+        "x,",
+        "(x)",
+        "!",
+        "x!",
+        "x=(a)",
+        "a/b/c=d",
+        "x=a;b",
+    ] {
+        assert!(text.parse::<Selector>().is_err(), "{text}");
+    }
+}
+
 proptest::proptest! {
+    /// `!=` and `notin` are the opposite of `=` and `in`, whatever the labels.
+    #[test]
+    fn opposites(value in "[a-c]{0,2}", label in proptest::option::of("[a-c]{0,2}")) {
+        let labels: BTreeMap<_, _> = label.into_iter().map(|label| ("k".to_owned(), label)).collect();
+        let holds = |text: &str| text.parse::<Selector>().unwrap().matches(&labels);
+        proptest::prop_assert_ne!(holds(&format!("k={value}")), holds(&format!("k!={value}")));
+        proptest::prop_assert_ne!(holds(&format!("k in (a,{value})")), holds(&format!("k notin (a,{value})")));
+        proptest::prop_assert_ne!(holds("k"), holds("!k"));
+        proptest::prop_assert_eq!(holds(&format!("k in ({value})")), holds(&format!(" k == {value} ")));
+    }
+
     #[test]
     fn never_panics(text in "\\PC*") {
         let _ = text.parse::<Selector>();

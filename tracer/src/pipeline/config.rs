@@ -9,6 +9,7 @@ use super::retention::Keep;
 use crate::connection::WantedEnds;
 use crate::connection::table::MAX_CONNECTIONS;
 use crate::correlate::active::MAX_THREADS;
+use crate::correlate::assemble::HealthChecks;
 use crate::correlate::log_rate::DEFAULT_RATE;
 use crate::correlate::sampler::Sampler;
 use crate::correlate::trace_context::Propagators;
@@ -27,6 +28,8 @@ pub struct PipelineConfig {
     pub propagators: Propagators,
     /// Which traces are sampled.
     pub sampler: Sampler,
+    /// Which requests that only ask how the server is begin no trace.
+    pub health_checks: HealthChecks,
     /// Which traces are kept though they are not sampled.
     pub keep: Keep,
     /// Which ends of connections become spans. The probe sees only the ends of its targets: all of them.
@@ -43,6 +46,7 @@ impl Default for PipelineConfig {
             log_rate: Some(DEFAULT_RATE),
             propagators: Propagators::default(),
             sampler: Sampler::default(),
+            health_checks: HealthChecks::default(),
             keep: Keep::default(),
             wanted: WantedEnds::default(),
             limits: Limits::default(),

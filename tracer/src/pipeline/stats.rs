@@ -164,7 +164,7 @@ fn exchanges(f: &mut fmt::Formatter<'_>, stats: &SpanStats) -> fmt::Result {
         (stats.abandoned_limit, "because too many were open"),
         (stats.abandoned_forgotten, "because nobody told how their connection ended"),
         (stats.abandoned_unfinished, "because they never ended"),
-        (stats.unsampled, "because their trace is not sampled"),
+        (stats.unsampled, "because their trace is not sampled (health checks included)"),
         (stats.telemetry_posts, "because they carried telemetry"),
         (stats.exported_by_target, "because their process exports its own"),
     ];

@@ -162,6 +162,15 @@ pub enum Window {
 /// Number of an exchange within its connection, growing.
 pub type ExchangeId = u64;
 
+/// How a request shows that it only asks whether the server is well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HealthCheck {
+    /// The kubelet sent it: `User-Agent: kube-probe/…`.
+    Kubelet,
+    /// Its path is one that such requests usually have.
+    Path,
+}
+
 /// What a conversation has to tell.
 #[derive(Debug)]
 pub enum Progress {
@@ -188,6 +197,8 @@ pub enum Progress {
         id: ExchangeId,
         /// The fields, unparsed.
         headers: TraceHeaders,
+        /// The request only asks whether the server is well.
+        health: Option<HealthCheck>,
     },
     /// The exchange is complete, or will never be more complete than this.
     Ended {

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 
 use crate::event::{Mark, Role, Side};
 use crate::protocol::{
-    AbandonReason, Conversation, Detail, End, Exchange, ExchangeId, Input, Opening, Progress, Protocol,
-    Start, Times, TraceHeaders, Verdict, Window,
+    AbandonReason, Conversation, Detail, End, Exchange, ExchangeId, HealthCheck, Input, Opening, Progress,
+    Protocol, Start, Times, TraceHeaders, Verdict, Window,
 };
 use crate::span::{Description, Scope, Status};
 
@@ -113,8 +113,13 @@ impl Lines {
         let word =
             |name: &str| line.text.split(' ').find_map(|word| word.strip_prefix(name)).map(str::to_owned);
         let (traceparent, tracestate) = (word("traceparent="), word("tracestate="));
+        let health = match word("health=").as_deref() {
+            Some("kubelet") => Some(HealthCheck::Kubelet),
+            Some(_) => Some(HealthCheck::Path),
+            None => None,
+        };
         let headers = TraceHeaders { traceparent, tracestate, ..TraceHeaders::default() };
-        out.push(Progress::Context { id: line.id, headers });
+        out.push(Progress::Context { id: line.id, headers, health });
         if word("whole").is_some() {
             self.window = Window::Whole;
         }

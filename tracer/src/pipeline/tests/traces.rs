@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use tracer_ebpf::Direction;
 
 use super::script::{Conn, Script, WALL};
+use crate::correlate::assemble::HealthChecks;
 use crate::correlate::sampler::Sampler;
 use crate::correlate::trace_context::Propagators;
 use crate::pipeline::{Keep, PipelineConfig};
@@ -64,6 +65,22 @@ fn an_unsampled_trace_is_not_exported_but_its_lines_are() {
     let mut s = Script::with(PipelineConfig { sampler: Sampler::always_on(), ..PipelineConfig::default() });
     serve(&mut s, &format!("?get traceparent={PARENT}-00\n"));
     assert_eq!(s.names(), ["select", "get"]);
+}
+
+#[test]
+fn a_health_check_begins_no_trace_and_what_it_causes_none() {
+    for (told, mode, dropped) in [
+        ("kubelet", HealthChecks::default(), true),
+        ("kubelet", HealthChecks::Keep, false),
+        ("path", HealthChecks::default(), false),
+        ("path", HealthChecks::DropAll, true),
+    ] {
+        let mut s = Script::with(PipelineConfig { health_checks: mode, ..PipelineConfig::default() });
+        serve(&mut s, &format!("?get traceparent={PARENT}-01 health={told}\n"));
+        assert_eq!(s.names().is_empty(), dropped, "{told} {mode:?}");
+        let stats = s.pipeline.stats().spans;
+        assert_eq!((stats.health_checks, stats.unsampled), if dropped { (1, 2) } else { (0, 0) });
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
+use crate::enrich::container::container_id;
 use crate::enrich::process::{Proc, read_capped};
 
 /// Most bytes read of `mountinfo`: a node with a thousand containers has about 1 MiB.
@@ -124,10 +125,34 @@ impl CgroupMount {
     /// Id of the cgroup that a process is in; `None` when it is gone or its cgroup lies outside of the mount.
     #[must_use]
     pub fn id_of(&self, proc: &Proc, pid: u32) -> Option<u64> {
+        Some(self.directory_of(proc, pid)?.metadata().ok()?.ino())
+    }
+
+    /// The directory of the cgroup that a process is in, as for [`Self::id_of`].
+    fn directory_of(&self, proc: &Proc, pid: u32) -> Option<PathBuf> {
         let lines = proc.cgroup(pid).ok()?;
         let line = lines.iter().find(|line| line.hierarchy == 0)?;
-        let directory = self.resolve(Path::new(&line.path)).ok()?;
-        Some(directory.metadata().ok()?.ino())
+        self.resolve(Path::new(&line.path)).ok()
+    }
+
+    /// The process that a container began with, given any process in it: of those in the container's own cgroup the
+    /// one that started first. `None` outside of containers, and where all are in cgroups further down.
+    #[must_use]
+    pub fn first_of_container(&self, proc: &Proc, pid: u32) -> Option<u32> {
+        let directory = self.directory_of(proc, pid)?;
+        let is_container = |path: &&Path| {
+            path.file_name().and_then(|name| name.to_str()).is_some_and(|name| container_id(name).is_some())
+        };
+        let container = directory.ancestors().take_while(|path| *path != self.point).find(is_container)?;
+        let procs = read_capped(&container.join("cgroup.procs"), MAX_PROCS).ok()?;
+        let pids = String::from_utf8_lossy(&procs)
+            .lines()
+            .filter_map(|line| line.parse().ok())
+            .collect::<Vec<u32>>();
+        pids.into_iter()
+            .filter_map(|pid| Some((proc.stat(pid).ok()?.start_ticks, pid)))
+            .min()
+            .map(|(_, pid)| pid)
     }
 
     /// The cgroup in `directory` and all below it. Those that vanish meanwhile are left out.
@@ -231,6 +256,28 @@ mod tests {
         for path in [root.join("other/c").to_str().unwrap(), "../other/c"] {
             assert!(matches!(mount.resolve(Path::new(path)), Err(CgroupError::Outside { .. })), "{path}");
         }
+    }
+
+    #[test]
+    fn a_container_begins_with_its_oldest_process() {
+        let root = Directory::new();
+        let mount = mount(&root);
+        let id = "ab".repeat(32);
+        let container = format!("kubepods/pod1/{id}");
+        root.write(&format!("cgroup/{container}/cgroup.procs"), "30\n7\n8\n9\n");
+        root.write(&format!("cgroup/{container}/deep/cgroup.procs"), "40\n")
+            .write("cgroup/x/cgroup.procs", "50\n");
+        for pid in [7, 8, 30, 40, 50] {
+            root.process(pid, 1, "/bin/x");
+            let path = match pid {
+                40 => format!("/{container}/deep"),
+                50 => "/x".to_owned(),
+                _ => format!("/{container}"),
+            };
+            root.write(&format!("{pid}/cgroup"), format!("0::{path}\n"));
+        }
+        let first = |pid| mount.first_of_container(&Proc::at(&*root), pid);
+        assert_eq!([first(30), first(7), first(40), first(50)], [Some(7), Some(7), Some(7), None]);
     }
 
     #[test]

@@ -63,8 +63,9 @@ impl Open {
     pub(super) fn tell_context(&mut self, head: Option<&mut RequestHead>, out: &mut Vec<Progress>) {
         if !self.context_told {
             self.context_told = true;
+            let health = head.as_ref().and_then(|head| head.health_check());
             let headers = head.map(|head| std::mem::take(&mut head.trace)).unwrap_or_default();
-            out.push(Progress::Context { id: self.id, headers });
+            out.push(Progress::Context { id: self.id, headers, health });
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::protocol::http::{MAX_HEAD, MAX_OPEN, Version};
-use crate::protocol::{Successor, TraceHeaders, Window};
+use crate::protocol::{HealthCheck, Successor, TraceHeaders, Window};
 use Side::{Request, Response};
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -14,7 +14,9 @@ fn one_exchange() {
     tap.request(GET).response(OK);
     let [begun, context, touched, ended] = tap.out.as_slice() else { panic!("{:?}", tap.out) };
     assert!(matches!(begun, Progress::Begun { id: 0, mark } if mark.call == 1));
-    assert!(matches!(context, Progress::Context { id: 0, headers } if *headers == TraceHeaders::default()));
+    assert!(
+        matches!(context, Progress::Context { id: 0, headers, health: None } if *headers == TraceHeaders::default())
+    );
     assert!(matches!(touched, Progress::Touched { id: 0, side: Response, mark } if mark.call == 2));
     assert!(matches!(ended, Progress::Ended { id: 0, .. }));
     let (exchange, detail) = tap.ended()[0];
@@ -344,4 +346,23 @@ fn what_comes_after_an_upgrade_is_told() {
     assert_eq!(successor(GET, &upgrade("websocket")), Some(Successor::Other));
     assert_eq!(successor("CONNECT h:1 HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n"), Some(Successor::Other));
     assert_eq!(successor(GET, "HTTP/1.1 426 No\r\nUpgrade: h2c\r\nContent-Length: 0\r\n\r\n"), None);
+}
+
+#[test]
+fn health_checks_are_told() {
+    let told = |request: &str| {
+        let mut tap = Tap::new(true);
+        tap.request(request);
+        let context = tap.out.iter().find_map(|progress| match progress {
+            Progress::Context { health, .. } => Some(*health),
+            _ => None,
+        });
+        context.expect("a context")
+    };
+    let head =
+        |line: &str, agent: &str| told(&format!("{line} HTTP/1.1\r\nHost: a\r\nUser-Agent: {agent}\r\n\r\n"));
+    assert_eq!(head("GET /any", "kube-probe/1.33"), Some(HealthCheck::Kubelet));
+    assert_eq!(head("GET /healthz?verbose", "curl/8"), Some(HealthCheck::Path));
+    assert_eq!(head("POST /healthz", "curl/8"), None);
+    assert_eq!(head("GET /healthz/x", "not kube-probe/1"), None);
 }
