@@ -1,6 +1,6 @@
 //! SQL text: any text, whole or truncated.
 
-use tracer::span::sql::{MAX_SUMMARY, Statement};
+use tracer::span::sql::{Backslashes, MAX_SUMMARY, Statement};
 
 use crate::recordings;
 
@@ -8,8 +8,12 @@ use crate::recordings;
 pub(crate) fn run(input: &[u8]) {
     let Some((&first, rest)) = input.split_first() else { return };
     let text = String::from_utf8_lossy(rest);
-    let statement =
-        Statement { text: &text, truncated: first & 1 != 0, no_backslash_escapes: first & 2 != 0 };
+    let backslashes = match first & 6 {
+        0 => Backslashes::Escape,
+        2 => Backslashes::Literal,
+        _ => Backslashes::Unknown,
+    };
+    let statement = Statement { text: &text, truncated: first & 1 != 0, backslashes };
     let shown = statement.sanitise();
     // A `?` for every value, which has a character at least, and `, ...` for rows, each of which has three.
     let most = |text: &str| 2 * text.len() + 8;

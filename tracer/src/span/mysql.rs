@@ -3,7 +3,7 @@
 //! <https://opentelemetry.io/docs/specs/semconv/database/mariadb/>
 
 use super::address::ip_text;
-use super::sql::Statement;
+use super::sql::{Backslashes, Statement};
 use super::{Attribute, Description, Scope, SpanOptions, SqlText, Status};
 use crate::event::{Address, Endpoints, Role};
 use crate::protocol::mysql::{Command, Completeness, Flavor, MysqlExchange, QueryText};
@@ -14,6 +14,13 @@ const DEFAULT_PORT: u16 = 3306;
 const USUAL_ATTRIBUTES: usize = 14;
 /// Our own attribute: only the beginning of the statement was captured.
 const TEXT_TRUNCATED: &str = "tracer.db.query.text.truncated";
+/// Our own attribute: there was a result set, but not all of it was captured, so its rows were not counted.
+const ROWS_UNKNOWN: &str = "tracer.db.response.returned_rows.unknown";
+/// Our own attributes: what the server states beside rows; absent when zero.
+const AFFECTED_ROWS: &str = "tracer.db.response.affected_rows";
+const WARNINGS: &str = "tracer.db.response.warnings";
+/// Our own attribute: SQLSTATE; `db.response.status_code` is MySQL's own number.
+const SQLSTATE: &str = "tracer.db.response.sqlstate";
 /// Our own attribute: the answer's outcome was not captured; the absence of an error says nothing.
 const OUTCOME_UNKNOWN: &str = "tracer.db.response.unknown";
 
@@ -70,7 +77,11 @@ fn statement<'a>(exchange: &MysqlExchange, text: &'a QueryText) -> Statement<'a>
     Statement {
         text: &text.text,
         truncated: text.truncated,
-        no_backslash_escapes: exchange.no_backslash_escapes,
+        backslashes: match exchange.literal_backslashes {
+            Some(false) => Backslashes::Escape,
+            Some(true) => Backslashes::Literal,
+            None => Backslashes::Unknown,
+        },
     }
 }
 
@@ -147,12 +158,26 @@ fn error_type(exchange: &MysqlExchange) -> Option<String> {
 fn push_outcome(attributes: &mut Vec<Attribute>, exchange: &MysqlExchange) {
     if let Some(error) = exchange.error.filter(|error| error.code != 0) {
         attributes.push(Attribute::new("db.response.status_code", error.code.to_string()));
+        if let Some(state) = error.sqlstate.and_then(|state| String::from_utf8(state.to_vec()).ok()) {
+            attributes.push(Attribute::new(SQLSTATE, state));
+        }
     }
     if let Some(error) = error_type(exchange) {
         attributes.push(Attribute::new("error.type", error));
     }
     if let Some(rows) = exchange.rows.and_then(|rows| i64::try_from(rows).ok()) {
         attributes.push(Attribute::new("db.response.returned_rows", rows));
+    }
+    if exchange.rows_missed {
+        attributes.push(Attribute::new(ROWS_UNKNOWN, true));
+    }
+    if let Some(affected) =
+        exchange.affected_rows.and_then(|rows| i64::try_from(rows).ok()).filter(|rows| *rows > 0)
+    {
+        attributes.push(Attribute::new(AFFECTED_ROWS, affected));
+    }
+    if let Some(warnings) = exchange.warnings.filter(|warnings| *warnings > 0) {
+        attributes.push(Attribute::new(WARNINGS, i64::from(warnings)));
     }
     if exchange.completeness == Completeness::Unknown {
         attributes.push(Attribute::new(OUTCOME_UNKNOWN, true));
@@ -215,8 +240,9 @@ mod tests {
             database: Some("shop".into()),
             text: Some(QueryText { text: text.into(), truncated: false }),
             prepared: false,
-            no_backslash_escapes: false,
+            literal_backslashes: Some(false),
             rows: None,
+            rows_missed: false,
             affected_rows: None,
             warnings: None,
             error: None,

@@ -45,7 +45,7 @@ fn older(opening: &Opening<'_>, role: Role, requests: &[u8], responses: &[u8]) -
     }
     let request = plausible::request(requests);
     if request == Fit::No {
-        return compressed(requests);
+        return compressed(requests, responses);
     }
     if request != Fit::Weak || responses.is_empty() {
         return request;
@@ -61,11 +61,10 @@ fn older(opening: &Opening<'_>, role: Role, requests: &[u8], responses: &[u8]) -
     }
 }
 
-/// A compressed request is certain when there is SQL text in it; the layer leaves too little that is certain to other
-/// commands, but a later one may hold text.
-fn compressed(requests: &[u8]) -> Fit {
-    match packed::request(requests) {
-        Fit::Weak => Fit::Open,
+/// Compressed requests: certain when there is SQL text in one, or when the answer is compressed too.
+fn compressed(requests: &[u8], responses: &[u8]) -> Fit {
+    match packed::requests(requests) {
+        Fit::Weak if packed::is_response(responses) => Fit::Strong,
         fit => fit,
     }
 }

@@ -57,10 +57,13 @@ pub struct MysqlExchange {
     pub text: Option<QueryText>,
     /// The text came from a statement prepared on the server: it holds no values.
     pub prepared: bool,
-    /// The session takes a backslash in a string literally (SQL mode NO_BACKSLASH_ESCAPES).
-    pub no_backslash_escapes: bool,
+    /// Whether the session takes a backslash in a string literally (SQL mode NO_BACKSLASH_ESCAPES); `None` when
+    /// the server has not said yet, or said both during the exchange.
+    pub literal_backslashes: Option<bool>,
     /// Rows of all result sets; `None` when there was no result set or they could not be counted.
     pub rows: Option<u64>,
+    /// There was a result set, and bytes of it were not captured: `rows` is absent.
+    pub rows_missed: bool,
     /// Sum of the affected rows that the server stated.
     pub affected_rows: Option<u64>,
     /// The last warning count that the server stated.

@@ -14,6 +14,7 @@ mod capability;
 mod command;
 mod conversation;
 mod cursor;
+mod database;
 mod detect;
 mod exchange;
 mod framer;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::super::{AbandonReason, Detail, Exchange, ExchangeId, Progress, Times};
 use super::command::Command;
+use super::database::Move;
 use super::exchange::{Completeness, Flavor, MysqlExchange};
 use super::packet::Ok;
 use super::reply::{Reply, Shape};
@@ -27,6 +28,8 @@ pub(super) struct Open {
     pub(super) response_first: Option<Mark>,
     pub(super) response_last: Option<Mark>,
     pub(super) reply: Reply,
+    /// Rows came that were not captured.
+    rows_missed: bool,
     /// Its answer's framing is lost: what it said will not be known.
     pub(super) lost: bool,
     /// An answer to a request that was not captured may be outstanding before its own.
@@ -45,6 +48,7 @@ impl Open {
             response_first: None,
             response_last: None,
             reply: Reply::new(command.shape().unwrap_or(Shape::Simple)),
+            rows_missed: false,
             lost: false,
             doubtful: false,
         }
@@ -65,17 +69,20 @@ impl Open {
             return Progress::Abandoned { id: self.id, reason: AbandonReason::Gap };
         }
         let database = self.database(session);
+        let before = session.literal_backslashes();
         self.teach(session);
+        let after = session.literal_backslashes();
+        let backslashes = if before.is_none() || before == after { after } else { None };
         if self.command == Command::Connect && self.reply.error.is_none() {
             return Progress::Abandoned { id: self.id, reason: AbandonReason::NoSpan };
         }
-        self.ended(session, database, Completeness::Whole, mark)
+        self.ended(session, database, backslashes, Completeness::Whole, mark)
     }
 
     /// Ends it without knowing what the answer said. The answer came before now; if nothing at all was seen of
     /// it, not even its time is known.
     pub(super) fn give_up(self, session: &mut Session) -> Progress {
-        if self.request.database.is_some() {
+        if self.request.moves_to != Move::Nowhere || self.request.database.is_some() {
             // Whether the database was changed is not known.
             session.database = None;
         }
@@ -84,7 +91,7 @@ impl Open {
             return Progress::Abandoned { id: self.id, reason: AbandonReason::Gap };
         };
         let database = self.database(session);
-        self.ended(session, database, Completeness::Unknown, end)
+        self.ended(session, database, session.literal_backslashes(), Completeness::Unknown, end)
     }
 
     /// Ends it because the connection ended.
@@ -93,7 +100,8 @@ impl Open {
             return self.give_up(session);
         }
         let database = self.database(session);
-        self.ended(session, database, Completeness::Aborted(errno), mark)
+        let backslashes = session.literal_backslashes();
+        self.ended(session, database, backslashes, Completeness::Aborted(errno), mark)
     }
 
     /// The database that the exchange is about.
@@ -110,14 +118,22 @@ impl Open {
         session.status = self.reply.status.or(session.status);
         session.eof_seen = self.reply.eof_seen.or(session.eof_seen);
         let refused = self.reply.error;
-        if self.reply.mariadb || refused.is_some_and(|error| MARIADB_ERRORS.contains(&error.code)) {
-            session.flavor.get_or_insert(Flavor::Mariadb);
+        let mariadb_error = refused.filter(|error| MARIADB_ERRORS.contains(&error.code));
+        if let Some(flavor) = self.reply.flavor.or(mariadb_error.map(|_| Flavor::Mariadb)) {
+            session.flavor.get_or_insert(flavor);
         }
         if refused.is_none() {
             match self.command {
                 Command::Connect | Command::ChangeUser => session.database.clone_from(&self.request.database),
-                _ if self.request.database.is_some() => session.database.clone_from(&self.request.database),
-                _ => {}
+                _ => match &self.request.moves_to {
+                    Move::Nowhere => {}
+                    Move::To(database) => session.database = Some(database.clone()),
+                    Move::Unclear => session.database = None,
+                    Move::Drops(database) if session.database.as_ref() == Some(database) => {
+                        session.database = None
+                    }
+                    Move::Drops(_) => {}
+                },
             }
             if matches!(self.command, Command::ChangeUser | Command::ResetConnection) {
                 session.statements.clear();
@@ -135,6 +151,7 @@ impl Open {
         self,
         session: &Session,
         database: Option<Arc<str>>,
+        literal_backslashes: Option<bool>,
         completeness: Completeness,
         end: Mark,
     ) -> Progress {
@@ -145,8 +162,9 @@ impl Open {
             database,
             text: self.request.text,
             prepared: self.request.prepared,
-            no_backslash_escapes: session.no_backslash_escapes(),
+            literal_backslashes,
             rows: self.reply.rows.filter(|_| known),
+            rows_missed: self.rows_missed || !known && self.reply.rows.is_some(),
             affected_rows: self.reply.affected_rows.filter(|_| known),
             warnings: self.reply.warnings.filter(|_| known),
             error: self.reply.error,
@@ -164,7 +182,7 @@ impl Open {
 
     /// The last packet of a call whose middle was not captured told how the answer ends.
     pub(super) fn ends_with(&mut self, terminal: Terminal<'_>) {
-        self.reply.rows = None;
+        self.rows_missed = self.reply.rows.take().is_some();
         match terminal {
             Terminal::Ok(ok) => self.reply.note(&ok),
             Terminal::Err(error) => self.reply.error = Some(error),

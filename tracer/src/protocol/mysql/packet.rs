@@ -3,7 +3,7 @@
 
 use super::capability::STATUS_SESSION_STATE;
 use super::cursor::Cursor;
-use super::exchange::ServerError;
+use super::exchange::{Flavor, ServerError};
 
 /// Length of an EOF packet's payload; an OK packet with EOF's first byte has at least seven.
 pub(super) const EOF_LENGTH: u64 = 5;
@@ -79,6 +79,19 @@ impl Err {
         let state = if marked { cursor.take(5).and_then(|state| state.try_into().ok()) } else { None };
         let sqlstate = state.filter(|state: &[u8; 5]| state.iter().all(u8::is_ascii_alphanumeric));
         Self::Refused(ServerError { code, sqlstate })
+    }
+}
+
+/// Error number of a syntax error, whose message names the product whose manual helps.
+const SYNTAX_ERROR: u16 = 1064;
+
+/// Which product refused, if its message tells.
+pub(super) fn named_flavor(error: ServerError, payload: &[u8]) -> Option<Flavor> {
+    let names = |product: &[u8]| memchr::memmem::find(payload, product).is_some();
+    match error.code {
+        SYNTAX_ERROR if names(b"corresponds to your MariaDB server") => Some(Flavor::Mariadb),
+        SYNTAX_ERROR if names(b"corresponds to your MySQL server") => Some(Flavor::Mysql),
+        _ => None,
     }
 }
 

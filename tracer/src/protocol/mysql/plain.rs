@@ -52,8 +52,10 @@ pub(super) struct PlainConversation {
     sync: Responses,
     early: Vec<Early>,
     early_bytes: usize,
-    /// The last call whose bytes were understood as an answer's.
+    /// The last call whose bytes are certain to be of the answer in progress: its first bytes followed on.
     last_call: Option<u64>,
+    /// Of that call, how many bytes are contiguous up to its end; all of them count as any number.
+    last_tail: usize,
 }
 
 impl PlainConversation {
@@ -67,6 +69,7 @@ impl PlainConversation {
             early: Vec::new(),
             early_bytes: 0,
             last_call: None,
+            last_tail: 0,
         }
     }
 
@@ -181,6 +184,7 @@ impl PlainConversation {
             if let Some(message) = message
                 && self.pairing.on_response(&message, mark, out).is_err()
             {
+                self.last_call = None;
                 self.lose_responses(out);
                 return;
             }
@@ -249,6 +253,12 @@ impl PlainConversation {
 
     fn on_lost_bytes(&mut self, input: &Input<'_>, out: &mut Vec<Progress>) {
         self.pairing.on_lost_bytes(input.mark, out);
+        if input.call_start {
+            // Nothing is missing between this call and the one before, which did not end the answer.
+            let goes_on = self.last_call.filter(|_| self.last_tail >= tail::LONGEST);
+            self.last_call = goes_on.map(|_| input.mark.call);
+        }
+        self.last_tail = if input.call_start { usize::MAX } else { input.bytes.len() };
         if self.last_call == Some(input.mark.call)
             && let Some(terminal) = tail::terminal(input.bytes)
         {
@@ -272,6 +282,9 @@ impl PlainConversation {
     }
 
     fn on_response_gap(&mut self, lost: u64, mark: Mark, out: &mut Vec<Progress>) {
+        // Whole calls are missing, or the end of one: who answers what behind them cannot be told.
+        self.last_call = self.last_call.filter(|call| *call == mark.call);
+        self.last_tail = 0;
         if self.sync != Responses::Framed {
             // An answer that was awaited began among the missing bytes.
             self.lose_responses(out);

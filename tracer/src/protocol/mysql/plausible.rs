@@ -134,7 +134,7 @@ fn text(arguments: &[u8], whole: bool) -> Fit {
 }
 
 /// Steps over what may stand before a statement's first word: space, `(`, comments and their openings.
-fn skip_to_word(mut text: &[u8]) -> &[u8] {
+pub(super) fn skip_to_word(mut text: &[u8]) -> &[u8] {
     loop {
         text = text.trim_ascii_start();
         if let Some(rest) = text.strip_prefix(b"(") {

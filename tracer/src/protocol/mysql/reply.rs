@@ -12,9 +12,9 @@
 
 use super::capability::{STATUS_CURSOR, STATUS_MORE_RESULTS};
 use super::cursor::Cursor;
-use super::exchange::ServerError;
+use super::exchange::{Flavor, ServerError};
 use super::framer::{FULL_PACKET, Message};
-use super::packet::{EOF_LENGTH, Err, Ok};
+use super::packet::{self, EOF_LENGTH, Err, Ok};
 
 /// A table has at most 4096 columns; a result may have more, but not a number that needs more bytes than this.
 const MAX_COLUMNS: u64 = 0xffff;
@@ -94,8 +94,8 @@ pub(super) struct Reply {
     pub(super) schema: Option<String>,
     /// The id that a prepared statement got.
     pub(super) statement: Option<u32>,
-    /// Something came that only MariaDB sends.
-    pub(super) mariadb: bool,
+    /// Something came that only one of the two products sends.
+    pub(super) flavor: Option<Flavor>,
     /// Whether an EOF packet followed the definitions.
     pub(super) eof_seen: Option<bool>,
 }
@@ -121,7 +121,7 @@ impl Reply {
             error: None,
             schema: None,
             statement: None,
-            mariadb: false,
+            flavor: None,
             eof_seen: None,
         }
     }
@@ -186,10 +186,11 @@ impl Reply {
     fn refused(&mut self, message: &Message<'_>) -> Progress {
         match Err::parse(message.head) {
             Err::Progress => {
-                self.mariadb = true;
+                self.flavor = Some(Flavor::Mariadb);
                 Progress::More
             }
             Err::Refused(error) => {
+                self.flavor = self.flavor.or(packet::named_flavor(error, message.head));
                 self.error = Some(error);
                 Progress::Done
             }
@@ -212,7 +213,7 @@ impl Reply {
         }
         self.note(&ok);
         if ok.has(STATUS_MORE_RESULTS)
-            && matches!(self.state, State::Result | State::Rows | State::AfterColumns)
+            && matches!(self.state, State::Result | State::File | State::Rows | State::AfterColumns)
         {
             self.state = State::Result;
             return Progress::More;
@@ -275,6 +276,8 @@ impl Reply {
         let parameters = cursor.u16();
         self.warnings = cursor.u8().and_then(|_| cursor.u16());
         let (Some(columns), Some(parameters)) = (columns, parameters) else { return Progress::Violation };
+        // MySQL's optional metadata: one more byte says whether definitions follow.
+        let (columns, parameters) = if cursor.u8() == Some(0) { (0, 0) } else { (columns, parameters) };
         let (left, then) = if parameters > 0 { (parameters, columns) } else { (columns, 0) };
         self.state = State::Groups { left, then };
         if left == 0 { Progress::Done } else { self.group_end(left, then, deprecates_eof) }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use super::command::Command;
 use super::cursor::Cursor;
+use super::database::Move;
 use super::exchange::{Flavor, QueryText};
 use super::framer::Message;
 use super::handshake;
 use super::session::Session;
 
-/// Most bytes of a statement that are kept.
-pub(super) const MAX_TEXT: usize = 64 * 1024;
+/// Most bytes of a statement that are kept: long ones are long lists of values.
+pub(super) const MAX_TEXT: usize = 16 * 1024;
 /// Most query attributes that are stepped over: MySQL's own clients send a handful.
 const MAX_ATTRIBUTES: u64 = 256;
 /// MariaDB: execute the statement that was prepared last, whose id the client need not have seen.
@@ -22,8 +23,10 @@ pub(super) struct Request {
     pub(super) text: Option<QueryText>,
     /// The text belongs to a statement that was prepared on the server.
     pub(super) prepared: bool,
-    /// The database that the command names: the current one if it succeeds.
+    /// The database that the command names.
     pub(super) database: Option<Arc<str>>,
+    /// What becomes of the current one.
+    pub(super) moves_to: Move,
     /// The statement that it is about.
     pub(super) statement: Option<u32>,
 }
@@ -35,8 +38,8 @@ impl Request {
         match command {
             Command::Query => {
                 let text = query_text(arguments, session);
-                let database = text.and_then(used_database).map(Into::into);
-                Self { text: text.map(|text| keep(text, message)), database, ..Self::default() }
+                let moves_to = text.map(Move::of_statement).unwrap_or_default();
+                Self { text: text.map(|text| keep(text, message)), moves_to, ..Self::default() }
             }
             Command::Prepare => {
                 let text = keep(arguments, message);
@@ -48,19 +51,33 @@ impl Request {
                 Self { statement: Cursor::new(arguments).u32(), prepared: true, ..Self::default() }
             }
             Command::InitDb => {
-                Self { database: handshake::name(arguments).map(Into::into), ..Self::default() }
+                let (database, moves_to) = (handshake::name(arguments).map(Into::into), Move::to(arguments));
+                Self { database, moves_to, ..Self::default() }
             }
             Command::ChangeUser => {
                 let database = handshake::change_user_database(arguments).map(Into::into);
                 Self { database, ..Self::default() }
             }
+            Command::DropDb => Self { moves_to: Move::drops(arguments), ..Self::default() },
             _ => Self::default(),
         }
     }
 }
 
 fn keep(text: &[u8], message: &Message<'_>) -> QueryText {
-    QueryText { text: String::from_utf8_lossy(text).into(), truncated: message.is_cut() }
+    let truncated = message.is_cut();
+    let text = if truncated { without_partial(text) } else { text };
+    QueryText { text: String::from_utf8_lossy(text).into(), truncated }
+}
+
+/// Text without the first bytes of a character whose others were cut off.
+fn without_partial(text: &[u8]) -> &[u8] {
+    match text.utf8_chunks().last() {
+        Some(last) if last.invalid().len() < 4 && text.ends_with(last.invalid()) => {
+            text.get(..text.len() - last.invalid().len()).unwrap_or(text)
+        }
+        _ => text,
+    }
 }
 
 fn execute(command: Command, arguments: &[u8], session: &mut Session) -> Request {
@@ -73,7 +90,8 @@ fn execute(command: Command, arguments: &[u8], session: &mut Session) -> Request
         Some(id) => session.statements.get(id),
         None => None,
     };
-    Request { text, prepared: true, database: None, statement }
+    let moves_to = text.as_ref().map(|text| Move::of_statement(text.text.as_bytes())).unwrap_or_default();
+    Request { text, prepared: true, moves_to, statement, database: None }
 }
 
 /// COM_QUERY's text: with CLIENT_QUERY_ATTRIBUTES it comes after them.
@@ -139,32 +157,9 @@ fn skip_value(cursor: &mut Cursor<'_>, kind: u16) -> Option<()> {
     }
 }
 
-/// The database that a `USE` statement names.
-fn used_database(text: &[u8]) -> Option<String> {
-    let text = text.trim_ascii();
-    let name = text.get(..4).filter(|word| word.trim_ascii_end().eq_ignore_ascii_case(b"use"))?;
-    let name = text.get(name.len()..)?.trim_ascii();
-    let name = name.strip_suffix(b";").unwrap_or(name).trim_ascii_end();
-    if let Some(quoted) = name.strip_prefix(b"`").and_then(|name| name.strip_suffix(b"`")) {
-        let name = String::from_utf8_lossy(quoted).replace("``", "`");
-        return (!name.is_empty()).then_some(name);
-    }
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || *byte == b'$' || *byte >= 0x80;
-    (name.iter().all(plain)).then(|| handshake::name(name)).flatten()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn use_names_a_database() {
-        assert_eq!(used_database(b"USE shop").as_deref(), Some("shop"));
-        assert_eq!(used_database(b" use\t`my ``db` ; ").as_deref(), Some("my `db"));
-        assert_eq!(used_database(b"USE a; DROP TABLE b"), None);
-        assert_eq!(used_database(b"user shop"), None);
-        assert_eq!(used_database(b"USE"), None);
-    }
 
     #[test]
     fn attributes_are_stepped_over() {

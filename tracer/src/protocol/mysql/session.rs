@@ -59,7 +59,8 @@ impl Session {
         self.agreed(COMPRESS) == Some(true) || self.agreed(ZSTD) == Some(true)
     }
 
-    pub(super) fn no_backslash_escapes(&self) -> bool {
-        self.status.is_some_and(|status| status & STATUS_NO_BACKSLASH != 0)
+    /// Whether a backslash in a string stands for itself, as far as the server has said.
+    pub(super) fn literal_backslashes(&self) -> Option<bool> {
+        self.status.map(|status| status & STATUS_NO_BACKSLASH != 0)
     }
 }

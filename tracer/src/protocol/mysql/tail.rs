@@ -6,8 +6,9 @@ use super::framer::{HEADER, header};
 use super::open::Terminal;
 use super::packet::{EOF_LENGTH, Err, Ok};
 
-/// Longest such packet that is looked for: an error message has at most 512 bytes.
-const LONGEST: usize = 600;
+/// Longest such packet that is looked for: that many of a call's last bytes are captured. An error message can have up to
+/// 512 bytes, but few do.
+pub(super) const LONGEST: usize = 512;
 /// In a transaction, or autocommit: one of them is set in nearly every status, and in no row of empty values.
 const STATUS_ALIVE: u16 = 0x0003;
 /// Status flags that exist.

@@ -1,6 +1,7 @@
 //! Whole conversations: captured from real servers and clients, and made up.
 
 mod captures;
+mod differential;
 mod golden;
 mod loss;
 mod made_up;

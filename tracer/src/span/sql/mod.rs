@@ -10,7 +10,7 @@ mod tests;
 mod tokenizer;
 mod words;
 
-use tokenizer::{Backslash, Kind, Tokens};
+use tokenizer::{Kind, Reading, Tokens};
 
 /// A statement's text and what is known of its reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,15 +19,27 @@ pub struct Statement<'a> {
     pub text: &'a str,
     /// Only its beginning.
     pub truncated: bool,
-    /// In strings a backslash stands for itself (SQL mode NO_BACKSLASH_ESCAPES).
-    pub no_backslash_escapes: bool,
+    /// What a backslash in a string does.
+    pub backslashes: Backslashes,
+}
+
+/// What a backslash in a string does: it depends on SQL mode NO_BACKSLASH_ESCAPES.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Backslashes {
+    /// It escapes the next character.
+    #[default]
+    Escape,
+    /// It stands for itself.
+    Literal,
+    /// The session's mode is not known.
+    Unknown,
 }
 
 impl<'a> Statement<'a> {
     /// A whole statement in the default SQL mode.
     #[must_use]
     pub fn new(text: &'a str) -> Self {
-        Self { text, truncated: false, no_backslash_escapes: false }
+        Self { text, truncated: false, backslashes: Backslashes::Escape }
     }
 
     /// The text with `?` for every value.
@@ -49,27 +61,38 @@ impl<'a> Statement<'a> {
     }
 
     fn tokens(&self) -> Tokens<'a> {
-        Tokens::new(self.text, self.backslash())
+        Tokens::new(self.text, self.reading())
     }
 
-    /// How strings are read. A session whose mode was never seen may use the other one: if a whole text ends
-    /// inside a string, it was read wrongly, or is wrong itself. In text that is not UTF-8 a backslash can be the
-    /// second byte of a character (GBK, Big5, Shift JIS), which escapes nothing.
-    fn backslash(&self) -> Backslash {
-        if self.text.contains(char::REPLACEMENT_CHARACTER) && has_backslash_after_non_ascii(self.text) {
-            return Backslash::Unclear;
+    /// How strings are read. If a whole text ends inside a string, it was read wrongly, or is wrong itself.
+    fn reading(&self) -> Reading {
+        if self.text.contains(char::REPLACEMENT_CHARACTER) && may_be_multibyte(self.text) {
+            return Reading::Multibyte;
         }
-        let told = if self.no_backslash_escapes { Backslash::Literal } else { Backslash::Escapes };
-        let suspicious = !self.truncated && self.text.contains('\\');
-        if suspicious && Tokens::new(self.text, told).any(|token| token.is_unterminated()) {
-            return Backslash::Unclear;
+        if !self.text.contains('\\') {
+            return Reading::Escapes;
+        }
+        let told = match self.backslashes {
+            Backslashes::Escape => Reading::Escapes,
+            Backslashes::Literal => Reading::Literal,
+            Backslashes::Unknown if self.reads_alike() => Reading::Escapes,
+            Backslashes::Unknown => Reading::Unclear,
+        };
+        if !self.truncated && Tokens::new(self.text, told).any(|token| token.is_unterminated()) {
+            return Reading::Unclear;
         }
         told
     }
+
+    /// Whether strings end at the same places whatever a backslash does.
+    fn reads_alike(&self) -> bool {
+        Tokens::new(self.text, Reading::Escapes).eq(Tokens::new(self.text, Reading::Literal))
+    }
 }
 
-fn has_backslash_after_non_ascii(text: &str) -> bool {
-    text.as_bytes().windows(2).any(|pair| matches!(pair, [before, b'\\'] if !before.is_ascii()))
+/// In text that is not UTF-8 a backslash or a backtick can be the second byte of a character (GBK, Big5, Shift JIS).
+fn may_be_multibyte(text: &str) -> bool {
+    text.as_bytes().windows(2).any(|pair| matches!(pair, [before, b'\\' | b'`'] if !before.is_ascii()))
 }
 
 /// `SELECT * FROM t WHERE a = 1` → `SELECT * FROM t WHERE a = ?`.

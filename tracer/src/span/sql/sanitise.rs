@@ -36,6 +36,8 @@ enum Context {
     Start,
     /// An operand is complete.
     Operand,
+    /// A value was written, and nothing since.
+    Value,
 }
 
 struct Writer {
@@ -48,10 +50,15 @@ impl Writer {
     fn push(&mut self, token: &Token<'_>, after: &Tokens<'_>) {
         match token.kind {
             Kind::Comment => self.separate(after),
-            Kind::Space | Kind::ExecutableOpen | Kind::ExecutableClose => self.out.push_str(token.text),
+            Kind::Space | Kind::ExecutableOpen | Kind::ExecutableClose => {
+                self.out.push_str(token.text);
+                if self.context == Context::Value {
+                    self.context = Context::Operand;
+                }
+            }
             Kind::Value => {
                 self.out.push('?');
-                self.context = Context::Operand;
+                self.context = Context::Value;
             }
             Kind::Symbol if self.is_sign(token, after) => {}
             Kind::Symbol => {
@@ -81,11 +88,12 @@ impl Writer {
         }
     }
 
-    /// A sign belongs to the number right behind it where no operand stands before it.
+    /// A sign belongs to the number right behind it where no operand stands before it, and, as the conventions' published
+    /// cases have it (`99+100` becomes `??`), where a value stands right before it.
     fn is_sign(&self, token: &Token<'_>, after: &Tokens<'_>) -> bool {
         let signed = token.is('-') || token.is('+');
         let next = || after.clone().next();
-        signed && self.context == Context::Start && next().is_some_and(|next| next.kind == Kind::Value)
+        signed && self.context != Context::Operand && next().is_some_and(|next| next.kind == Kind::Value)
     }
 
     /// After `IN`: a parenthesis of nothing but values becomes `(?)`.

@@ -1,6 +1,6 @@
-//! The cases follow the conventions' published ones
-//! (`docs/non-normative/database-test-cases/db-sql-test-cases.json` of semantic-conventions), case by case in their
-//! order and under their names, with statements of our own. Where ours differ on purpose, a comment says why.
+//! The conventions' published cases, cases of our own, and texts that are cut, garbled or made to leak.
+
+mod leaks;
 
 use proptest::prelude::*;
 
@@ -16,15 +16,41 @@ fn check(cases: &[Case]) {
     }
 }
 
+/// Published cases whose text we write in another way, with our text. There is none: keep it so, or tell it in
+/// README.md.
+const DIFFERENT: &[(&str, &str)] = &[];
+
+/// `key: value` lines of a block, with line breaks put back.
+fn values<'a>(block: &'a str, key: &str) -> Vec<String> {
+    let of_key = |line: &'a str| line.strip_prefix(key)?.strip_prefix(": ");
+    block.lines().filter_map(of_key).map(|value| value.replace("\\n", "\n")).collect()
+}
+
 #[test]
-fn published_literals() {
+fn published_cases() {
+    let fixture = include_str!("fixtures/conventions.txt");
+    let blocks: Vec<&str> = fixture.split("\n\n").filter(|block| block.contains("query: ")).collect();
+    assert_eq!(blocks.len(), 24);
+    for block in blocks {
+        let [name, query, words] = ["name", "query", "summary"].map(|key| values(block, key).concat());
+        let mut texts = values(block, "text");
+        if let Some((_, ours)) = DIFFERENT.iter().find(|(different, _)| *different == name) {
+            texts = vec![(*ours).to_owned()];
+        }
+        let text = sanitise(&query);
+        assert!(texts.contains(&text), "{name}: {text:?} is none of {texts:?}");
+        assert_eq!(summary(&query), words, "{name}");
+    }
+}
+
+#[test]
+fn literals() {
     check(&[
         ("integers", "SELECT 7, -7, +7", "SELECT ?, ?, ?", "SELECT"),
         ("decimal point", "SELECT 1.5, -1.5, +1.5, .5, -.5", "SELECT ?, ?, ?, ?, ?", "SELECT"),
         ("exponent", "SELECT 1.5e10, -1.5e10, +1.5e10", "SELECT ?, ?, ?", "SELECT"),
         ("negative exponent", "SELECT 1.5e-10, -1.5e-10, +1.5e-10", "SELECT ?, ?, ?", "SELECT"),
-        // Difference: the published text is `??`, which takes the operator for a sign.
-        ("arithmetic", "SELECT 3+4", "SELECT ?+?", "SELECT"),
+        ("arithmetic", "SELECT 3+4, 3 + 4, a+4, f(3)-4", "SELECT ??, ? + ?, a+?, f(?)-?", "SELECT"),
         ("hex", "SELECT 0xCAFE, 0Xcafe", "SELECT ?, ?", "SELECT"),
         ("string", "SELECT 'word'", "SELECT ?", "SELECT"),
         ("doubled quote", "SELECT 'it''s one string'", "SELECT ?", "SELECT"),
@@ -48,7 +74,7 @@ fn published_literals() {
 }
 
 #[test]
-fn published_lists_and_comments() {
+fn lists_and_comments() {
     check(&[
         (
             "in",
@@ -79,7 +105,7 @@ fn published_lists_and_comments() {
 }
 
 #[test]
-fn published_targets() {
+fn targets() {
     let joined = "SELECT x.a FROM one x JOIN two y ON x.a = y.a JOIN three z ON y.b = z.b GROUP BY x.a, y.b";
     let nested = "SELECt d\nFROM   (sELECT *\nFROM   one o\nJOIN two c\nON o.i = c.i)";
     check(&[
@@ -89,8 +115,7 @@ fn published_targets() {
             "SELECT a FROM s.Tab JOIN s.Other",
             "SELECT s.Tab s.Other",
         ),
-        // Difference: `??`, as above.
-        ("insert", "INSERT INTO Y VALUES(1, 2.5, 3+4)", "INSERT INTO Y VALUES(?, ?, ?+?)", "INSERT Y"),
+        ("insert", "INSERT INTO Y VALUES(1, 2.5, 3+4)", "INSERT INTO Y VALUES(?, ?, ??)", "INSERT Y"),
         (
             "insert select",
             "INSERT INTO one\n(a,\nb)\nSELECT a,\nb\nFROM   two\nWHERE  a = 1",
@@ -115,14 +140,13 @@ fn published_targets() {
             "SELECT a FROM B UNION SELECT a FROM C ORDER BY a",
             "SELECT B C",
         ),
-        // Difference: the published summary is a bare `UPDATE`, which names no target.
         ("update", "UPDATE T SET a = (9);", "UPDATE T SET a = (?);", "UPDATE T"),
         ("exec", "EXEC proc_name 'a', 'b';", "EXEC proc_name ?, ?;", "EXEC proc_name"),
     ]);
 }
 
 #[test]
-fn published_definitions() {
+fn definitions() {
     for (query, words) in [
         ("CREATE  TABLE T1 (\n id INT\n)", "CREATE TABLE T1"),
         ("CREATE TABLE IF NOT EXISTS T1 (id INT, name NVARCHAR(9));", "CREATE TABLE T1"),
@@ -143,7 +167,7 @@ fn published_definitions() {
         ("CREATE USER u WITH PASSWORD = 'secret';", "CREATE USER u"),
         ("DROP ROLE IF EXISTS r;", "DROP ROLE r"),
     ] {
-        // What follows a `;` inside a body is of no interest here: the published cases have simple bodies.
+        // What follows a `;` inside a body is of no interest here.
         let first = summary(query);
         assert!(first == words || first.starts_with(&format!("{words} ")), "{query}: {first}");
         assert!(!sanitise(query).contains("secret") && !sanitise(query).contains('9'), "{query}");
@@ -151,7 +175,7 @@ fn published_definitions() {
 }
 
 #[test]
-fn published_limit() {
+fn summaries_are_limited() {
     let long = "x".repeat(250);
     assert_eq!(summary(&format!("SELECT * FROM {long} o, other")), "SELECT");
     let fits = "x".repeat(MAX_SUMMARY - "SELECT ".len());
@@ -230,8 +254,15 @@ fn every_kind_of_literal() {
 #[test]
 fn backslashes_follow_the_session() {
     let query = r"INSERT INTO t VALUES ('a\', 'secret')";
-    let literal = Statement { no_backslash_escapes: true, ..Statement::new(query) };
-    assert_eq!(literal.sanitise(), "INSERT INTO t VALUES (?, ?)");
+    let with = |text, backslashes| Statement { backslashes, ..Statement::new(text) }.sanitise();
+    assert_eq!(with(query, Backslashes::Literal), "INSERT INTO t VALUES (?, ?)");
+    // Read with escapes, this one ends well, but shows what is a value in the other mode.
+    let balanced = r"INSERT INTO t VALUES ('\', 'a\', 'secret', '\')";
+    assert_eq!(with(balanced, Backslashes::Unknown), "INSERT INTO t VALUES (?");
+    assert_eq!(
+        with(r"INSERT INTO t VALUES ('a\nb', 'c')", Backslashes::Unknown),
+        "INSERT INTO t VALUES (?, ?)"
+    );
     // Nobody said which mode it is, but read with escapes the text would end inside a string.
     assert_eq!(sanitise(query), "INSERT INTO t VALUES (?");
 }
@@ -257,33 +288,6 @@ fn a_cut_name_is_not_a_target() {
     assert_eq!(cut("SELECT * FROM messages W"), "SELECT messages");
 }
 
-const SECRET: &str = "S3cr3t";
-
-/// Statements with the secret as every kind of value.
-const PLANTED: &[&str] = &[
-    "INSERT INTO t (a, b) VALUES ('S3cr3t', \"S3cr3t\"), ('x', 'S3cr3t') ON DUPLICATE KEY UPDATE a = 'S3cr3t'",
-    "SELECT * FROM t WHERE a IN ('S3cr3t', -1, 'it''s S3cr3t', 'it\\'s S3cr3t', N'S3cr3t', _utf8'S3cr3t')",
-    "UPDATE `t` SET a = x'S3cr3t', b = 'é\\\\', c = '\u{fffd}S3cr3t' /* S3cr3t */ WHERE d = \"\"\"S3cr3t\" -- S3cr3t",
-    "SET PASSWORD FOR 'u'@'S3cr3t' = PASSWORD('S3cr3t'); /*!40101 SELECT 'S3cr3t' */ # S3cr3t\nSELECT 'S3cr3t'",
-];
-
-#[test]
-fn no_literal_leaks_wherever_the_text_is_cut() {
-    for query in PLANTED {
-        for end in (0..=query.len()).filter(|end| query.is_char_boundary(*end)) {
-            for truncated in [false, true] {
-                let statement = Statement { truncated, ..Statement::new(&query[..end]) };
-                let (text, words) = (statement.sanitise(), statement.summary());
-                for shown in [&text, &words] {
-                    // Any four characters of the secret would be too many.
-                    let leaks = (0..=SECRET.len() - 4).any(|at| shown.contains(&SECRET[at..at + 4]));
-                    assert!(!leaks, "{shown:?} from {:?}", &query[..end]);
-                }
-            }
-        }
-    }
-}
-
 proptest! {
     #[test]
     fn strings_never_leak(value in "[a-zA-Z0-9 ,()'\"\\\\;#*/-]{0,40}", double in any::<bool>(), cut in 0..100_usize) {
@@ -298,13 +302,14 @@ proptest! {
         let query = format!("SELECT a FROM t WHERE b = {quote}{escaped}{quote} AND c = 1");
         prop_assert_eq!(sanitise(&query), "SELECT a FROM t WHERE b = ? AND c = ?");
         let cut = cut.min(query.len());
-        let statement = Statement { text: &query[..cut], truncated: true, no_backslash_escapes: false };
+        let statement = Statement { truncated: true, ..Statement::new(&query[..cut]) };
         prop_assert!("SELECT a FROM t WHERE b = ? AND c = ?".starts_with(&statement.sanitise()));
     }
 
     #[test]
     fn any_text_is_read_to_its_end(text in any::<String>(), truncated in any::<bool>(), literal in any::<bool>()) {
-        let statement = Statement { text: &text, truncated, no_backslash_escapes: literal };
+        let backslashes = if literal { Backslashes::Literal } else { Backslashes::Unknown };
+        let statement = Statement { text: &text, truncated, backslashes };
         let whole: String = statement.tokens().map(|token| token.text).collect();
         prop_assert_eq!(whole, text.clone());
         let _ = statement.sanitise();

@@ -57,29 +57,32 @@ impl Token<'_> {
     }
 }
 
-/// What a backslash in a string does.
+/// How quoted text is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Backslash {
-    /// It escapes the next character: the default.
+pub(super) enum Reading {
+    /// A backslash in a string escapes the next character: the default.
     Escapes,
     /// It stands for itself: SQL mode NO_BACKSLASH_ESCAPES.
     Literal,
     /// Unknown: a string with one may end anywhere, so it hides all that follows.
     Unclear,
+    /// The text is in a character set (GBK, Big5, Shift JIS) that has backslashes and backticks within characters:
+    /// either hides all that follows.
+    Multibyte,
 }
 
 /// Cuts a text into tokens; together they are the text.
 #[derive(Clone, Debug)]
 pub(super) struct Tokens<'a> {
     rest: &'a str,
-    backslash: Backslash,
+    reading: Reading,
     /// Inside an executable comment.
     executable: bool,
 }
 
 impl<'a> Tokens<'a> {
-    pub(super) fn new(text: &'a str, backslash: Backslash) -> Self {
-        Self { rest: text, backslash, executable: false }
+    pub(super) fn new(text: &'a str, reading: Reading) -> Self {
+        Self { rest: text, reading, executable: false }
     }
 
     /// Kind and length of the next token, and whether its end is missing.
@@ -93,7 +96,9 @@ impl<'a> Tokens<'a> {
                 false,
             ),
             b'\'' | b'"' => self.string(0),
-            b'`' => quoted(bytes, 0, Kind::Quoted, Backslash::Literal),
+            b'`' if self.reading == Reading::Multibyte => (Kind::Value, bytes.len(), true),
+            b'`' => quoted(bytes, 0, Kind::Quoted, Reading::Literal),
+            b'$' => self.dollar(bytes),
             b'#' => (Kind::Comment, line(bytes), false),
             b'-' if is_dash_comment(bytes) => (Kind::Comment, line(bytes), false),
             b'/' if bytes.get(1) == Some(&b'*') => self.comment(bytes),
@@ -112,7 +117,7 @@ impl<'a> Tokens<'a> {
 
     /// A string whose quote stands at `at`.
     fn string(&self, at: usize) -> (Kind, usize, bool) {
-        quoted(self.rest.as_bytes(), at, Kind::Value, self.backslash)
+        quoted(self.rest.as_bytes(), at, Kind::Value, self.reading)
     }
 
     /// A name or keyword, or what introduces a string: `N'…'`, `x'…'`, `b'…'`, `_utf8mb4'…'`.
@@ -125,7 +130,29 @@ impl<'a> Tokens<'a> {
         };
         match bytes.get(length) {
             Some(b'\'' | b'"') if introduces => self.string(length),
+            _ if is_garbled(bytes.get(..length).unwrap_or_default()) => (Kind::Value, length, false),
             _ => (Kind::Word, length, false),
+        }
+    }
+
+    /// `$$…$$`, `$tag$…$tag$`: a string since MySQL 8.0.32, a name before and in MariaDB. Where it matters which of
+    /// them it is, all that follows is hidden.
+    fn dollar(&self, bytes: &[u8]) -> (Kind, usize, bool) {
+        let tag = run(bytes.get(1..).unwrap_or_default(), |byte| is_word(byte) && byte != b'$') + 2;
+        let Some(delimiter) = bytes.get(..tag).filter(|tag| tag.ends_with(b"$")) else {
+            return self.word(bytes);
+        };
+        let body = bytes.get(tag..).unwrap_or_default();
+        let Some(length) = memchr::memmem::find(body, delimiter) else {
+            return (Kind::Value, bytes.len(), true);
+        };
+        let plain = |byte: &u8| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'_' | b',' | b'.' | b';' | b'=')
+        };
+        if body.get(..length).unwrap_or_default().iter().all(plain) {
+            (Kind::Value, tag + length + tag, false)
+        } else {
+            (Kind::Value, bytes.len(), true)
         }
     }
 
@@ -141,10 +168,28 @@ impl<'a> Tokens<'a> {
                 };
             }
         };
+        let content = bytes.get(opening..).unwrap_or_default();
+        if !self.executable && !self.ends_either_way(content) {
+            return (Kind::Value, bytes.len(), true);
+        }
         self.executable = true;
         // The version is five or six digits; more would be a number.
-        let digits = run(bytes.get(opening..).unwrap_or_default(), |byte| byte.is_ascii_digit());
+        let digits = run(content, |byte| byte.is_ascii_digit());
         (Kind::ExecutableOpen, opening + if (5..=6).contains(&digits) { digits } else { 0 }, false)
+    }
+}
+
+impl Tokens<'_> {
+    /// Whether an executable comment ends at the same place for a server that executes it and for one that does not
+    /// because of its version: no quote and no comment in it reaches over its end.
+    fn ends_either_way(&self, content: &[u8]) -> bool {
+        let Some(end) = memchr::memmem::find(content, b"*/") else { return true };
+        let start = self.rest.len() - content.len();
+        let Some(inside) = self.rest.get(start..start + end) else { return false };
+        let last = Tokens { rest: inside, reading: self.reading, executable: true }.last();
+        !last.is_some_and(|token| {
+            token.unterminated || token.kind == Kind::Comment && !token.text.ends_with("*/")
+        })
     }
 }
 
@@ -168,6 +213,11 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
 }
 
+/// Characters that are not UTF-8 are in it: it may as well be a number behind a space of another character set.
+fn is_garbled(word: &[u8]) -> bool {
+    memchr::memmem::find(word, "\u{fffd}".as_bytes()).is_some()
+}
+
 /// To the end of the line, without its end.
 fn line(bytes: &[u8]) -> usize {
     memchr::memchr(b'\n', bytes).unwrap_or(bytes.len())
@@ -179,13 +229,13 @@ fn is_dash_comment(bytes: &[u8]) -> bool {
 }
 
 /// Text in quotes, whose opening quote stands at `at`. A doubled quote is part of it.
-fn quoted(bytes: &[u8], at: usize, kind: Kind, backslash: Backslash) -> (Kind, usize, bool) {
+fn quoted(bytes: &[u8], at: usize, kind: Kind, reading: Reading) -> (Kind, usize, bool) {
     let quote = bytes.get(at).copied().unwrap_or_default();
     let mut index = at + 1;
     while let Some(byte) = bytes.get(index) {
-        if *byte == b'\\' && backslash == Backslash::Unclear {
+        if *byte == b'\\' && matches!(reading, Reading::Unclear | Reading::Multibyte) {
             break;
-        } else if *byte == b'\\' && backslash == Backslash::Escapes {
+        } else if *byte == b'\\' && reading == Reading::Escapes {
             // The escaped character: if it has several bytes, the others cannot be a quote.
             index += 2;
         } else if *byte != quote {

@@ -8,8 +8,24 @@ use super::frame::{HEADER, Header};
 /// Bytes that are decompressed to judge what is in them: a header, a comment and the first word.
 const PEEK: usize = 512;
 
-/// Judges the start of a request, for detection: `bytes` begin where a call began.
-pub(in super::super) fn request(bytes: &[u8]) -> Fit {
+/// Judges requests, for detection: `bytes` begin where a call began and hold all that was sent since.
+pub(in super::super) fn requests(bytes: &[u8]) -> Fit {
+    let mut best = Fit::Open;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let fit = one_request(rest);
+        if fit == Fit::No || fit == Fit::Strong {
+            return fit;
+        }
+        best = best.max(fit);
+        let size = Header::parse(rest).map_or(rest.len(), |header| HEADER + header.length as usize);
+        rest = rest.get(size..).unwrap_or_default();
+    }
+    best
+}
+
+/// Judges the start of one request.
+fn one_request(bytes: &[u8]) -> Fit {
     if bytes.get(3).is_some_and(|seq| *seq != 0) {
         return Fit::No;
     }

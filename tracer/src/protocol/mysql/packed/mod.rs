@@ -13,7 +13,7 @@ mod judge;
 pub(super) mod tests;
 mod unpacker;
 
-pub(super) use judge::{is_response, request};
+pub(super) use judge::{is_response, requests};
 pub(super) use unpacker::{Piece, Sought, Unpacker};
 
 /// Both sides of a compressed connection.

@@ -141,6 +141,44 @@ const MYSQL2_COMPRESS: &[&str] = &[
     "PING in shop",
 ];
 
+const MARIADB_NODE: &[&str] = &[
+    "QUERY [SET NAMES utf8mb4] in shop",
+    "QUERY [SELECT id, name FROM items ORDER BY id] in shop rows=3",
+    "PREPARE *[SELECT id, name FROM items WHERE id < ?] in shop",
+    "EXECUTE *[SELECT id, name FROM items WHERE id < ?] in shop rows=2",
+    "EXECUTE *[SELECT id, name FROM items WHERE id < ?] in shop rows=2",
+    "EXECUTE *[SELECT id, name FROM items WHERE id < ?] in shop rows=2",
+    "PREPARE *[SELECT id FROM items WHERE id >= ?] in shop",
+    "EXECUTE *[SELECT id FROM items WHERE id >= ?] in shop rows=2",
+    "EXECUTE *[SELECT id FROM items WHERE id >= ?] in shop rows=1",
+    "PREPARE *[INSERT INTO messages (body) VALUES (?)] in shop",
+    "BULK_EXECUTE *[INSERT INTO messages (body) VALUES (?)] in shop affected=3",
+    "QUERY [SELECT 1] in shop rows=1",
+    "QUERY [SELECT 2 UNION SELECT 3] in shop rows=2",
+    "QUERY [DO 0] in shop",
+    "QUERY [SELECT * FROM missing WHERE a='planted-secret'] in shop error=1146/42S02",
+    "CHANGE_USER in mysql",
+    "PING in mysql",
+    "RESET_CONNECTION in mysql",
+];
+
+const LOCAL_INFILE_REFUSED: &[&str] = &[
+    "QUERY [SET NAMES utf8mb4] in shop",
+    "QUERY [SET autocommit=0] in shop",
+    "QUERY [LOAD DATA LOCAL INFILE '/tmp/my/in.csv' INTO TABLE items] in shop error=4166/HY000",
+    "QUERY [LOAD DATA LOCAL INFILE '/nonexistent' INTO TABLE items] in shop error=4166/HY000",
+    "QUERY [SELECT 1] in shop rows=1",
+];
+
+const LOCAL_INFILE_AMONG: &[&str] = &[
+    "QUERY [SET NAMES utf8mb4] in shop",
+    "QUERY [SET autocommit=0] in shop",
+    "QUERY [LOAD DATA LOCAL INFILE '/nonexistent' INTO TABLE items] in shop",
+    "QUERY [SELECT 1; LOAD DATA LOCAL INFILE '/tmp/my/in.csv' IGNORE INTO TABLE items; SELECT 2] in shop rows=2 affected=100",
+    "QUERY [ROLLBACK] in shop",
+    "QUERY [SELECT 1] in shop rows=1",
+];
+
 /// The fixtures that end in a conversation which can be read.
 pub(super) const FIXTURES: &[Golden] = &[
     (include_str!("../fixtures/pymysql.txt"), PYMYSQL),
@@ -159,4 +197,7 @@ pub(super) const FIXTURES: &[Golden] = &[
     (include_str!("../fixtures/mysqlclient_compress.txt"), MYSQLCLIENT_COMPRESS),
     (include_str!("../fixtures/mysql2_compress.txt"), MYSQL2_COMPRESS),
     (include_str!("../fixtures/mysqlclient_zstd.txt"), MYSQLCLIENT_COMPRESS),
+    (include_str!("../fixtures/mariadb_node.txt"), MARIADB_NODE),
+    (include_str!("../fixtures/local_infile_refused.txt"), LOCAL_INFILE_REFUSED),
+    (include_str!("../fixtures/local_infile_among.txt"), LOCAL_INFILE_AMONG),
 ];

@@ -297,3 +297,50 @@ fn an_answer_whose_end_is_missing_ends_before_the_next_request() {
     let (times, _) = exchanges(&out).next().unwrap();
     assert_eq!(times.end.call, 2);
 }
+
+#[test]
+fn the_end_of_a_result_of_many_calls_without_their_middles_is_found() {
+    let response = texts(Kind::Rows, 300).1;
+    let mut player = Player::new(false);
+    player.call(Side::Request, &command(3, b"SELECT a FROM t").1);
+    for call in response.chunks(1000) {
+        let (head, rest) = call.split_at(300.min(call.len()));
+        let (hole, tail) = rest.split_at(rest.len().saturating_sub(600));
+        player.call(Side::Response, head);
+        player.gap(Side::Response, hole.len() as u64);
+        player.part(Side::Response, tail, false);
+    }
+    player.call(Side::Request, &command(3, b"COMMIT").1);
+    player.call(Side::Response, &answer(&[b"\0\0\0\x02\0\0\0"]).1);
+    let out = player.close();
+    assert_eq!(lines(&out), ["QUERY [SELECT a FROM t]", "QUERY [COMMIT]"]);
+    let (times, exchange) = exchanges(&out).next().unwrap();
+    assert!(exchange.rows_missed);
+    assert_eq!(times.end.call as usize, 1 + response.chunks(1000).count());
+}
+
+proptest! {
+    #[test]
+    fn any_cuts_into_calls_tell_the_same(
+        index in 0..FIXTURES.len(),
+        lengths in proptest::collection::vec(1..200_usize, 1..40),
+        whole_calls in any::<bool>(),
+    ) {
+        let (text, expected) = FIXTURES[index];
+        let mut player = Player::new(true);
+        let mut lengths = lengths.into_iter().cycle();
+        for (side, bytes) in &fixture(text) {
+            let mut rest = bytes.as_slice();
+            while !rest.is_empty() {
+                let (head, tail) = rest.split_at(lengths.next().unwrap().min(rest.len()));
+                if whole_calls || head.as_ptr() == bytes.as_ptr() {
+                    player.call(*side, head);
+                } else {
+                    player.part(*side, head, false);
+                }
+                rest = tail;
+            }
+        }
+        prop_assert_eq!(lines(&player.close()), expected);
+    }
+}
