@@ -1,5 +1,9 @@
 //! The events, as they lie in the ring buffer.
 
+/// Version of the events. It grows with every change of what they mean, so that a recording of other events is not taken
+/// for one of these. (That their sizes change is noticed without it.)
+pub const WIRE_VERSION: u32 = 1;
+
 /// What an event is: the value of [`Header::kind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
@@ -76,8 +80,8 @@ pub struct Header {
     /// How often it came back from a wait on possibly more than one descriptor: all but one-descriptor polls.
     pub mux_epoch: u32,
     /// Which of the contexts that take turns on the thread made the call, where the process's runtime is read
-    ///: an asyncio task's, a greenlet's. An address of the process, used again after it is freed;
-    /// 0 when nothing is known.
+    /// ([`crate::runtime`]): an asyncio task's, a greenlet's. An address of the process, used again after it is
+    /// freed; 0 when nothing is known.
     pub context: u64,
 }
 

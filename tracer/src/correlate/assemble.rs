@@ -20,9 +20,10 @@ use super::join::{Caller, Receivers};
 use super::late::{Answer, LateParents, Ticket};
 use super::sampler::Sampler;
 use super::stats::SpanStats;
+use super::telemetry_post::{TelemetryPost, is_telemetry_post, judge};
 use super::trace_context::Propagators;
 use crate::event::{ActiveId, ConnectionId, Endpoints, Mark, Nanos, Process, Role, Side};
-use crate::protocol::{AbandonReason, Detail, Exchange, ExchangeId, HealthCheck, Progress, TraceHeaders};
+use crate::protocol::{AbandonReason, Exchange, ExchangeId, HealthCheck, Progress, TraceHeaders};
 use crate::span::{Span, SpanOptions};
 
 /// The connection that progress comes from.
@@ -54,6 +55,7 @@ pub struct Assembler {
     pub(super) callers: Held<(ActiveId, Caller)>,
     /// Open server exchanges by the trace context that they received.
     pub(super) receivers: Receivers,
+    posts: Vec<(Process, TelemetryPost)>,
     ids: IdGenerator,
     wall_offset: i64,
     tracing: TracingOptions,
@@ -116,6 +118,7 @@ impl Assembler {
             hops: Hops::default(),
             callers: Held::default(),
             receivers: Receivers::default(),
+            posts: Vec::new(),
             ids,
             wall_offset: 0,
             tracing,
@@ -144,6 +147,11 @@ impl Assembler {
     #[must_use]
     pub fn contexts(&self) -> usize {
         self.contexts.open()
+    }
+
+    /// The posts of telemetry that ended since the last call and say something of their process.
+    pub fn drain_posts(&mut self) -> std::vec::Drain<'_, (Process, TelemetryPost)> {
+        self.posts.drain(..)
     }
 
     /// Takes one step of a conversation. Spans that it completes go to `emit`, with the process they belong to, which
@@ -358,6 +366,7 @@ impl Assembler {
         };
         if is_telemetry_post(exchange) {
             self.stats.telemetry_posts += 1;
+            self.posts.extend(judge(exchange, source.role).map(|post| (begun.process, post)));
             return;
         }
         let place = match answer {
@@ -588,15 +597,5 @@ impl Assembler {
             };
             *counter += 1;
         }
-    }
-}
-
-/// Posts of telemetry never become spans: neither the tracer's own, nor those of a target's SDK.
-fn is_telemetry_post(exchange: &Exchange) -> bool {
-    match &exchange.detail {
-        Detail::Http(http) => http.otlp_export,
-        Detail::Mysql(_) | Detail::Redis(_) => false,
-        #[cfg(test)]
-        Detail::Line(line) => line.starts_with("?otlp"),
     }
 }

@@ -21,6 +21,7 @@ pub mod log_rate;
 pub mod sampler;
 pub mod severity;
 pub mod stats;
+pub mod telemetry_post;
 pub mod trace_context;
 
 use crate::event::{Mark, Process};

@@ -176,4 +176,7 @@ fn follow_up(
             sink.take(process, span, &mut stages)
         });
     }
+    for (process, post) in assembler.drain_posts() {
+        sink.environment.on_telemetry_post(process, post);
+    }
 }
