@@ -11,6 +11,7 @@ pub mod event;
 pub mod hint;
 pub mod limits;
 pub mod loss;
+pub mod runtime;
 
 pub use config::ProbeConfig;
 pub use event::{

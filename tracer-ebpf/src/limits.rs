@@ -53,6 +53,9 @@ pub const MAX_CGROUPS: u32 = 16_384;
 /// Selected processes.
 pub const MAX_PROCESSES: u32 = 16_384;
 
+/// Processes whose runtime is read.
+pub const MAX_RUNTIMES: u32 = 16_384;
+
 /// Inodes known as logs, or known not to be.
 pub const MAX_LOG_INODES: u32 = 16_384;
 
