@@ -26,6 +26,8 @@ pub struct ProbeConfig {
     pub task_tgid: u32,
     /// `task_struct.pid`.
     pub task_pid: u32,
+    /// Where the thread pointer is: x86-64 `task_struct.thread.fsbase`, arm64 `task_struct.thread.uw.tp_value`.
+    pub task_thread_pointer: u32,
     /// `task_struct.signal`.
     pub task_signal: u32,
     /// `task_struct.thread_info.status` (x86: holds TS_COMPAT).

@@ -1,5 +1,9 @@
 //! The events, as they lie in the ring buffer.
 
+/// Version of the events. It grows with every change of what they mean, so that a recording of other events is not taken
+/// for one of these. (That their sizes change is noticed without it.)
+pub const WIRE_VERSION: u32 = 1;
+
 /// What an event is: the value of [`Header::kind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
@@ -75,6 +79,10 @@ pub struct Header {
     pub wait_epoch: u32,
     /// How often it came back from a wait on possibly more than one descriptor: all but one-descriptor polls.
     pub mux_epoch: u32,
+    /// Which of the contexts that take turns on the thread made the call, where the process's runtime is read
+    /// ([`crate::runtime`]): an asyncio task's, a greenlet's. An address of the process, used again after it is
+    /// freed; 0 when nothing is known.
+    pub context: u64,
 }
 
 /// Bits of [`Header::flags`].
@@ -271,8 +279,8 @@ pub struct CgroupEvent {
 }
 
 // Both sides are built by different compilers for different targets: the layout is part of the contract.
-const _: () = assert!(size_of::<Header>() == 56);
-const _: () = assert!(size_of::<DataEvent>() == 104);
-const _: () = assert!(size_of::<ConnectionEvent>() == 56 + 32 + 12 + 4 + 8 + 32 + 108 + 4);
-const _: () = assert!(size_of::<ProcessEvent>() == 80);
-const _: () = assert!(size_of::<CgroupEvent>() == 80);
+const _: () = assert!(size_of::<Header>() == 64);
+const _: () = assert!(size_of::<DataEvent>() == 112);
+const _: () = assert!(size_of::<ConnectionEvent>() == 64 + 32 + 12 + 4 + 8 + 32 + 108 + 4);
+const _: () = assert!(size_of::<ProcessEvent>() == 88);
+const _: () = assert!(size_of::<CgroupEvent>() == 88);

@@ -8,8 +8,10 @@
 
 pub mod config;
 pub mod event;
+pub mod hint;
 pub mod limits;
 pub mod loss;
+pub mod runtime;
 
 pub use config::ProbeConfig;
 pub use event::{

@@ -1,7 +1,12 @@
 //! Named caps of the probe. Each bounds either the verifier's work or the kernel's memory.
 
-/// Segments of one readv/writev/sendmsg/recvmsg that are looked at; the rest is a gap.
+/// Segments up to which a call reserves no more than its bytes need.
 pub const MAX_SEGMENTS: usize = 32;
+
+/// Segments of one readv/writev/sendmsg/recvmsg that are looked at; the rest is a gap. A call with more than
+/// [`MAX_SEGMENTS`] reserves the largest record: it is rare, and the verifier follows this many rounds once only.
+/// (node-redis makes a segment of each command, and libuv writes up to 1,024 in one call.)
+pub const MAX_MANY_SEGMENTS: usize = 512;
 
 /// Messages of one sendmmsg/recvmmsg that are looked at; of each, only the first segment is captured. (Stream
 /// sockets hardly ever see these calls.)
@@ -47,6 +52,9 @@ pub const MAX_CGROUPS: u32 = 16_384;
 
 /// Selected processes.
 pub const MAX_PROCESSES: u32 = 16_384;
+
+/// Processes whose runtime is read.
+pub const MAX_RUNTIMES: u32 = 16_384;
 
 /// Inodes known as logs, or known not to be.
 pub const MAX_LOG_INODES: u32 = 16_384;

@@ -67,6 +67,9 @@ pub struct Mark {
     pub thread: ThreadId,
     /// What was active on that thread when the call's event arrived.
     pub active: Option<ActiveId>,
+    /// Which of the contexts that take turns on the thread made the call, as its runtime tells: an asyncio task's, a
+    /// greenlet's. An address, used again after it is freed; 0 when nothing tells.
+    pub context: u64,
 }
 
 /// What a process is to a connection.

@@ -19,12 +19,14 @@ const WRAPS: &str = "XTASK_WRAPS_RUSTC";
 
 /// What libFuzzer needs of the code under test: counters on edges, a table of their addresses, comparisons; and the
 /// checks of a debug build.
-const INSTRUMENTS: [&str; 8] = [
+const INSTRUMENTS: [&str; 9] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
     "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
     "-Cllvm-args=-sanitizer-coverage-pc-table",
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    // The build is to be short: it is a part of every run of the tests.
+    "-Copt-level=1",
     "-Cdebug-assertions",
     "-Coverflow-checks",
     "--cfg=fuzzing",

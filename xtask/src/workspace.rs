@@ -41,6 +41,21 @@ pub fn backend() -> PathBuf {
     root().join("tests/backend")
 }
 
+/// The clients that the live tests trace: their programs, and the lists of what these are made with.
+pub fn clients() -> PathBuf {
+    root().join("tests/clients")
+}
+
+/// The Python environment of those clients.
+pub fn clients_virtualenv() -> PathBuf {
+    target().join("clients/venv")
+}
+
+/// Where the packages of those clients for Node are installed.
+pub fn clients_node() -> PathBuf {
+    target().join("clients/node")
+}
+
 /// The full path of a program; also looks where a user's `PATH` often does not: the system administrator's
 /// directories, in which servers are installed.
 ///

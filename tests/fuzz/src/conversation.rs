@@ -27,7 +27,7 @@ mod operation {
     pub(super) const REQUESTS: u8 = 6;
 }
 
-/// Most bytes of one repeated call.
+/// Most bytes that an input may make of repeated ones: enough for all caps, few enough to be fast.
 const MAX_REPEATED: usize = 1 << 18;
 
 pub(crate) fn http(input: &[u8]) {
@@ -74,6 +74,8 @@ struct Tap {
     out: Vec<Progress>,
     open: HashMap<ExchangeId, Told>,
     ended: Option<ExchangeId>,
+    /// Bytes that may still be made by repetition.
+    repeatable: usize,
 }
 
 /// What was told of an open exchange.
@@ -91,6 +93,7 @@ impl Tap {
             out: Vec::new(),
             open: HashMap::new(),
             ended: None,
+            repeatable: MAX_REPEATED,
         }
     }
 
@@ -119,7 +122,8 @@ impl Tap {
             repeated => {
                 let (times, text) = step.number::<1>();
                 let side = if repeated == operation::REQUESTS { Side::Request } else { Side::Response };
-                let times = (1 << (times % 16)).min(MAX_REPEATED / text.len().max(1));
+                let times = (1 << (times % 18)).min(self.repeatable / text.len().max(1));
+                self.repeatable -= times * text.len();
                 self.bytes(side, &text.repeat(times), true);
             }
         }
@@ -127,7 +131,7 @@ impl Tap {
 
     fn mark(&self) -> Mark {
         let thread = ThreadId { tgid: 1, tid: 1 + (self.call % 2) as u32, start: 1 };
-        Mark { time: self.call * 1000, call: self.call, thread, active: None }
+        Mark { time: self.call * 1000, call: self.call, thread, active: None, context: 0 }
     }
 
     fn bytes(&mut self, side: Side, bytes: &[u8], call_start: bool) {

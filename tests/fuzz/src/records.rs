@@ -194,6 +194,8 @@ impl Stage {
             cgroup_id: 55,
             wait_epoch: self.epoch,
             mux_epoch: self.epoch,
+            // Contexts take turns, some of them of nothing.
+            context: u64::from(self.epoch % 3),
         }
     }
 

@@ -12,7 +12,7 @@ use fuzz::{TARGETS, Target, memory};
 static COUNTING: memory::Counting = memory::Counting;
 
 /// Beginnings of one input that are tried.
-const BEGINNINGS: usize = 64;
+const BEGINNINGS: usize = 16;
 
 fn corpus(target: &Target) -> Vec<Vec<u8>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target.name);

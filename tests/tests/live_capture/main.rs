@@ -17,6 +17,7 @@ mod cgroups;
 mod compat;
 mod descriptors;
 mod forks;
+mod half_open;
 mod ipv6;
 mod logs;
 mod messages;

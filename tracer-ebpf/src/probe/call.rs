@@ -17,7 +17,7 @@ use super::maps::{LOG_INODES, count_loss};
 use super::segments;
 use super::socket::{self, File, Socket};
 use super::verifier::{Words, blur, ignore, nothing, opaque};
-use super::{arch, wait};
+use super::{arch, runtime, wait};
 
 const MSG_OOB: u64 = 0x1;
 const MSG_PEEK: u64 = 0x2;
@@ -68,9 +68,9 @@ struct Capture {
     tail: u32,
 }
 
-// SAFETY: the event's 104 bytes, and a word.
+// SAFETY: the event's 112 bytes, and a word.
 unsafe impl Words for Capture {}
-const _: () = assert!(size_of::<Capture>() == 112);
+const _: () = assert!(size_of::<Capture>() == 120);
 
 /// Handles the exit of call `number` with its registers and result.
 #[inline(always)]
@@ -258,7 +258,7 @@ fn message(call: &mut Moved, header: u64) -> bool {
 #[inline(never)]
 fn buffer(call: &Moved) -> u64 {
     let mut capture = MaybeUninit::uninit();
-    if let Some(capture) = wanted(call, &mut capture) {
+    if let Some(capture) = wanted(call, &mut capture, || read_user(call.address)) {
         blur(capture);
         emit::buffer(&capture.event, call.address, capture.head, capture.tail);
     }
@@ -269,7 +269,9 @@ fn buffer(call: &Moved) -> u64 {
 #[inline(never)]
 fn vector(call: &Moved) -> u64 {
     let mut capture = MaybeUninit::uninit();
-    if let Some(capture) = wanted(call, &mut capture) {
+    // The first segment's address comes first.
+    let start = || read_user(read_user(call.address)?);
+    if let Some(capture) = wanted(call, &mut capture, start) {
         (capture.head, capture.tail) = segments::ends(capture.event.length, capture.head, capture.tail);
         blur(capture);
         segments::vector(&capture.event, call.address, call.count, capture.head, capture.tail);
@@ -281,7 +283,7 @@ fn vector(call: &Moved) -> u64 {
 #[inline(never)]
 fn messages(call: &Moved) -> u64 {
     let mut capture = MaybeUninit::uninit();
-    if let Some(capture) = wanted(call, &mut capture) {
+    if let Some(capture) = wanted(call, &mut capture, || None) {
         (capture.head, capture.tail) = segments::ends(capture.event.length, capture.head, 0);
         blur(capture);
         segments::messages(&capture.event, call.address, call.count, capture.head);
@@ -293,7 +295,7 @@ fn messages(call: &Moved) -> u64 {
 #[inline(never)]
 fn passed(call: &Moved) -> u64 {
     let mut capture = MaybeUninit::uninit();
-    if let Some(capture) = prepare(call, &mut capture) {
+    if let Some(capture) = prepare(call, &mut capture, || None) {
         blur(capture);
         capture.event.header.flags |= flag::UNCAPTURABLE;
         emit::bare(&capture.event);
@@ -303,18 +305,27 @@ fn passed(call: &Moved) -> u64 {
 
 /// What moved, if anybody still wants anything of this connection.
 #[inline(always)]
-fn wanted<'a>(call: &Moved, capture: &'a mut MaybeUninit<Capture>) -> Option<&'a mut Capture> {
-    prepare(call, capture).filter(|capture| capture.head != 0)
+fn wanted<'a>(
+    call: &Moved,
+    capture: &'a mut MaybeUninit<Capture>,
+    start: impl FnOnce() -> Option<[u8; 4]>,
+) -> Option<&'a mut Capture> {
+    prepare(call, capture, start).filter(|capture| capture.head != 0)
 }
 
-/// Finds out on what bytes moved. `capture` is the place for it: the stack has none for a second.
+/// Finds out on what bytes moved. `capture` is the place for it: the stack has none for a second. `start` reads the first
+/// of the bytes.
 #[inline(always)]
-fn prepare<'a>(call: &Moved, capture: &'a mut MaybeUninit<Capture>) -> Option<&'a mut Capture> {
+fn prepare<'a>(
+    call: &Moved,
+    capture: &'a mut MaybeUninit<Capture>,
+    start: impl FnOnce() -> Option<[u8; 4]>,
+) -> Option<&'a mut Capture> {
     let file = socket::called(call.task, call.fd)?;
     if file.is_socket
         && let Some(socket) = socket::of(&file)
     {
-        return on_socket(call, &socket, capture);
+        return on_socket(call, &socket, capture, start);
     }
     if call.direction == Direction::Egress && call.ret > 0 && config!(options) & option::LOGS != 0 {
         return on_log(call, &file, capture);
@@ -326,6 +337,7 @@ fn prepare<'a>(call: &Moved, capture: &'a mut MaybeUninit<Capture>) -> Option<&'
 fn event(call: &Moved, kind: EventKind, sock: u64, ino: u64) -> DataEvent {
     let mut header = emit::header(&call.caller);
     header.kind = kind as u16;
+    header.context = runtime::context(call.task, call.caller.tgid);
     // Of zeros that it knows the compiler makes a call of `memset`: a frame of the little stack, and a loop.
     let zero = opaque(0) as u32;
     DataEvent {
@@ -349,6 +361,7 @@ fn on_socket<'a>(
     call: &Moved,
     socket: &Socket,
     capture: &'a mut MaybeUninit<Capture>,
+    start: impl FnOnce() -> Option<[u8; 4]>,
 ) -> Option<&'a mut Capture> {
     if call.ret <= 0 {
         on_end(call, socket);
@@ -371,7 +384,7 @@ fn on_socket<'a>(
         }
     }
     set_flags(event, socket, call.direction);
-    (capture.head, capture.tail) = connection::window(socket, entry);
+    (capture.head, capture.tail) = connection::window(socket, entry, event.length, start);
     Some(capture)
 }
 

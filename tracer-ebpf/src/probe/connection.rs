@@ -4,6 +4,8 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 
 use tracer_ebpf::config::CaptureWindow;
 use tracer_ebpf::event::flag;
+use tracer_ebpf::hint::holds_many_messages;
+use tracer_ebpf::limits::{HUGE_HEAD, MAX_TAIL};
 use tracer_ebpf::{ConnectionEvent, ConnectionNote, Direction, EventKind, Header, LossReason};
 
 use super::emit;
@@ -65,9 +67,15 @@ fn window_by_port(socket: &Socket) -> CaptureWindow {
     CaptureWindow { ino: 0, head: 0, tail: 0 }
 }
 
-/// How many bytes of a call to capture: what was asked for this connection, else for its port, else the default.
+/// How many bytes of a call to capture: what was asked for this connection, else for its port, else the default; but
+/// all from the first long call on that looks as if each boundary in it mattered. `start` reads the call's first bytes.
 #[inline(always)]
-pub fn window(socket: &Socket, connection: *const Connection) -> (u32, u32) {
+pub fn window(
+    socket: &Socket,
+    connection: *mut Connection,
+    length: u32,
+    start: impl FnOnce() -> Option<[u8; 4]>,
+) -> (u32, u32) {
     if let Some(asked) = WINDOWS.get_ptr(&socket.sock) {
         // SAFETY: the pointer is to a map value.
         let asked = unsafe { *asked };
@@ -77,7 +85,16 @@ pub fn window(socket: &Socket, connection: *const Connection) -> (u32, u32) {
     }
     // SAFETY: the pointer is to a map value.
     let first = unsafe { (*connection).window };
-    if first.head != 0 { (first.head, first.tail) } else { (config!(head), config!(tail)) }
+    if first.head != 0 {
+        return (first.head, first.tail);
+    }
+    let (head, tail) = (config!(head), config!(tail));
+    if length > head + tail && start().is_some_and(holds_many_messages) {
+        // SAFETY: the pointer is to a map value.
+        unsafe { (*connection).window = CaptureWindow { ino: 0, head: HUGE_HEAD, tail: MAX_TAIL } };
+        return (HUGE_HEAD, MAX_TAIL);
+    }
+    (head, tail)
 }
 
 /// Position of the first byte of a call that moved `length` bytes. Counts them where the kernel does not.

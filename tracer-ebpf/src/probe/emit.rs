@@ -101,6 +101,7 @@ pub fn header(caller: &Caller) -> Header {
         cgroup_id: caller.cgroup,
         wait_epoch: waits.any,
         mux_epoch: waits.multiplexed,
+        context: 0,
     }
 }
 

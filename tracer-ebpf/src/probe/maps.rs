@@ -4,6 +4,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuArray, RingBuf};
 
 use tracer_ebpf::config::{CaptureWindow, LogInode, ProbeConfig};
+use tracer_ebpf::runtime::Runtime;
 use tracer_ebpf::{LossReason, limits};
 
 use super::connection::Connection;
@@ -29,6 +30,10 @@ pub static CGROUPS: HashMap<u64, u32> = HashMap::with_max_entries(limits::MAX_CG
 /// Selected processes, by id.
 #[map]
 pub static PROCESSES: HashMap<u32, u32> = HashMap::with_max_entries(limits::MAX_PROCESSES, 0);
+
+/// How the runtimes of processes are read, by process id.
+#[map]
+pub static RUNTIMES: HashMap<u32, Runtime> = HashMap::with_max_entries(limits::MAX_RUNTIMES, 0);
 
 /// Ports whose listeners become targets.
 #[map]

@@ -18,6 +18,7 @@ pub mod filter;
 pub mod kernel;
 pub mod maps;
 pub mod process;
+pub mod runtime;
 pub mod segments;
 pub mod socket;
 pub mod socket_state;

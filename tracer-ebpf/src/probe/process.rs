@@ -6,7 +6,7 @@ use tracer_ebpf::{EventKind, LossReason, ProcessEvent, ProcessNote};
 use super::emit;
 use super::filter::{self, Caller};
 use super::kernel::read;
-use super::maps::{PROCESSES, WAITS, count_loss};
+use super::maps::{PROCESSES, RUNTIMES, WAITS, count_loss};
 
 /// The current thread made `child` (a `task_struct`).
 #[inline(always)]
@@ -18,6 +18,11 @@ pub fn on_fork(child: u64) {
     if tgid == caller.tgid {
         return tell(&caller, ProcessNote::ThreadStart, child);
     }
+    // The copy of a process is read as the process is.
+    if let Some(runtime) = RUNTIMES.get_ptr(&caller.tgid) {
+        // SAFETY: the pointer is to a map value. Without room the child has no evidence until user space looks at it.
+        let _ = RUNTIMES.insert(&tgid, unsafe { &*runtime }, 0);
+    }
     // Only a process that was itself selected hands this on: a selected cgroup speaks for its own members.
     if PROCESSES.get_ptr(&caller.tgid).is_some() && PROCESSES.insert(&tgid, &1, 0).is_err() {
         count_loss(LossReason::TableFull);
@@ -28,6 +33,7 @@ pub fn on_fork(child: u64) {
 /// The current process executed a new program.
 #[inline(always)]
 pub fn on_exec() {
+    let _ = RUNTIMES.remove(&filter::current().tgid);
     if config!(options) & option::ALL_EXECS != 0 {
         let caller = filter::current();
         if caller.tgid != config!(own_tgid) {
@@ -53,6 +59,7 @@ pub fn on_exit() {
         return tell(&caller, ProcessNote::ThreadExit, 0);
     }
     tell(&caller, ProcessNote::Exit, 0);
+    let _ = RUNTIMES.remove(&caller.tgid);
     let _ = PROCESSES.remove(&caller.tgid);
 }
 

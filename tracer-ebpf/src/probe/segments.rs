@@ -1,7 +1,8 @@
 //! Capturing calls whose bytes lie in several segments (readv, writev, sendmsg, recvmsg, and their kin with several messages).
 
 use tracer_ebpf::limits::{
-    LARGE_HEAD, MAX_COUNTED_MESSAGES, MAX_MESSAGES, MAX_SEGMENTS, MAX_SEGMENTS_HEAD, MAX_TAIL,
+    LARGE_HEAD, MAX_COUNTED_MESSAGES, MAX_MANY_SEGMENTS, MAX_MESSAGES, MAX_SEGMENTS, MAX_SEGMENTS_HEAD,
+    MAX_TAIL,
 };
 use tracer_ebpf::{DataEvent, LossReason};
 
@@ -39,6 +40,7 @@ pub fn ends(length: u32, head: u32, tail: u32) -> (u32, u32) {
     if length <= limit {
         return (length, 0);
     }
+    // The two ends must not overlap.
     let rest = length - limit;
     (limit, if tail < rest { tail } else { rest })
 }
@@ -49,6 +51,9 @@ pub fn ends(length: u32, head: u32, tail: u32) -> (u32, u32) {
 pub fn vector(event: &DataEvent, vector: u64, count: u64, head: u32, tail: u32) {
     let start =
         Progress { vector, count, length: event.length as u64, head: head as u64, tail: tail as u64, at: 0 };
+    if count > MAX_SEGMENTS as u64 {
+        return gather::<LARGE, TAIL, ManySegments>(event, start);
+    }
     if tail != 0 {
         return if head <= LARGE_HEAD {
             gather::<{ LARGE_HEAD as u64 }, TAIL, Segment>(event, start)
@@ -112,6 +117,18 @@ impl Piece for Segment {
     #[inline(always)]
     fn locate(vector: u64, index: u64) -> Option<[u64; 2]> {
         read_user(vector + index * 16)
+    }
+}
+
+/// The same, for calls with many.
+struct ManySegments;
+
+impl Piece for ManySegments {
+    const MOST: usize = MAX_MANY_SEGMENTS;
+
+    #[inline(always)]
+    fn locate(vector: u64, index: u64) -> Option<[u64; 2]> {
+        Segment::locate(vector, index)
     }
 }
 

@@ -1,16 +1,21 @@
 //! The world outside the pipeline: the node's processes, read from `/proc` when the pipeline asks.
 
 use std::collections::{HashSet, VecDeque};
+use std::num::NonZeroUsize;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use lru::LruCache;
 use rustc_hash::FxHashMap;
 use tracer_ebpf::{ProcessEvent, ProcessNote};
 use tracing::{debug, warn};
 
+use super::runtimes::Runtimes;
 use super::sdk::SdkPolicy;
+use crate::correlate::telemetry_post::TelemetryPost;
 use crate::enrich::Resource;
 use crate::enrich::process::Proc;
+use crate::enrich::sdk::SdkEvidence;
 use crate::enrich::table::{ProcessKey, Resources};
 use crate::event::Process;
 use crate::pipeline::{Environment, Exports};
@@ -21,11 +26,22 @@ use crate::span::LogStream;
 /// Inodes whose nature is remembered; fewer than the probe's own map holds, so that it never is the one to refuse.
 const MAX_LOG_FILES: usize = 8192;
 
+/// Processes whose runtimes were looked for; one that was forgotten is looked at again.
+const MAX_HEARD: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
+
 /// Most generations between a process and the first selected one.
 const MAX_GENERATIONS: usize = 64;
 
 /// The probe, told things from the pipeline's thread.
 pub type SharedProbe = Arc<Mutex<Probe>>;
+
+/// The threads that look for more of the node.
+pub struct Threads {
+    /// Finds the runtimes of targets.
+    pub runtimes: Runtimes,
+    /// Processes that were found in cgroups which were selected after they had begun.
+    pub found: Receiver<u32>,
+}
 
 /// What is known of the node's targets.
 pub struct Node {
@@ -35,6 +51,9 @@ pub struct Node {
     selection: Selection,
     resources: Resources,
     sdk: SdkPolicy,
+    runtimes: Runtimes,
+    /// Processes that were heard of, so that their runtimes are looked for.
+    heard: LruCache<ProcessKey, ()>,
     /// Processes selected by themselves; the probe's map holds the same.
     processes: HashSet<u32>,
     /// Whether any cgroup may be selected; which ones, the probe's map knows.
@@ -56,17 +75,19 @@ impl Node {
         resources: Resources,
         sdk: SdkPolicy,
         capture_logs: bool,
-        found: Receiver<u32>,
+        threads: Threads,
     ) -> Self {
         Self {
             by_cgroup: !(selection.cgroups.is_empty() && selection.pods.is_empty()),
-            found,
+            found: threads.found,
             mount: CgroupMount::find(&proc).ok(),
             proc,
             probe,
             selection,
             resources,
             sdk,
+            runtimes: threads.runtimes,
+            heard: LruCache::new(MAX_HEARD),
             processes: HashSet::new(),
             logs: FxHashMap::default(),
             logs_by_age: VecDeque::new(),
@@ -103,6 +124,7 @@ impl Node {
         // Told even when it is known: should the end of an earlier process with this id have been lost, the probe has
         // forgotten it and this table has not.
         self.processes.insert(pid);
+        self.runtimes.look(pid);
         let selected = self.with_probe(|probe| probe.select_process(pid));
         tell(selected, "a process cannot be selected");
     }
@@ -178,6 +200,8 @@ impl Node {
     fn on_exec(&mut self, event: &ProcessEvent) {
         let pid = event.header.tgid;
         self.resources.executed(key(event));
+        self.heard.pop(&key(event));
+        self.sdk.forget(key(event));
         if !self.selection.exes.is_empty()
             && !self.processes.contains(&pid)
             && self.proc.exe(pid).is_ok_and(|exe| self.selection.selects_exe(&exe))
@@ -196,6 +220,9 @@ impl Node {
 
 impl Environment for Node {
     fn resource(&mut self, process: Process) -> Arc<Resource> {
+        if self.heard.put(key_of(process), ()).is_none() {
+            self.runtimes.look(process.tgid);
+        }
         self.take_found();
         let identity = self.resources.identity(key_of(process));
         if let Some(evidence) = &identity.sdk {
@@ -205,7 +232,15 @@ impl Environment for Node {
     }
 
     fn exports(&mut self, process: Process) -> Exports {
-        self.sdk.exports(self.resources.identity(key_of(process)).sdk.as_deref())
+        let process = key_of(process);
+        self.sdk.exports(process, self.resources.identity(process).sdk.as_deref())
+    }
+
+    fn on_telemetry_post(&mut self, process: Process, post: TelemetryPost) {
+        if self.sdk.on_post(key_of(process), post) {
+            let resource = self.resources.get(key_of(process));
+            self.sdk.tell(resource.service_name(), process.tgid, &SdkEvidence::Posts);
+        }
     }
 
     fn log_stream(&mut self, tgid: u32, device: u32, ino: u64, fd: u32) -> Option<LogStream> {
@@ -229,13 +264,17 @@ impl Environment for Node {
             ProcessNote::Fork => {
                 let child = ProcessKey { tgid: event.child_tgid, start: event.child_start_ns };
                 self.resources.forked(key(event), child);
+                self.heard.put(child, ());
+                self.runtimes.look(child.tgid);
                 if self.processes.contains(&tgid) {
                     self.processes.insert(event.child_tgid);
                 }
             }
             ProcessNote::Exec => self.on_exec(event),
             ProcessNote::Exit => {
+                self.sdk.forget(key(event));
                 self.processes.remove(&tgid);
+                self.runtimes.gone(tgid);
             }
             ProcessNote::Listen => {
                 // The probe has selected it already.

@@ -1,32 +1,66 @@
 //! Targets that export by themselves: `--sdk-targets`.
 
 use std::collections::HashSet;
+use std::num::NonZeroUsize;
 
+use lru::LruCache;
 use tracing::{info, warn};
 
+use crate::correlate::telemetry_post::TelemetryPost;
 use crate::enrich::sdk::{SdkEvidence, SdkTargets};
+use crate::enrich::table::ProcessKey;
 use crate::pipeline::Exports;
 
 /// Services whose finding is remembered, so that it is told once; of any more nothing is told.
 const MAX_TOLD: usize = 1024;
+
+/// Processes that were seen to post or to take telemetry and are remembered. One that is forgotten is known again by
+/// its next post.
+const MAX_POSTERS: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 
 /// Decides what is exported of processes with an SDK inside, and tells the user.
 #[derive(Debug)]
 pub struct SdkPolicy {
     mode: SdkTargets,
     told: HashSet<(String, bool)>,
+    posts: LruCache<ProcessKey, TelemetryPost>,
 }
 
 impl SdkPolicy {
     /// A policy that has told nothing yet.
     #[must_use]
     pub fn new(mode: SdkTargets) -> Self {
-        Self { mode, told: HashSet::new() }
+        Self { mode, told: HashSet::new(), posts: LruCache::new(MAX_POSTERS) }
     }
 
-    /// What is exported of a process with this evidence.
-    #[must_use]
-    pub fn exports(&self, evidence: Option<&SdkEvidence>) -> Exports {
+    /// A process posted or took telemetry. Returns whether it is known from now on, and not before, as one that
+    /// exports by itself. One that takes posts of others may only pass them on: it never is.
+    pub fn on_post(&mut self, process: ProcessKey, post: TelemetryPost) -> bool {
+        match (self.posts.get(&process), post) {
+            (None, TelemetryPost::OfSpans) => {
+                self.posts.push(process, post);
+                true
+            }
+            (Some(_), TelemetryPost::OfSpans) => false,
+            (_, TelemetryPost::Taken) => {
+                self.posts.push(process, post);
+                false
+            }
+        }
+    }
+
+    /// The process runs another program, or has ended.
+    pub fn forget(&mut self, process: ProcessKey) {
+        self.posts.pop(&process);
+    }
+
+    /// What is exported of a process with this evidence in its environment.
+    pub fn exports(&mut self, process: ProcessKey, evidence: Option<&SdkEvidence>) -> Exports {
+        let posts = self.posts.get(&process) == Some(&TelemetryPost::OfSpans);
+        self.decide(evidence.filter(|_| !posts).or(posts.then_some(&SdkEvidence::Posts)))
+    }
+
+    fn decide(&self, evidence: Option<&SdkEvidence>) -> Exports {
         match (evidence.is_some_and(SdkEvidence::is_certain), self.mode) {
             (false, _) | (true, SdkTargets::Trace) => Exports::ALL,
             (true, SdkTargets::Logs) => Exports { spans: false, logs: true },
@@ -37,7 +71,7 @@ impl SdkPolicy {
     /// Tells the user of a finding: once a service.
     pub fn tell(&mut self, service: &str, pid: u32, evidence: &SdkEvidence) {
         if let Some(sentence) = self.sentence(service, pid, evidence) {
-            if self.exports(Some(evidence)) == Exports::ALL {
+            if self.decide(Some(evidence)) == Exports::ALL {
                 info!("{sentence}");
             } else {
                 warn!("{sentence}");
@@ -53,6 +87,7 @@ impl SdkPolicy {
         self.told.insert(finding);
         let reason = match evidence {
             SdkEvidence::Agent { place, what } => format!("{what} is in its {place}"),
+            SdkEvidence::Posts => "an SDK inside it posts spans".to_owned(),
             SdkEvidence::Endpoint { variable } => {
                 return Some(format!(
                     "{service} (process {pid}) is traced, but its {variable} is set: if an SDK inside it exports too, \
@@ -84,7 +119,7 @@ mod tests {
     #[test]
     fn only_certain_evidence_counts() {
         let exports = |mode, evidence: Option<&SdkEvidence>| {
-            let Exports { spans, logs } = SdkPolicy::new(mode).exports(evidence);
+            let Exports { spans, logs } = SdkPolicy::new(mode).decide(evidence);
             (spans, logs)
         };
         for mode in [SdkTargets::Skip, SdkTargets::Logs, SdkTargets::Trace] {
@@ -94,6 +129,23 @@ mod tests {
         assert_eq!(exports(SdkTargets::Skip, Some(&agent())), (false, false));
         assert_eq!(exports(SdkTargets::Logs, Some(&agent())), (false, true));
         assert_eq!(exports(SdkTargets::Trace, Some(&agent())), (true, true));
+    }
+
+    #[test]
+    fn who_posts_spans_exports_by_itself_unless_it_takes_posts_of_others() {
+        let mut policy = SdkPolicy::new(SdkTargets::Logs);
+        let [sdk, proxy] = [7, 8].map(|tgid| ProcessKey { tgid, start: 1 });
+        assert!(policy.on_post(sdk, TelemetryPost::OfSpans));
+        assert!(!policy.on_post(sdk, TelemetryPost::OfSpans));
+        assert_eq!(policy.exports(sdk, Some(&ENDPOINT)), Exports { spans: false, logs: true });
+        assert_eq!(policy.exports(ProcessKey { start: 2, ..sdk }, None), Exports::ALL);
+        policy.forget(sdk);
+        assert_eq!(policy.exports(sdk, None), Exports::ALL);
+        // What it passes on was posted by another's SDK, and is complete before the other's post is.
+        assert!(policy.on_post(proxy, TelemetryPost::OfSpans));
+        assert!(!policy.on_post(proxy, TelemetryPost::Taken));
+        assert!(!policy.on_post(proxy, TelemetryPost::OfSpans));
+        assert_eq!(policy.exports(proxy, None), Exports::ALL);
     }
 
     #[test]

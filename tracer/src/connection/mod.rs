@@ -265,6 +265,10 @@ impl Connection {
 
     /// A direction stood at the TCP sequence number `end` when it ended: what no call told of is missing.
     pub fn reach(&mut self, direction: Direction, end: u32, mark: Mark, stage: &mut Stage<'_>) {
+        // Of what is of no interest not all is told, so that nothing is missing.
+        if matches!(self.state, State::Ignored) {
+            return;
+        }
         let stream = match direction {
             Direction::Ingress => self.ingress,
             Direction::Egress => self.egress,

@@ -40,6 +40,23 @@ pub enum Evidence {
     Active,
     /// It was written after the response's last byte, before the thread read or waited again.
     AfterResponse,
+    /// The runtime's context that made the call wrote the response too.
+    Context,
+    /// It was made by a thread that began and ended within the exchange.
+    Thread,
+}
+
+impl Evidence {
+    /// The value of `tracer.correlation`; none for the plain rule.
+    #[must_use]
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Active => None,
+            Self::AfterResponse => Some("after_response"),
+            Self::Context => Some("runtime_context"),
+            Self::Thread => Some("request_thread"),
+        }
+    }
 }
 
 /// Why nothing is active on a thread.
@@ -51,6 +68,16 @@ pub enum Inactive {
     Suspended,
     /// Events were lost since the last sign of the request that it worked for.
     Doubtful,
+    /// The context that made the call answered no request that was open then.
+    OtherContext,
+    /// That context answered several requests at once.
+    Ambiguous,
+    /// The thread was made for a request, and outlived it.
+    Outlived,
+    /// The request's end did not come in time.
+    Expired,
+    /// Too many waited for their parents.
+    Limit,
 }
 
 /// The bindings between threads and server exchanges.
@@ -252,6 +279,9 @@ impl ActiveThreads {
             binding.mux_epoch = mux_epoch.unwrap_or_default();
             if !pipelined {
                 suspend(Some(binding), &mut self.stats.suspended_by_request);
+            } else if mark.context != 0 {
+                // Contexts take turns here: which of them made a call tells more than what was read last.
+                suspend(Some(binding), &mut self.stats.suspended_by_context);
             } else if mux_epoch.is_none() || overfull {
                 suspend(Some(binding), &mut self.stats.suspended_by_limit);
             }

@@ -9,16 +9,20 @@ use clap::ValueEnum;
 use serde::Deserialize;
 
 use super::Now;
-use super::active::{ActiveThreads, Inactive};
+use super::active::{ActiveThreads, Evidence, Inactive};
 use super::contexts::{Contexts, SpanContext};
-use super::exchanges::{Open, OpenExchanges, Part};
+use super::draft::{Draft, Place};
+use super::exchanges::{Open, OpenExchanges, Parent, Part};
+use super::held::{Held, WaitsFor};
 use super::ids::IdGenerator;
+use super::late::{Answer, LateParents, Ticket};
 use super::sampler::Sampler;
 use super::stats::SpanStats;
+use super::telemetry_post::{TelemetryPost, is_telemetry_post, judge};
 use super::trace_context::Propagators;
 use crate::event::{ActiveId, ConnectionId, Endpoints, Mark, Nanos, Process, Role, Side};
-use crate::protocol::{AbandonReason, Detail, Exchange, ExchangeId, HealthCheck, Progress, TraceHeaders};
-use crate::span::{Span, SpanKind, SpanOptions, describe};
+use crate::protocol::{AbandonReason, Exchange, ExchangeId, HealthCheck, Progress, TraceHeaders};
+use crate::span::{Span, SpanOptions};
 
 /// The connection that progress comes from.
 #[derive(Clone, Copy, Debug)]
@@ -36,9 +40,15 @@ pub struct Source<'a> {
 pub struct Assembler {
     /// Which server exchange is active on which thread.
     pub threads: ActiveThreads,
+    /// Which parents are known only later.
+    pub late: LateParents,
     /// Counters.
     pub stats: SpanStats,
     contexts: Contexts,
+    held: Held<(Place, Draft)>,
+    /// Exchanges whose ids were settled, and what waits for them is still to be told.
+    settled: Vec<ActiveId>,
+    posts: Vec<(Process, TelemetryPost)>,
     ids: IdGenerator,
     wall_offset: i64,
     tracing: TracingOptions,
@@ -93,8 +103,12 @@ impl Assembler {
     ) -> Self {
         Self {
             threads,
+            late: LateParents::default(),
             stats: SpanStats::default(),
             contexts: Contexts::default(),
+            held: Held::default(),
+            settled: Vec::new(),
+            posts: Vec::new(),
             ids,
             wall_offset: 0,
             tracing,
@@ -125,6 +139,11 @@ impl Assembler {
         self.contexts.open()
     }
 
+    /// The posts of telemetry that ended since the last call and say something of their process.
+    pub fn drain_posts(&mut self) -> std::vec::Drain<'_, (Process, TelemetryPost)> {
+        self.posts.drain(..)
+    }
+
     /// Takes one step of a conversation. Spans that it completes go to `emit`, with the process they belong to, which
     /// tells what became of them.
     pub fn on_progress(
@@ -139,7 +158,7 @@ impl Assembler {
             Progress::Begun { id, mark } => self.begin(id, mark, source, open, now),
             Progress::Touched { id, side, mark } => self.touch(id, side, mark, open),
             Progress::Context { id, headers, health } => {
-                self.continue_trace(id, &headers, open);
+                self.continue_trace(id, &headers, open, now);
                 self.judge_health_check(id, health, open);
             }
             Progress::Ended { id, exchange } => match open.remove(id) {
@@ -167,6 +186,8 @@ impl Assembler {
         *counter += 1;
         if let Part::Server(active) = begun.part {
             self.threads.end(active, None);
+            self.late.end(active);
+            self.late.end_for_threads(active, None);
             // Its span will be missing, but what it caused still belongs together.
             self.contexts.end(active);
         }
@@ -180,11 +201,12 @@ impl Assembler {
                 let context = self.root_ids();
                 let active = self.contexts.begin(context);
                 self.threads.begin(active, source.connection, mark, call.map(|call| call.mux_epoch));
+                self.late.begin(active, mark);
                 Part::Server(active)
             }
             Role::Client => {
                 self.stats.client_begun += 1;
-                Part::Client(mark.active.ok_or_else(|| self.why_inactive(mark)))
+                Part::Client(self.parent(mark))
             }
         };
         let process = match call {
@@ -197,8 +219,19 @@ impl Assembler {
         }
     }
 
-    fn why_inactive(&self, mark: Mark) -> Inactive {
-        self.threads.active(mark.thread).err().unwrap_or(Inactive::NoBinding)
+    /// On whose behalf a client exchange was begun.
+    fn parent(&mut self, mark: Mark) -> Parent {
+        if let Some(active) = mark.active {
+            return Parent::Known(active);
+        }
+        match self.threads.active(mark.thread) {
+            Err(Inactive::Doubtful) => Parent::Unknown(Inactive::Doubtful),
+            plain => match self.late.ask(mark) {
+                Ok(ticket) => Parent::Late(ticket),
+                Err(Inactive::NoBinding) => Parent::Unknown(plain.err().unwrap_or(Inactive::NoBinding)),
+                Err(reason) => Parent::Unknown(reason),
+            },
+        }
     }
 
     fn touch(&mut self, id: ExchangeId, side: Side, mark: Mark, open: &mut OpenExchanges) {
@@ -210,13 +243,23 @@ impl Assembler {
         begun.answered |= side == Side::Response;
         if let Part::Server(active) = begun.part {
             self.threads.touch(active, mark, mux_epoch);
+            if side == Side::Response {
+                self.late.on_response(active, mark);
+            }
         }
     }
 
     /// A server exchange continues the trace that its request names. What a client request carries was put there
     /// by the application, and changes nothing here.
-    fn continue_trace(&mut self, id: ExchangeId, headers: &TraceHeaders, open: &mut OpenExchanges) {
+    fn continue_trace(
+        &mut self,
+        id: ExchangeId,
+        headers: &TraceHeaders,
+        open: &mut OpenExchanges,
+        now: &Now,
+    ) {
         let Some(Part::Server(active)) = open.get_mut(id).map(|begun| begun.part) else { return };
+        self.late.head_complete(active, now.mark.call);
         let (incoming, malformed) = self.tracing.propagators.extract(headers);
         self.stats.bad_traceparent += u64::from(malformed.traceparent);
         self.stats.bad_tracestate += u64::from(malformed.tracestate);
@@ -253,51 +296,207 @@ impl Assembler {
         now: &Now,
         emit: &mut impl FnMut(Process, Box<Span>) -> Told,
     ) {
-        let ids = match begun.part {
+        let answer = match begun.part {
             Part::Server(active) => {
-                self.stats.server_ended += 1;
-                let by_response = exchange.times.end.call == now.mark.call && now.mark.call != 0;
-                self.threads.end(active, by_response.then_some(now));
-                self.contexts.end(active)
+                self.end_server(active, exchange, now);
+                None
             }
             Part::Client(parent) => {
                 self.stats.client_ended += 1;
-                self.child_ids(parent)
+                Some(parent)
             }
         };
         if is_telemetry_post(exchange) {
             self.stats.telemetry_posts += 1;
+            self.posts.extend(judge(exchange, source.role).map(|post| (begun.process, post)));
             return;
         }
-        let ids = ids.unwrap_or_else(|| self.root_ids());
-        if !ids.sampled && !self.tracing.tell_unsampled {
-            self.stats.unsampled += 1;
+        let place = match answer {
+            None => match begun.part {
+                Part::Server(active) => Place::Server(active),
+                Part::Client(_) => Place::Root,
+            },
+            Some(Parent::Known(active)) => self.place(Ok((active, Evidence::Active))),
+            Some(Parent::Unknown(reason)) => self.place(Err(reason)),
+            Some(Parent::Late(ticket)) => match self.late.answer(ticket) {
+                Some(answer) => self.place(answer),
+                None => {
+                    let draft = Draft::new(begun, exchange, source, &self.options);
+                    self.hold(WaitsFor::Parent(ticket), Place::Root, draft, emit);
+                    return;
+                }
+            },
+        };
+        if let Some(waits_for) = self.waits_for_ids(place) {
+            let draft = Draft::new(begun, exchange, source, &self.options);
+            self.hold(waits_for, place, draft, emit);
             return;
         }
-        self.emit(begun, exchange, source, ids, emit);
+        let ids = self.ids(place);
+        if self.is_told(&ids) {
+            let draft = Draft::new(begun, exchange, source, &self.options);
+            self.emit(place, draft, &ids, emit);
+        }
     }
 
-    /// The ids of a client span: below its parent if that is known.
-    fn child_ids(&mut self, parent: Result<ActiveId, Inactive>) -> Option<SpanContext> {
+    fn end_server(&mut self, active: ActiveId, exchange: &Exchange, now: &Now) {
+        self.stats.server_ended += 1;
+        let end = exchange.times.end;
+        let by_response = end.call == now.mark.call && now.mark.call != 0;
+        self.threads.end(active, by_response.then_some(now));
+        self.late.end(active);
+        self.late.end_for_threads(active, exchange.times.response_first.map(|_| end));
+        self.contexts.end(active);
+    }
+
+    /// Tells spans whose parents, or ids, have become known.
+    pub fn release(
+        &mut self,
+        answered: &[Ticket],
+        settled: &[ActiveId],
+        emit: &mut impl FnMut(Process, Box<Span>) -> Told,
+    ) {
+        for ticket in answered {
+            let Some(answer) = self.late.answer(*ticket) else { continue };
+            for (_, draft) in self.held.release(WaitsFor::Parent(*ticket)) {
+                let place = self.place(answer);
+                self.complete(place, draft, emit);
+            }
+        }
+        for active in settled {
+            for (place, draft) in self.held.release(WaitsFor::Ids(*active)) {
+                self.complete(place, draft, emit);
+            }
+        }
+    }
+
+    /// Tells all that is held, with what is known now.
+    pub fn finish(&mut self, emit: &mut impl FnMut(Process, Box<Span>) -> Told) {
+        while let Some((place, draft)) = self.held.oldest() {
+            self.give_out(place, draft, emit);
+        }
+    }
+
+    /// A server exchange's ids may still change: its span, and all below it, wait until [`Self::settle_ids`]. For an
+    /// exchange whose parent may turn up on this node.
+    pub fn unsettle_ids(&mut self, active: ActiveId) {
+        self.contexts.unsettle(active);
+    }
+
+    /// A server exchange's ids will not change any more. `change` has the last word.
+    pub fn settle_ids(&mut self, active: ActiveId, change: impl FnOnce(&mut SpanContext)) {
+        if self.contexts.settle(active, change) {
+            self.settled.push(active);
+        }
+    }
+
+    /// Exchanges whose ids were settled since the last call.
+    pub fn take_settled(&mut self) -> Vec<ActiveId> {
+        std::mem::take(&mut self.settled)
+    }
+
+    /// Whether a server exchange's ids may still change.
+    #[must_use]
+    pub fn is_unsettled(&self, active: ActiveId) -> bool {
+        self.contexts.is_unsettled(active)
+    }
+
+    /// Number of spans that are held.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    fn hold(
+        &mut self,
+        waits_for: WaitsFor,
+        place: Place,
+        draft: Draft,
+        emit: &mut impl FnMut(Process, Box<Span>) -> Told,
+    ) {
+        self.stats.held_for_parent += 1;
+        if let Some((place, draft)) = self.held.hold(waits_for, (place, draft)) {
+            self.give_out(place, draft, emit);
+        }
+    }
+
+    /// Tells a span that can wait no longer.
+    fn give_out(&mut self, place: Place, draft: Draft, emit: &mut impl FnMut(Process, Box<Span>) -> Told) {
+        // Ids that are not settled may be wrong for whoever is below them; a server's own are at least its own.
+        let place = match place {
+            Place::Server(_) => place,
+            Place::Below(..) | Place::Root => {
+                self.stats.roots_limit += 1;
+                Place::Root
+            }
+        };
+        self.tell(place, draft, emit);
+    }
+
+    fn complete(&mut self, place: Place, draft: Draft, emit: &mut impl FnMut(Process, Box<Span>) -> Told) {
+        match self.waits_for_ids(place) {
+            Some(waits_for) => self.hold(waits_for, place, draft, emit),
+            None => self.tell(place, draft, emit),
+        }
+    }
+
+    fn tell(&mut self, place: Place, draft: Draft, emit: &mut impl FnMut(Process, Box<Span>) -> Told) {
+        let ids = self.ids(place);
+        if self.is_told(&ids) {
+            self.emit(place, draft, &ids, emit);
+        }
+    }
+
+    fn waits_for_ids(&self, place: Place) -> Option<WaitsFor> {
+        match place {
+            Place::Server(active) | Place::Below(active, _) if self.contexts.is_unsettled(active) => {
+                Some(WaitsFor::Ids(active))
+            }
+            _ => None,
+        }
+    }
+
+    fn is_told(&mut self, ids: &SpanContext) -> bool {
+        let told = ids.sampled || self.tracing.tell_unsampled;
+        self.stats.unsampled += u64::from(!told);
+        told
+    }
+
+    /// A client span's place: below its parent if that is known. Counts why not.
+    fn place(&mut self, parent: Answer) -> Place {
+        let stats = &mut self.stats;
         let counter = match parent {
-            Ok(active) => match self.contexts.get(active) {
-                Some(parent) => {
-                    self.stats.children += 1;
-                    let span_id = self.ids.span_id();
-                    return Some(SpanContext {
-                        span_id,
-                        remote_parent: Some(parent.span_id),
-                        ..parent.clone()
-                    });
-                }
-                None => &mut self.stats.roots_evicted,
-            },
-            Err(Inactive::NoBinding) => &mut self.stats.roots_no_binding,
-            Err(Inactive::Suspended) => &mut self.stats.roots_suspended,
-            Err(Inactive::Doubtful) => &mut self.stats.roots_doubtful,
+            Ok((active, evidence)) if self.contexts.get(active).is_some() => {
+                stats.children += 1;
+                stats.children_by_context += u64::from(evidence == Evidence::Context);
+                stats.children_by_thread += u64::from(evidence == Evidence::Thread);
+                return Place::Below(active, evidence);
+            }
+            Ok(_) => &mut stats.roots_evicted,
+            Err(Inactive::NoBinding) => &mut stats.roots_no_binding,
+            Err(Inactive::Suspended) => &mut stats.roots_suspended,
+            Err(Inactive::Doubtful) => &mut stats.roots_doubtful,
+            Err(Inactive::OtherContext) => &mut stats.roots_other_context,
+            Err(Inactive::Ambiguous) => &mut stats.roots_ambiguous,
+            Err(Inactive::Outlived) => &mut stats.roots_outlived,
+            Err(Inactive::Expired) => &mut stats.roots_expired,
+            Err(Inactive::Limit) => &mut stats.roots_limit,
         };
         *counter += 1;
-        None
+        Place::Root
+    }
+
+    fn ids(&mut self, place: Place) -> SpanContext {
+        match place {
+            Place::Server(active) => self.contexts.get(active).cloned(),
+            Place::Below(active, _) => self.contexts.get(active).cloned().map(|parent| SpanContext {
+                span_id: self.ids.span_id(),
+                remote_parent: Some(parent.span_id),
+                ..parent
+            }),
+            Place::Root => None,
+        }
+        .unwrap_or_else(|| self.root_ids())
     }
 
     fn root_ids(&mut self) -> SpanContext {
@@ -313,53 +512,25 @@ impl Assembler {
 
     fn emit(
         &mut self,
-        begun: &Open,
-        exchange: &Exchange,
-        source: Source<'_>,
-        ids: SpanContext,
+        place: Place,
+        draft: Draft,
+        ids: &SpanContext,
         emit: &mut impl FnMut(Process, Box<Span>) -> Told,
     ) {
-        let times = &exchange.times;
-        let kind = match source.role {
-            Role::Server => SpanKind::Server,
-            Role::Client => SpanKind::Client,
+        let evidence = match place {
+            Place::Below(_, evidence) => evidence.name(),
+            Place::Server(_) | Place::Root => None,
         };
-        let trace_state = ids.trace_state.as_deref().unwrap_or_default();
-        let start = times.request_first.time;
-        let end = times.end.time.max(start);
-        // A batch may be told command by command: spans of the same times, each with an id of its own.
-        let mut span_id = ids.span_id;
-        for description in describe(exchange, source.role, source.endpoints, &self.options) {
-            let span = Span {
-                trace_id: ids.trace_id,
-                span_id,
-                parent: ids.remote_parent,
-                remote_parent: kind == SpanKind::Server && ids.remote_parent.is_some(),
-                trace_state: trace_state.to_owned(),
-                sampled: ids.sampled,
-                kind,
-                start_unix_ns: self.unix(start),
-                end_unix_ns: self.unix(end),
-                first_byte_unix_ns: times.response_first.map(|mark| self.unix(mark.time.clamp(start, end))),
-                description,
-            };
-            let counter = match emit(begun.process, Box::new(span)) {
-                Told::Exported => &mut self.stats.exported,
-                Told::ByTarget => &mut self.stats.exported_by_target,
-                Told::Held => &mut self.stats.held,
+        let (process, offset) = (draft.process, self.wall_offset);
+        let Self { ids: generator, stats, .. } = self;
+        let unix = |time: Nanos| time.saturating_add_signed(offset);
+        for span in draft.spans(ids, evidence, || generator.span_id(), unix) {
+            let counter = match emit(process, span) {
+                Told::Exported => &mut stats.exported,
+                Told::ByTarget => &mut stats.exported_by_target,
+                Told::Held => &mut stats.held,
             };
             *counter += 1;
-            span_id = self.ids.span_id();
         }
-    }
-}
-
-/// Posts of telemetry never become spans: neither the tracer's own, nor those of a target's SDK.
-fn is_telemetry_post(exchange: &Exchange) -> bool {
-    match &exchange.detail {
-        Detail::Http(http) => http.otlp_export,
-        Detail::Mysql(_) | Detail::Redis(_) => false,
-        #[cfg(test)]
-        Detail::Line(line) => line.starts_with("?otlp"),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::event::ActiveId;
 use crate::span::{SpanId, TraceId};
@@ -13,6 +13,9 @@ pub const MAX_OPEN: usize = 262_144;
 /// Ended server exchanges whose ids are kept: a child may end after its parent, and a line be told later. About as
 /// many as end within some seconds on the busiest node.
 pub const MAX_ENDED: usize = 65_536;
+
+/// Server exchanges whose ids may change; a further one keeps those that it has.
+pub const MAX_UNSETTLED: usize = 65_536;
 
 /// The ids of a server exchange.
 #[derive(Clone, Debug)]
@@ -36,6 +39,8 @@ pub struct Contexts {
     /// By the remainder of the exchange's number, so that a later one overwrites an earlier one. Allocated as it
     /// fills.
     ended: Vec<Option<(ActiveId, SpanContext)>>,
+    /// Exchanges whose ids may still change.
+    unsettled: FxHashSet<ActiveId>,
     last: u64,
 }
 
@@ -75,6 +80,32 @@ impl Contexts {
             *place = Some((active, context.clone()));
         }
         Some(context)
+    }
+
+    /// The ids of an exchange may change until they are settled.
+    pub fn unsettle(&mut self, active: ActiveId) {
+        if self.unsettled.len() < MAX_UNSETTLED && self.get(active).is_some() {
+            self.unsettled.insert(active);
+        }
+    }
+
+    /// Whether they may.
+    #[must_use]
+    pub fn is_unsettled(&self, active: ActiveId) -> bool {
+        self.unsettled.contains(&active)
+    }
+
+    /// The ids of an exchange, open or ended, change for the last time. Whether they were unsettled.
+    pub fn settle(&mut self, active: ActiveId, change: impl FnOnce(&mut SpanContext)) -> bool {
+        let was_unsettled = self.unsettled.remove(&active);
+        if was_unsettled {
+            let ended = self.ended.get_mut(slot(active)).and_then(Option::as_mut);
+            let ended = ended.filter(|(id, _)| *id == active).map(|(_, context)| context);
+            if let Some(context) = self.open.get_mut(&active).or(ended) {
+                change(context);
+            }
+        }
+        was_unsettled
     }
 
     /// Number of open exchanges whose ids are kept.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::Now;
 use super::active::Inactive;
+use super::late::Ticket;
 use crate::event::{ActiveId, Mark, Process};
 use crate::protocol::ExchangeId;
 
@@ -53,8 +54,19 @@ pub struct Open {
 pub enum Part {
     /// It answers: the exchange can be active on threads.
     Server(ActiveId),
-    /// It asks: on behalf of a server exchange, or why none is known.
-    Client(Result<ActiveId, Inactive>),
+    /// It asks: on behalf of somebody, or nobody.
+    Client(Parent),
+}
+
+/// On whose behalf a call was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parent {
+    /// On behalf of a server exchange.
+    Known(ActiveId),
+    /// Nobody knows.
+    Unknown(Inactive),
+    /// It will be known later.
+    Late(Ticket),
 }
 
 impl OpenExchanges {

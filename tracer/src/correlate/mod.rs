@@ -1,14 +1,17 @@
 //! What belongs together: exchanges to traces, log lines to spans.
 //!
 //! [`active`] knows which server exchange a thread works for; [`assemble`] turns the conversations' progress into
-//! spans with ids and parents; [`log_line`] cuts what was written to a log into lines.
+//! spans with ids and parents, some of which [`late`] knows only later; [`log_line`] cuts what was written to a log into lines.
 
 pub mod active;
 pub mod assemble;
 pub mod contexts;
 mod continuation;
+mod draft;
 pub mod exchanges;
+pub mod held;
 pub mod ids;
+pub mod late;
 pub mod log_ids;
 pub mod log_json;
 pub mod log_line;
@@ -16,6 +19,7 @@ pub mod log_rate;
 pub mod sampler;
 pub mod severity;
 pub mod stats;
+pub mod telemetry_post;
 pub mod trace_context;
 
 use crate::event::{Mark, Process};

@@ -15,6 +15,8 @@ pub struct BindingStats {
     pub suspended_by_wait: u64,
     /// Suspended because the thread had requests of several connections at once.
     pub suspended_by_request: u64,
+    /// Suspended from the start because the runtime tells contexts apart on the thread.
+    pub suspended_by_context: u64,
     /// Suspended because a bound on what is remembered was reached.
     pub suspended_by_limit: u64,
     /// Never bound because there were too many bindings.
@@ -23,6 +25,19 @@ pub struct BindingStats {
     pub dropped_after_loss: u64,
     /// Threads forgotten because the table was full.
     pub evicted_threads: u64,
+}
+
+/// What became of questions for a parent that is known later.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LateStats {
+    /// Questions by calls and lines.
+    pub asked: u64,
+    /// Responses by a context that answered another request meanwhile.
+    pub ambiguous: u64,
+    /// Exchanges that own nothing because there were too many.
+    pub unserved_by_limit: u64,
+    /// Threads made for requests that were not watched because there were too many.
+    pub unwatched_by_limit: u64,
 }
 
 /// What became of exchanges.
@@ -66,6 +81,10 @@ pub struct SpanStats {
     pub exported_by_target: u64,
     /// Client spans below a server span.
     pub children: u64,
+    /// Of these: known by the runtime's context.
+    pub children_by_context: u64,
+    /// Of these: made by a thread that began and ended within the request.
+    pub children_by_thread: u64,
     /// Client spans that are roots because their thread worked for no request.
     pub roots_no_binding: u64,
     /// … because their thread worked for several requests.
@@ -74,6 +93,18 @@ pub struct SpanStats {
     pub roots_doubtful: u64,
     /// … because their parent had been forgotten.
     pub roots_evicted: u64,
+    /// … because the context that made them answered no request that was open then.
+    pub roots_other_context: u64,
+    /// … because that context answered several requests at once.
+    pub roots_ambiguous: u64,
+    /// … because their thread was made for a request and outlived it.
+    pub roots_outlived: u64,
+    /// … because the request's end did not come in time.
+    pub roots_expired: u64,
+    /// … because too many waited for their parents.
+    pub roots_limit: u64,
+    /// Spans that were held because their parent, or its ids, were not known yet.
+    pub held_for_parent: u64,
     /// Server spans that continue a caller's trace.
     pub remote_parents: u64,
     /// `traceparent` headers that were not well-formed.
@@ -116,6 +147,8 @@ pub struct LogStats {
     pub correlated: u64,
     /// Of these: lines written after the response's last byte.
     pub after_response: u64,
+    /// Of these: lines whose span was known later, by the runtime's context or the thread's end.
+    pub known_late: u64,
     /// Lines not exported because their process exports by itself.
     pub exported_by_target: u64,
     /// Lines that were dropped because only correlated ones are wanted.

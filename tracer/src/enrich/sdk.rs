@@ -28,6 +28,8 @@ pub enum SdkEvidence {
         /// What was found there.
         what: &'static str,
     },
+    /// It was seen to post spans by itself.
+    Posts,
     /// Only the exporter's endpoint is set. The program may export, or the variable may be set for all alike.
     Endpoint {
         /// The variable's name.
@@ -39,7 +41,7 @@ impl SdkEvidence {
     /// Whether the evidence is enough to treat the process as exporting by itself.
     #[must_use]
     pub fn is_certain(&self) -> bool {
-        matches!(self, Self::Agent { .. })
+        matches!(self, Self::Agent { .. } | Self::Posts)
     }
 }
 
@@ -68,7 +70,7 @@ const ARGUMENTS: [&str; 3] =
 /// What in a process's environment and arguments speaks for an SDK that exports spans; `None` when nothing does,
 /// or when the SDK is told not to (`OTEL_SDK_DISABLED=true`, `OTEL_TRACES_EXPORTER=none`).
 ///
-/// An SDK that the program's own code sets up with an address of its own leaves no trace here.
+/// An SDK that the program's own code sets up leaves no trace here: it is known by what it posts.
 #[must_use]
 pub fn evidence(environ: &Environ, arguments: &[String]) -> Option<SdkEvidence> {
     let is =

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tracer_ebpf::{CgroupEvent, ProcessEvent, ProcessNote};
 
+use crate::correlate::telemetry_post::TelemetryPost;
 use crate::enrich::Resource;
 use crate::event::Process;
 use crate::span::LogStream;
@@ -23,6 +24,7 @@ impl Exports {
 }
 
 /// The world outside: processes and their descriptors.
+/// A new question belongs into `recording::Recorded` and `Replayed` too, or a replay will not know the answer.
 pub trait Environment: Send {
     /// The resource of a process. Asked when the process is first seen, while it surely lives, and for everything
     /// that is exported: answers are expected to be remembered.
@@ -39,6 +41,9 @@ pub trait Environment: Send {
 
     /// A process or thread started or ended.
     fn on_process(&mut self, note: ProcessNote, event: &ProcessEvent);
+
+    /// A process posted or took telemetry by itself.
+    fn on_telemetry_post(&mut self, _process: Process, _post: TelemetryPost) {}
 
     /// A cgroup was made or removed below a selected one.
     fn on_cgroup(&mut self, _event: &CgroupEvent) {}

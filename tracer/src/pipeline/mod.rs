@@ -29,7 +29,7 @@ pub use self::retention::Keep;
 use self::retention::Retention;
 use self::routes::Routes;
 pub use self::stats::Stats;
-use self::tracked::{Sink, Tracked};
+use self::tracked::{Sink, SpanStages, Tracked};
 use crate::connection::detect::Hints;
 use crate::connection::table::ConnectionTable;
 use crate::connection::{Connection, ConnectionStats, Ends, Stage};
@@ -139,6 +139,7 @@ impl Pipeline {
         if event.header().flags & flag::LOST != 0 {
             self.events.losses += 1;
             self.assembler.threads.doubt(self.calls);
+            self.assembler.late.doubt();
         }
         match event {
             Event::Data(data) => self.on_data(data),
@@ -146,7 +147,7 @@ impl Pipeline {
                 self.events.log += 1;
                 let now = self.observe(&log.header, false);
                 let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
-                self.logs.on_write(log, &now, &self.assembler, &mut sink);
+                self.logs.on_write(log, &now, &mut self.assembler, &mut sink);
             }
             Event::Connection(note, event) => self.on_connection(*note, event),
             Event::Process(note, event) => self.on_process(*note, event),
@@ -155,11 +156,29 @@ impl Pipeline {
                 self.environment.on_cgroup(event);
             }
         }
+        self.release(event.header().time_ns);
+    }
+
+    /// Tells what waited for a parent, or its ids, that became known.
+    fn release(&mut self, now: Nanos) {
+        self.assembler.late.expire(now);
+        // What is told can itself settle nothing: one round is enough.
+        let answered = self.assembler.late.take_answered();
+        let settled = self.assembler.take_settled();
+        if answered.is_empty() && settled.is_empty() {
+            return;
+        }
+        let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
+        let mut stages = SpanStages { routes: &mut self.routes, retention: &mut self.retention };
+        let mut emit = |process, span| sink.take(process, span, &mut stages);
+        self.assembler.release(&answered, &settled, &mut emit);
+        self.logs.release(&answered, &settled, now, &self.assembler, &mut sink);
     }
 
     /// Time has passed without events: what was held too long is told. `now` is CLOCK_MONOTONIC.
     pub fn tick(&mut self, now: Nanos) {
         self.close_due(now);
+        self.release(now);
         self.retention.tick(now);
         let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
         self.logs.tick(now, &self.assembler, &mut sink);
@@ -172,7 +191,11 @@ impl Pipeline {
             self.close(tracked, closed, Mark { time: now, ..Mark::default() });
         }
         self.closing.clear();
+        self.assembler.late.finish();
+        self.release(now);
         let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
+        let mut stages = SpanStages { routes: &mut self.routes, retention: &mut self.retention };
+        self.assembler.finish(&mut |process, span| sink.take(process, span, &mut stages));
         self.logs.finish(now, &self.assembler, &mut sink);
         self.retention.finish();
     }
@@ -202,6 +225,7 @@ impl Pipeline {
             connections: self.connections.clone(),
             bindings: self.assembler.threads.stats.clone(),
             spans: self.assembler.stats.clone(),
+            late: self.assembler.late.stats.clone(),
             routes_refused: self.routes.refused,
             retention: self.retention.stats.clone(),
             logs: self.logs.stats.clone(),
@@ -210,6 +234,8 @@ impl Pipeline {
                 threads: threads as u64,
                 bindings: bindings as u64,
                 contexts: self.assembler.contexts() as u64,
+                waiting: self.assembler.late.waiting() as u64,
+                held: self.assembler.held() as u64,
             },
         }
     }
@@ -219,7 +245,8 @@ impl Pipeline {
     fn observe(&mut self, header: &Header, reads: bool) -> Now {
         self.calls += 1;
         let thread = ThreadId::from(header);
-        let mark = Mark { time: header.time_ns, call: self.calls, thread, active: None };
+        let mark =
+            Mark { time: header.time_ns, call: self.calls, thread, active: None, context: header.context };
         let process = Process::from(header);
         if process != self.last_process {
             self.last_process = process;
@@ -327,11 +354,24 @@ impl Pipeline {
     fn on_process(&mut self, note: ProcessNote, event: &ProcessEvent) {
         self.events.process += 1;
         self.environment.on_process(note, event);
+        let thread = ThreadId::from(&event.header);
         match note {
             ProcessNote::Exit | ProcessNote::ThreadExit | ProcessNote::Exec => {
-                self.assembler.threads.forget(ThreadId::from(&event.header));
+                self.assembler.threads.forget(thread);
+                if note != ProcessNote::ThreadExit {
+                    self.assembler.late.exit_process(thread.tgid);
+                }
+                self.assembler.late.exit(thread);
             }
-            ProcessNote::Fork | ProcessNote::ThreadStart | ProcessNote::Listen => {}
+            ProcessNote::ThreadStart => {
+                let now = self.observe(&event.header, false);
+                if let Some(active) = now.mark.active {
+                    let (tgid, tid) = (event.child_tgid, event.child_tid);
+                    let child = ThreadId { tgid, tid, start: event.child_start_ns };
+                    self.assembler.late.made(child, active);
+                }
+            }
+            ProcessNote::Fork | ProcessNote::Listen => {}
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 pub use super::retention::RetentionStats;
 use crate::connection::ConnectionStats;
-use crate::correlate::stats::{BindingStats, LogStats, SpanStats};
+use crate::correlate::stats::{BindingStats, LateStats, LogStats, SpanStats};
 
 /// Counters since the start, and sizes of tables now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -19,6 +19,8 @@ pub struct Stats {
     pub bindings: BindingStats,
     /// Exchanges and spans.
     pub spans: SpanStats,
+    /// Parents that are known later.
+    pub late: LateStats,
     /// Spans that lost their guessed route because their service has too many.
     pub routes_refused: u64,
     /// Traces that were not sampled.
@@ -63,6 +65,10 @@ pub struct TableSizes {
     pub bindings: u64,
     /// Open server exchanges whose ids are kept.
     pub contexts: u64,
+    /// Calls and lines whose parent is not known yet.
+    pub waiting: u64,
+    /// Spans that are held for a parent.
+    pub held: u64,
 }
 
 impl fmt::Display for Stats {
@@ -169,13 +175,25 @@ fn exchanges(f: &mut fmt::Formatter<'_>, stats: &SpanStats) -> fmt::Result {
 }
 
 fn parents(f: &mut fmt::Formatter<'_>, stats: &SpanStats, bindings: &BindingStats) -> fmt::Result {
-    let SpanStats { children, roots_no_binding, roots_suspended, roots_doubtful, roots_evicted, .. } = stats;
-    writeln!(
-        f,
-        "{children} calls were made for a request; {} have no parent: {roots_no_binding} because their thread had no \
-         request, {roots_suspended} because it had several, {roots_doubtful} because events were lost, {roots_evicted} because the request was forgotten.",
-        roots_no_binding + roots_suspended + roots_doubtful + roots_evicted
-    )?;
+    let reasons = [
+        (stats.roots_no_binding, "because their thread had no request"),
+        (stats.roots_suspended, "because it had several"),
+        (stats.roots_other_context, "because their context answered no request"),
+        (stats.roots_ambiguous, "because it answered several at once"),
+        (stats.roots_outlived, "because their thread outlived its request"),
+        (stats.roots_expired, "because the request's end did not come in time"),
+        (stats.roots_limit, "because too many waited for it"),
+        (stats.roots_doubtful, "because events were lost"),
+        (stats.roots_evicted, "because the request was forgotten"),
+    ];
+    let roots: u64 = reasons.iter().map(|(count, _)| count).sum();
+    write!(f, "{} calls were made for a request; {roots} have no parent", stats.children)?;
+    let mut separator = ": ";
+    for (count, reason) in reasons.into_iter().filter(|(count, _)| *count > 0) {
+        write!(f, "{separator}{count} {reason}")?;
+        separator = ", ";
+    }
+    writeln!(f, ".")?;
     if bindings.evicted_threads > 0 {
         writeln!(f, "{} threads were forgotten because there were too many.", bindings.evicted_threads)?;
     }

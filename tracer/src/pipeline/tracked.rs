@@ -136,7 +136,12 @@ pub(super) struct Sink<'a> {
 
 impl Sink<'_> {
     /// Hands a span on, unless its process exports by itself.
-    fn take(&mut self, process: Process, mut span: Box<Span>, stages: &mut SpanStages<'_>) -> Told {
+    pub(super) fn take(
+        &mut self,
+        process: Process,
+        mut span: Box<Span>,
+        stages: &mut SpanStages<'_>,
+    ) -> Told {
         if !self.environment.exports(process).spans {
             return Told::ByTarget;
         }
@@ -147,9 +152,9 @@ impl Sink<'_> {
 }
 
 /// What a span passes before it is exported.
-struct SpanStages<'a> {
-    routes: &'a mut Routes,
-    retention: &'a mut Retention,
+pub(super) struct SpanStages<'a> {
+    pub(super) routes: &'a mut Routes,
+    pub(super) retention: &'a mut Retention,
 }
 
 fn follow_up(
@@ -169,5 +174,8 @@ fn follow_up(
         assembler.on_progress(step, source, &mut tracked.open, now, &mut |process, span| {
             sink.take(process, span, &mut stages)
         });
+    }
+    for (process, post) in assembler.drain_posts() {
+        sink.environment.on_telemetry_post(process, post);
     }
 }

@@ -125,6 +125,7 @@ fn header(fields: &mut Fields<'_>) -> Result<Header, DecodeError> {
         cgroup_id: fields.u64()?,
         wait_epoch: fields.u32()?,
         mux_epoch: fields.u32()?,
+        context: fields.u64()?,
     })
 }
 
@@ -301,11 +302,12 @@ mod tests {
         bytes.extend(8_u64.to_ne_bytes());
         bytes.extend(9_u32.to_ne_bytes());
         bytes.extend(10_u32.to_ne_bytes());
+        bytes.extend(33_u64.to_ne_bytes());
         bytes
     }
 
     fn data_bytes(length: u32, head: u32, tail: u32, direction: u8, captured: &[u8]) -> Vec<u8> {
-        let mut bytes = header_bytes(1, 104 + captured.len());
+        let mut bytes = header_bytes(1, 112 + captured.len());
         for field in [11_u64, 12, 13] {
             bytes.extend(field.to_ne_bytes());
         }
@@ -331,8 +333,8 @@ mod tests {
         assert_eq!(data.direction, Direction::Egress);
         let Header { flags, time_ns, tgid, tid, thread_start_ns, .. } = data.header;
         assert_eq!((flags, time_ns, tgid, tid, thread_start_ns), (2, 3, 4, 5, 6));
-        let Header { process_start_ns, cgroup_id, wait_epoch, mux_epoch, .. } = data.header;
-        assert_eq!((process_start_ns, cgroup_id, wait_epoch, mux_epoch), (7, 8, 9, 10));
+        let Header { process_start_ns, cgroup_id, wait_epoch, mux_epoch, context, .. } = data.header;
+        assert_eq!((process_start_ns, cgroup_id, wait_epoch, mux_epoch, context), (7, 8, 9, 10, 33));
     }
 
     #[test]
@@ -341,8 +343,8 @@ mod tests {
         assert_eq!(decode(&data_bytes(u32::MAX, u32::MAX, 1, 0, b"")), Err(DecodeError::Inconsistent));
         assert_eq!(decode(&data_bytes(9, 3, 2, 2, b"abc-yz")), Err(DecodeError::Inconsistent));
         assert_eq!(decode(&data_bytes(9, 3, 2, 0, b"abc-y")), Err(DecodeError::TooShort));
-        assert_eq!(decode(&header_bytes(6, 56)), Err(DecodeError::UnknownKind(6)));
-        assert_eq!(decode(&header_bytes(1, 57)), Err(DecodeError::TooShort));
+        assert_eq!(decode(&header_bytes(6, 64)), Err(DecodeError::UnknownKind(6)));
+        assert_eq!(decode(&header_bytes(1, 65)), Err(DecodeError::TooShort));
         assert_eq!(decode(&header_bytes(1, 0)), Err(DecodeError::TooShort));
     }
 
@@ -356,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_connection_event_reads_every_field_in_its_place() {
-        let mut record = header_bytes(3, 256);
+        let mut record = header_bytes(3, 264);
         for field in [21_u64, 22, 23, 24] {
             record.extend(field.to_ne_bytes());
         }

@@ -6,6 +6,7 @@ use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::BtfTracePoint;
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, VerifierLogLevel};
 use tracer_ebpf::config::{self, ProbeConfig, option};
+use tracer_ebpf::runtime::Runtime;
 use tracer_ebpf::{LossReason, limits};
 use tracing::{Level, debug};
 
@@ -55,6 +56,7 @@ pub struct Probe {
     ebpf: Option<Ebpf>,
     cgroups: HashMap<MapData, u64, u32>,
     processes: HashMap<MapData, u32, u32>,
+    runtimes: HashMap<MapData, u32, [u64; 4]>,
     ports: HashMap<MapData, u16, u32>,
     log_inodes: HashMap<MapData, [u64; 2], u32>,
     windows: HashMap<MapData, u64, [u64; 2]>,
@@ -97,6 +99,7 @@ impl Probe {
         let probe = Self {
             cgroups: hash(&mut ebpf, "CGROUPS")?,
             processes: hash(&mut ebpf, "PROCESSES")?,
+            runtimes: hash(&mut ebpf, "RUNTIMES")?,
             ports: hash(&mut ebpf, "PORTS")?,
             log_inodes: hash(&mut ebpf, "LOG_INODES")?,
             windows: hash(&mut ebpf, "WINDOWS")?,
@@ -146,6 +149,20 @@ impl Probe {
     pub fn deselect_process(&mut self, tgid: u32) {
         // Absent is what was wanted.
         let _ = self.processes.remove(&tgid);
+    }
+
+    /// Tells how a process's runtime is read.
+    ///
+    /// # Errors
+    /// When the map is full: the process has no evidence.
+    pub fn set_runtime(&mut self, tgid: u32, runtime: &Runtime) -> Result<(), ProbeError> {
+        self.runtimes.insert(tgid, runtime.words(), 0).map_err(map_error("RUNTIMES"))
+    }
+
+    /// A process's runtime is read no more.
+    pub fn forget_runtime(&mut self, tgid: u32) {
+        // Absent is what was wanted.
+        let _ = self.runtimes.remove(&tgid);
     }
 
     /// Selects whoever begins to listen on a port.

@@ -6,6 +6,7 @@ pub mod decode;
 pub mod error;
 pub mod load;
 pub mod offsets;
+pub mod runtime;
 pub mod targets;
 
 pub use attach::AttachMode;

@@ -22,6 +22,8 @@ fn tasks(btf: &Btf, config: &mut ProbeConfig) -> Result<(), BtfError> {
     config.task_group_leader = task("group_leader")?;
     config.task_tgid = task("tgid")?;
     config.task_pid = task("pid")?;
+    config.task_thread_pointer =
+        if cfg!(target_arch = "x86_64") { task("thread.fsbase")? } else { task("thread.uw.tp_value")? };
     config.task_signal = task("signal")?;
     config.task_status =
         if cfg!(target_arch = "x86_64") { task("thread_info.status")? } else { task("thread_info.flags")? };

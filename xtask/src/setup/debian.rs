@@ -23,12 +23,15 @@ const TOOLCHAIN: [&str; 8] = [
 
 /// What the tests and the demo run besides what guests are made of. `g++` builds libFuzzer, `gcc-multilib` a 32-bit program;
 /// `libpython3.11` is what the collector of the tests is linked with.
-const TESTS: [&str; 12] = [
+const TESTS: [&str; 15] = [
     "g++",
-    "valgrind",
+    "mariadb-client",
     "nginx",
+    "redis-tools",
     "wrk",
     "strace",
+    "tcpdump",
+    "valgrind",
     "bpftool",
     "iproute2",
     "curl",
@@ -37,6 +40,9 @@ const TESTS: [&str; 12] = [
     "libpython3.11",
     "python3-venv",
 ];
+
+/// What runs the Node clients, where the machine has no Node of its own.
+const NODE: [&str; 2] = ["nodejs", "npm"];
 
 /// Installs the packages as root, given as arguments.
 ///
@@ -67,13 +73,20 @@ fi
 "#;
 
 /// Programs that stand for the packages on systems without apt, which name them otherwise.
-const PROGRAMS: [&str; 9] = [
+const PROGRAMS: [&str; 16] = [
+    "curl",
+    "mariadb",
+    "node",
+    "npm",
+    "redis-benchmark",
+    "redis-cli",
     "mariadbd",
     "mariadb-install-db",
     "redis-server",
     "nginx",
     "wrk",
     "strace",
+    "tcpdump",
     "python3",
     "qemu-system-x86_64",
     "busybox",
@@ -86,6 +99,9 @@ pub(super) fn install() -> Result<()> {
     }
     let mut wanted: Vec<&str> = TESTS.iter().chain(vm::PACKAGES).copied().collect();
     wanted.extend(toolchain());
+    if ["node", "npm"].iter().any(|name| workspace::program(name).is_err()) {
+        wanted.extend(NODE);
+    }
     install_missing(&wanted)
 }
 

@@ -3,6 +3,7 @@
 
 mod debian;
 mod deploy;
+mod node;
 mod python;
 mod tools;
 
@@ -28,6 +29,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
         tools::cargo_deny()?;
     }
     python::install()?;
+    node::install()?;
     deploy::install()
 }
 

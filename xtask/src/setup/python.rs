@@ -1,4 +1,4 @@
-//! The test backend's Python environment, `target/venv`.
+//! The Python environments of the tests: `target/venv` of the backend, `target/clients/venv` of the clients.
 
 use std::fs;
 use std::path::Path;
@@ -9,12 +9,16 @@ use xtask::workspace;
 
 use super::{run_quietly, say};
 
-/// Makes the environment, unless the one that is there was made from the same list by the same Python.
+/// Makes both.
 pub(super) fn install() -> Result<()> {
-    let environment = workspace::virtualenv();
-    let list = workspace::backend().join("requirements.txt");
-    let requirements =
-        fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
+    let clients = workspace::clients();
+    make("test backend", &workspace::virtualenv(), &workspace::backend().join("requirements.txt"))?;
+    make("clients under test", &workspace::clients_virtualenv(), &clients.join("requirements.txt"))
+}
+
+/// Makes an environment, unless the one that is there was made from the same list by the same Python.
+fn make(owner: &str, environment: &Path, list: &Path) -> Result<()> {
+    let requirements = fs::read_to_string(list).with_context(|| format!("cannot read {}", list.display()))?;
     let python = interpreter();
     let version = Command::new(python).arg("--version").output().context("cannot run python3")?;
     // Where it is counts too: an environment cannot be moved.
@@ -27,11 +31,11 @@ pub(super) fn install() -> Result<()> {
     if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
         return Ok(());
     }
-    say("making the Python environment of the test backend in target/venv");
-    run_quietly("venv", Command::new(python).args(["-m", "venv", "--clear"]).arg(&environment))?;
+    say(&format!("making the Python environment of the {owner} in {}", environment.display()));
+    run_quietly("venv", Command::new(python).args(["-m", "venv", "--clear"]).arg(environment))?;
     let mut pip = Command::new(environment.join("bin/python"));
     pip.args(["-m", "pip", "--disable-pip-version-check", "install", "--no-input", "--requirement"])
-        .arg(&list);
+        .arg(list);
     run_quietly("pip", &mut pip)?;
     fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))
 }

@@ -105,6 +105,7 @@ fn start(header: Header, size: usize) -> Vec<u8> {
         [header.thread_start_ns, header.process_start_ns, header.cgroup_id].map(u64::to_ne_bytes).concat(),
     );
     record.extend([header.wait_epoch, header.mux_epoch].map(u32::to_ne_bytes).concat());
+    record.extend(header.context.to_ne_bytes());
     record
 }
 

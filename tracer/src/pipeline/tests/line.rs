@@ -118,10 +118,8 @@ impl Lines {
             Some(_) => Some(HealthCheck::Path),
             None => None,
         };
-        if traceparent.is_some() || tracestate.is_some() || health.is_some() {
-            let headers = TraceHeaders { traceparent, tracestate, ..TraceHeaders::default() };
-            out.push(Progress::Context { id: line.id, headers, health });
-        }
+        let headers = TraceHeaders { traceparent, tracestate, ..TraceHeaders::default() };
+        out.push(Progress::Context { id: line.id, headers, health });
         if word("whole").is_some() {
             self.window = Window::Whole;
         }

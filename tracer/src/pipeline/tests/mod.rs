@@ -4,6 +4,7 @@ mod bindings;
 mod connections;
 mod exports;
 mod hostile;
+mod late;
 pub(crate) mod line;
 mod lines;
 mod random;

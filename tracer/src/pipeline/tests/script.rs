@@ -42,6 +42,7 @@ pub(crate) struct Script {
     pub(crate) time: u64,
     positions: HashMap<(Conn, Direction), u32>,
     epochs: HashMap<Tid, (u32, u32)>,
+    contexts: HashMap<Tid, u64>,
     /// Whose calls follow.
     pub(crate) tgid: u32,
     lost: bool,
@@ -89,6 +90,7 @@ impl Script {
             time: 1000,
             positions: HashMap::new(),
             epochs: HashMap::new(),
+            contexts: HashMap::new(),
             tgid: 100,
             lost: false,
             telemetry: Vec::new(),
@@ -108,6 +110,7 @@ impl Script {
             cgroup_id: 55,
             wait_epoch,
             mux_epoch,
+            context: self.contexts.get(&tid).copied().unwrap_or_default(),
             flags: if std::mem::take(&mut self.lost) { flag::LOST } else { 0 },
             ..Header::default()
         }
@@ -117,6 +120,11 @@ impl Script {
         self.pipeline.on_event(event);
         self.telemetry.extend(self.pipeline.drain());
         self.asks.extend(self.pipeline.drain_asks());
+    }
+
+    /// The context that runs on the thread from now on.
+    pub(crate) fn run(&mut self, tid: Tid, context: u64) {
+        self.contexts.insert(tid, context);
     }
 
     /// The thread comes back from a poll of one descriptor.
@@ -241,6 +249,20 @@ impl Script {
     pub(crate) fn process(&mut self, tid: Tid, note: ProcessNote) {
         let event = ProcessEvent { header: self.header(tid), ..ProcessEvent::default() };
         self.event(&Event::Process(note, event));
+    }
+
+    /// A thread makes another.
+    pub(crate) fn start_thread(&mut self, tid: Tid, child: Tid) {
+        let child_start_ns = u64::from(child);
+        let header = self.header(tid);
+        let event = ProcessEvent {
+            header,
+            child_tgid: self.tgid,
+            child_tid: child,
+            child_start_ns,
+            ..ProcessEvent::default()
+        };
+        self.event(&Event::Process(ProcessNote::ThreadStart, event));
     }
 
     pub(crate) fn tick(&mut self, time: u64) {

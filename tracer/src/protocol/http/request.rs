@@ -4,7 +4,7 @@ use super::body::Framing;
 use super::forwarded::ForwardedFields;
 use super::head::Head;
 use super::line::parse_request_line;
-use super::{Forwarded, MAX_TARGET, MAX_TRACESTATE, MAX_VALUE, Version};
+use super::{Forwarded, MAX_METHOD, MAX_TARGET, MAX_TRACESTATE, MAX_VALUE, Version};
 use crate::protocol::{HealthCheck, TraceHeaders};
 
 /// What the kubelet's `User-Agent` begins with (kubernetes, `pkg/probe/http/request.go`).
@@ -56,7 +56,7 @@ pub(super) struct FramingFields {
 impl Head for RequestHead {
     fn start_line(&mut self, line: &[u8]) -> bool {
         let Some(parsed) = parse_request_line(line) else { return false };
-        self.method = String::from_utf8_lossy(parsed.method).into_owned();
+        self.method = text(parsed.method, MAX_METHOD);
         self.target_truncated = parsed.target.len() > MAX_TARGET;
         self.target = text(parsed.target, MAX_TARGET);
         self.version = parsed.version;
@@ -115,14 +115,14 @@ impl RequestHead {
 impl FramingFields {
     /// Takes a field if it is about framing.
     pub(super) fn field(&mut self, name: &[u8], value: &[u8]) -> bool {
-        if name.eq_ignore_ascii_case(b"content-length") {
+        if name.len() == 14 && name.eq_ignore_ascii_case(b"content-length") {
             // Equal values in a list are one (section 6.3).
             for part in value.split(|&byte| byte == b',') {
                 let length = parse_length(part.trim_ascii());
                 self.bad_length |= length.is_none() || self.length.is_some_and(|known| Some(known) != length);
                 self.length = length;
             }
-        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+        } else if name.len() == 17 && name.eq_ignore_ascii_case(b"transfer-encoding") {
             let last = value.rsplit(|&byte| byte == b',').next().unwrap_or_default();
             self.transfer_encoding = true;
             self.chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
@@ -167,6 +167,10 @@ pub(super) fn text(value: &[u8], cap: usize) -> String {
             let cut = if cut.len() - whole < 4 { cut.get(..whole).unwrap_or(cut) } else { cut };
             String::from_utf8_lossy(cut).into_owned()
         }
-        None => String::from_utf8_lossy(value).into_owned(),
+        // Nearly always it is UTF-8, and looking for what is not costs more than the copy.
+        None => match std::str::from_utf8(value) {
+            Ok(text) => text.to_owned(),
+            Err(_) => String::from_utf8_lossy(value).into_owned(),
+        },
     }
 }

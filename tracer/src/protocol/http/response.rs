@@ -35,10 +35,15 @@ impl Head for ResponseHead {
     }
 
     fn field(&mut self, name: &[u8], value: &[u8]) {
-        if name.eq_ignore_ascii_case(b"upgrade") {
-            self.to_http2 |= value.eq_ignore_ascii_case(b"h2c");
+        match name.len() {
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                self.to_http2 |= value.eq_ignore_ascii_case(b"h2c");
+            }
+            14 | 17 => {
+                self.framing.field(name, value);
+            }
+            _ => {}
         }
-        self.framing.field(name, value);
     }
 }
 

@@ -87,7 +87,7 @@ impl Run {
     }
 
     pub(crate) fn mark(&self) -> Mark {
-        Mark { time: self.time, call: self.call, thread: self.thread, active: self.active }
+        Mark { time: self.time, call: self.call, thread: self.thread, active: self.active, context: 0 }
     }
 
     /// A call of its own.

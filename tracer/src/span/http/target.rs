@@ -61,7 +61,11 @@ impl<'a> HostPort<'a> {
     /// Takes `host`, `host:port`, `[v6]` or `[v6]:port` apart; userinfo before an `@` is left out. `None` if it
     /// is none of these.
     pub(super) fn parse(authority: &'a str) -> Option<Self> {
-        let host = authority.rsplit('@').next().unwrap_or_default().trim();
+        let host = match memchr::memrchr(b'@', authority.as_bytes()) {
+            Some(at) => authority.get(at + 1..).unwrap_or_default(),
+            None => authority,
+        };
+        let host = host.trim_ascii();
         let (name, port) = match host.strip_prefix('[') {
             Some(rest) => {
                 let (name, rest) = rest.split_once(']')?;

@@ -1,0 +1,84 @@
+//! Clients of MariaDB.
+
+use std::fmt::Write as _;
+use std::process::Command;
+
+use xtask::testbed::{MariaDb, RunDirectory};
+
+use super::client::{Client, node, python, tool};
+use super::counts::Counts;
+use super::database;
+use super::run::{SERVER, Told, at_once, trace};
+
+#[test]
+fn drivers_in_python_and_node_are_told_as_they_count_themselves() {
+    let directory = RunDirectory::create("clients-mariadb").unwrap();
+    let mariadb = database::start(&directory);
+    let mut clients = [
+        ("pymysql", python("pymysql_client.py", &[])),
+        ("connector-pure", python("connector_client.py", &["pure"])),
+        ("connector-c", python("connector_client.py", &["c"])),
+        ("mysql2", node("mysql2_client.js", &[])),
+    ]
+    .map(|(name, command)| hold(&directory, &mariadb, name, command));
+    let told = trace(&directory, &mut clients, &[mariadb.id()], &[], at_once);
+    let served = clients.iter().fold(Counts::default(), |sum, client| sum.and(&client.account()));
+    told.require_accounts(&clients);
+    told.require(&[(SERVER, served, told.server(SERVER))]);
+}
+
+#[test]
+fn the_command_line_client_is_told_statement_by_statement() {
+    let directory = RunDirectory::create("clients-mariadb-cli").unwrap();
+    let mariadb = database::start(&directory);
+    let told = command_line(&directory, &mariadb, &[]);
+    assert_eq!(told.outcome.exchanges_without_span(), 0, "{}", told.outcome.summary());
+}
+
+#[test]
+fn a_compressed_connection_is_told_like_any_other() {
+    let directory = RunDirectory::create("clients-mariadb-compressed").unwrap();
+    let mariadb = database::start(&directory);
+    command_line(&directory, &mariadb, &["--compress"]);
+}
+
+/// Has `mariadb` run a script; its output is the account of the rows.
+fn command_line(directory: &RunDirectory, mariadb: &MariaDb, options: &[&str]) -> Told {
+    let mut command = tool("mariadb", &[]);
+    command.args(database::login(mariadb)).args(["--batch", "--skip-column-names", "--force"]).args(options);
+    let mut clients = [Client::hold(directory, "mariadb-cli", &command)];
+    let (script, done) = script();
+    let mut lines = 0;
+    let told = trace(directory, &mut clients, &[mariadb.id()], &[], |clients| {
+        clients[0].release(&script);
+        lines = clients[0].finish().lines().count() as u64;
+    });
+    let rows = |rows: u64| done.get(&format!("SELECT items rows={rows}")) * rows;
+    assert_eq!(lines, (1..=database::ITEMS).map(rows).sum::<u64>(), "the client itself was given other rows");
+    told.require(&[
+        ("mariadb-cli", done.clone(), told.client("mariadb-cli")),
+        (SERVER, done, told.server(SERVER)),
+    ]);
+    told
+}
+
+/// Statements, and what must be told of them.
+fn script() -> (String, Counts) {
+    let mut script = String::new();
+    let mut done = Counts::default();
+    for number in 1..=100 {
+        let rows = number * 3;
+        writeln!(script, "SELECT id, name FROM items WHERE id <= {rows};").unwrap();
+        done.add(format!("SELECT items rows={rows}"), 1);
+        writeln!(script, "INSERT INTO notes (body, size) VALUES ('planted {number}', {number});").unwrap();
+        done.add("INSERT notes", 1);
+    }
+    script.push_str("SELECT 'planted' FROM missing;\n");
+    done.add("SELECT missing error=1146", 1);
+    (script, done)
+}
+
+pub fn hold(directory: &RunDirectory, mariadb: &MariaDb, name: &str, mut command: Command) -> Client {
+    database::reach(&mut command, mariadb);
+    Client::hold(directory, name, &command)
+}

@@ -1,0 +1,60 @@
+//! What the process's language runtime is doing on the thread: which of its contexts made the call.
+//!
+//! Everything here is read from the application's memory, so nothing of it is trusted: what cannot be read, or
+//! contradicts itself, is no context. Pages that are not in memory are not fetched.
+
+use tracer_ebpf::runtime::{Runtime, source};
+
+use super::kernel::{read, read_user};
+use super::maps::RUNTIMES;
+
+/// Chunks of a data stack that are followed to its first one. One holds some fifty frames.
+const MAX_CHUNKS: usize = 8;
+
+/// The context that the current thread runs, or 0. (A function of its own, for its stack.)
+#[inline(never)]
+pub fn context(task: u64, tgid: u32) -> u64 {
+    let Some(runtime) = RUNTIMES.get_ptr(&tgid) else {
+        return 0;
+    };
+    // SAFETY: the pointer is to a map value.
+    let runtime: &Runtime = unsafe { &*runtime };
+    let thread: u64 = read(task, config!(task_thread_pointer));
+    let Some(state) = read_user::<u64>(thread.wrapping_add(runtime.slot as u64)) else {
+        return 0;
+    };
+    // A slot that is not set, or not for this thread: a thread that the runtime did not make.
+    if state == 0 || read_user::<u64>(state + runtime.thread_id as u64) != Some(thread) {
+        return 0;
+    }
+    let context = read_user::<u64>(state + runtime.context as u64).unwrap_or(0);
+    if runtime.sources & source::ENTERED != 0
+        && context != 0
+        && read_user::<u32>(context + runtime.entered as u64) == Some(1)
+    {
+        return context;
+    }
+    if runtime.sources & source::STACK != 0 {
+        return first_chunk(state + runtime.chunk as u64);
+    }
+    if runtime.sources & source::ANY_CONTEXT != 0 { context } else { 0 }
+}
+
+/// The first chunk of the data stack whose last one is at `link`; 0 when there are too many. Told apart from a
+/// context by its lowest bit.
+#[inline(always)]
+fn first_chunk(link: u64) -> u64 {
+    let mut chunk = read_user::<u64>(link).unwrap_or(0);
+    for _ in 0..MAX_CHUNKS {
+        if chunk == 0 {
+            return 0;
+        }
+        // `struct _stack_chunk`: the previous one comes first.
+        match read_user::<u64>(chunk) {
+            Some(0) => return chunk | 1,
+            Some(previous) => chunk = previous,
+            None => return 0,
+        }
+    }
+    0
+}

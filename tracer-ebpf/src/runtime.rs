@@ -1,0 +1,46 @@
+//! Where the probe finds what a process's language runtime is doing on a thread.
+
+/// How a process's runtime is read: the value of the probe's map of runtimes, by process id. Offsets are in bytes, and
+/// were proved on that very process.
+///
+/// CPython: the thread state lies behind a slot of the thread's own storage. It is taken for the thread's only if it
+/// says so itself.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Runtime {
+    /// Where the pointer to the thread state lies, from the thread pointer (x86-64: the base of `fs`).
+    pub slot: i64,
+    /// `PyThreadState.thread_id`: equal to the thread pointer.
+    pub thread_id: u32,
+    /// `PyThreadState.context`.
+    pub context: u32,
+    /// `PyContext.ctx_entered`: 1 while the context runs. (A thread's own, into which nobody entered, has 0.)
+    pub entered: u32,
+    /// `PyThreadState.datastack_chunk`, for processes of greenlets that each have a stack of their own; else 0.
+    pub chunk: u32,
+    /// Bits: see [`source`].
+    pub sources: u32,
+    /// Zero.
+    pub padding: u32,
+}
+
+impl Runtime {
+    /// As the words of the map's value.
+    #[must_use]
+    pub fn words(&self) -> [u64; 4] {
+        // SAFETY: `repr(C)` without padding, of the same size and alignment (asserted below), and any bits are words.
+        unsafe { core::mem::transmute_copy(self) }
+    }
+}
+
+/// Bits of [`Runtime::sources`]: what tells contexts apart.
+pub mod source {
+    /// The context that was entered: what a task of asyncio runs in.
+    pub const ENTERED: u32 = 1 << 0;
+    /// The first chunk of the data stack, of which each greenlet has its own.
+    pub const STACK: u32 = 1 << 1;
+    /// The context, entered or not: each of gevent's greenlets has its own.
+    pub const ANY_CONTEXT: u32 = 1 << 2;
+}
+
+const _: () = assert!(size_of::<Runtime>() == 32);

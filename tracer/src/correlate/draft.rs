@@ -1,0 +1,78 @@
+//! Spans that lack nothing but their ids.
+
+use super::active::Evidence;
+use super::assemble::Source;
+use super::contexts::SpanContext;
+use super::exchanges::Open;
+use crate::event::{ActiveId, Nanos, Process, Role};
+use crate::protocol::Exchange;
+use crate::span::{Attribute, Description, Span, SpanId, SpanKind, SpanOptions, describe};
+
+/// Where a span's ids come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It is this server exchange.
+    Server(ActiveId),
+    /// It was made for this server exchange.
+    Below(ActiveId, Evidence),
+    /// It has no parent.
+    Root,
+}
+
+/// A span without its ids. (Of an exchange that is told command by command: all of them.)
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) process: Process,
+    kind: SpanKind,
+    start: Nanos,
+    end: Nanos,
+    first_byte: Option<Nanos>,
+    descriptions: Vec<Description>,
+}
+
+impl Draft {
+    pub(super) fn new(begun: &Open, exchange: &Exchange, source: Source<'_>, options: &SpanOptions) -> Self {
+        let times = &exchange.times;
+        let start = times.request_first.time;
+        let end = times.end.time.max(start);
+        Self {
+            process: begun.process,
+            kind: match source.role {
+                Role::Server => SpanKind::Server,
+                Role::Client => SpanKind::Client,
+            },
+            start,
+            end,
+            first_byte: times.response_first.map(|mark| mark.time.clamp(start, end)),
+            descriptions: describe(exchange, source.role, source.endpoints, options),
+        }
+    }
+
+    /// The spans. `next_id` makes ids for all but the first of several; `unix` turns times to the wall clock.
+    pub(super) fn spans(
+        self,
+        ids: &SpanContext,
+        evidence: Option<&'static str>,
+        mut next_id: impl FnMut() -> SpanId,
+        unix: impl Fn(Nanos) -> u64,
+    ) -> impl Iterator<Item = Box<Span>> {
+        let Self { kind, start, end, first_byte, descriptions, .. } = self;
+        let mut span_id = Some(ids.span_id);
+        descriptions.into_iter().map(move |mut description| {
+            description.attributes.extend(evidence.map(|name| Attribute::new("tracer.correlation", name)));
+            Box::new(Span {
+                trace_id: ids.trace_id,
+                span_id: span_id.take().unwrap_or_else(&mut next_id),
+                parent: ids.remote_parent,
+                remote_parent: kind == SpanKind::Server && ids.remote_parent.is_some(),
+                trace_state: ids.trace_state.as_deref().unwrap_or_default().to_owned(),
+                sampled: ids.sampled,
+                kind,
+                start_unix_ns: unix(start),
+                end_unix_ns: unix(end),
+                first_byte_unix_ns: first_byte.map(&unix),
+                description,
+            })
+        })
+    }
+}

@@ -1,0 +1,424 @@
+//! Parents that are known only later.
+//!
+//! Where a thread serves several requests at once (an event loop, greenlets), the call itself does not tell whose it
+//! is. What tells is the interpreter's *context* that ran during the call (an asyncio task's, a greenlet's): the one
+//! that writes an exchange's response works for that exchange. So a call asks, gets a [`Ticket`], and waits:
+//!
+//! ```text
+//! request's head          call in context X      response written in context X
+//!       │                        │                        │
+//!       ├── the owner's window ──┼────────────────────────┤──▶ the call is the exchange's
+//! ```
+//!
+//! A context's number is an address, and addresses are used again. A window therefore ends with the last byte that
+//! was written *in the owner's context*, not with the response: what a buffer still holds is written when the task
+//! may long be over. It begins with the end of the request's head, since before that nobody can work for it. A
+//! context that answers two exchanges whose windows meet has proved nothing, and owns neither. Contexts of different
+//! threads have nothing to do with each other. After a loss nothing that waits is told.
+//!
+//! The other thing that is known late: a thread that was made for a request. It inherits the request only if it ends
+//! with it; a worker of a pool outlives it, and then serves others.
+
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+
+use lru::LruCache;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::active::{Evidence, Inactive};
+use super::stats::LateStats;
+use crate::event::{ActiveId, Mark, Nanos, ThreadId};
+
+/// Calls and lines whose parent is not known yet; a further one gets none.
+pub const MAX_WAITING: usize = 32_768;
+
+/// Answers that are kept until somebody asks for them.
+pub const MAX_ANSWERS: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
+
+/// How long a call waits for its parent, in nanoseconds.
+pub const MAX_WAIT: Nanos = 30_000_000_000;
+
+/// Exchanges of threads with contexts that are open at once; a further one owns nothing.
+pub const MAX_SERVED: usize = 65_536;
+
+/// Contexts of a thread whose last response is remembered.
+pub const MAX_WRITERS: usize = 4096;
+
+/// Threads made for requests that are watched; a further one inherits nothing.
+pub const MAX_INHERITING: usize = 16_384;
+
+/// How long after the response's last byte the end of a thread may be told, in nanoseconds: who joins a thread goes
+/// on before the kernel has taken it down.
+pub const EXIT_GRACE: Nanos = 10_000_000;
+
+/// What somebody who asked for a parent waits with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(u64);
+
+/// A parent and how it is known, or why there is none.
+pub type Answer = Result<(ActiveId, Evidence), Inactive>;
+
+/// Whoever waits for a parent, and what would tell it.
+#[derive(Debug, Default)]
+pub struct LateParents {
+    threads: FxHashMap<ThreadId, Thread>,
+    served: FxHashMap<ActiveId, Served>,
+    inheriting: FxHashMap<ThreadId, Inheriting>,
+    /// Threads made for exchanges that are over, and when they can inherit no more.
+    outlived: VecDeque<(Nanos, ThreadId)>,
+    /// In the order of asking: when each may wait no longer.
+    due: VecDeque<(Nanos, ThreadId, Ticket)>,
+    waiting: usize,
+    last: u64,
+    answers: Answers,
+    /// Counters.
+    pub stats: LateStats,
+}
+
+#[derive(Debug)]
+struct Answers {
+    known: LruCache<Ticket, Answer>,
+    /// Not looked at yet.
+    fresh: Vec<Ticket>,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        Self { known: LruCache::new(MAX_ANSWERS), fresh: Vec::new() }
+    }
+}
+
+impl Answers {
+    fn give(&mut self, ticket: Ticket, answer: Answer) {
+        self.known.push(ticket, answer);
+        self.fresh.push(ticket);
+    }
+}
+
+/// A thread on which contexts take turns.
+#[derive(Debug, Default)]
+struct Thread {
+    open: Vec<ActiveId>,
+    waiting: Vec<Question>,
+    /// The last response that a context wrote, and by which call.
+    writers: FxHashMap<u64, (ActiveId, u64)>,
+    /// Writers were forgotten: a window that begins before this call may have met another one.
+    forgotten: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Question {
+    ticket: Ticket,
+    context: u64,
+    call: u64,
+}
+
+/// A server exchange of such a thread.
+#[derive(Debug)]
+struct Served {
+    thread: ThreadId,
+    /// The call that moved the request's first byte.
+    begun: u64,
+    /// The call that completed the request's head: nothing before it can be for the exchange.
+    since: u64,
+    owner: Option<u64>,
+    /// The owner answered another exchange meanwhile.
+    ambiguous: bool,
+}
+
+/// A thread that was made while an exchange was active.
+#[derive(Debug)]
+struct Inheriting {
+    exchange: ActiveId,
+    waiting: Vec<Question>,
+    /// The call by which the exchange ended.
+    ended: Option<u64>,
+    /// It ended too, after its exchange did.
+    exited: bool,
+}
+
+impl LateParents {
+    /// Asks for the parent of a call that no plain rule knows.
+    ///
+    /// # Errors
+    /// When nothing that could still happen would tell.
+    pub fn ask(&mut self, mark: Mark) -> Result<Ticket, Inactive> {
+        let question = Question { ticket: Ticket(self.last + 1), context: mark.context, call: mark.call };
+        let waiting = if let Some(inheriting) = self.inheriting.get_mut(&mark.thread) {
+            if inheriting.ended.is_some() {
+                return Err(Inactive::Outlived);
+            }
+            &mut inheriting.waiting
+        } else {
+            let thread = self.threads.get_mut(&mark.thread).filter(|thread| !thread.open.is_empty());
+            let thread = thread.ok_or(Inactive::NoBinding)?;
+            if mark.context == 0 {
+                return Err(Inactive::Suspended);
+            }
+            if !may_own(&self.served, thread, &question) {
+                return Err(Inactive::OtherContext);
+            }
+            &mut thread.waiting
+        };
+        if self.waiting >= MAX_WAITING {
+            return Err(Inactive::Limit);
+        }
+        waiting.push(question);
+        self.last += 1;
+        self.waiting += 1;
+        self.stats.asked += 1;
+        self.due.push_back((mark.time.saturating_add(MAX_WAIT), mark.thread, question.ticket));
+        Ok(question.ticket)
+    }
+
+    /// The answer to a question, once it is there. It is kept for a while.
+    #[must_use]
+    pub fn answer(&self, ticket: Ticket) -> Option<Answer> {
+        self.answers.known.peek(&ticket).copied()
+    }
+
+    /// Questions answered since the last call.
+    pub fn take_answered(&mut self) -> Vec<Ticket> {
+        std::mem::take(&mut self.answers.fresh)
+    }
+
+    /// Number of questions that wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// The first byte of a server exchange was read in a context.
+    pub fn begin(&mut self, exchange: ActiveId, mark: Mark) {
+        if mark.context == 0 {
+            return;
+        }
+        if self.served.len() >= MAX_SERVED {
+            self.stats.unserved_by_limit += 1;
+            return;
+        }
+        let (begun, since) = (mark.call, mark.call);
+        self.served
+            .insert(exchange, Served { thread: mark.thread, begun, since, owner: None, ambiguous: false });
+        self.threads.entry(mark.thread).or_default().open.push(exchange);
+    }
+
+    /// The head of its request is complete with the call.
+    pub fn head_complete(&mut self, exchange: ActiveId, call: u64) {
+        if let Some(served) = self.served.get_mut(&exchange).filter(|served| served.owner.is_none()) {
+            served.since = served.since.max(call);
+        }
+    }
+
+    /// Bytes of its response were written.
+    pub fn on_response(&mut self, exchange: ActiveId, mark: Mark) {
+        let Some(served) = self.served.get_mut(&exchange) else { return };
+        let owner = *served.owner.get_or_insert(mark.context);
+        if mark.context != owner || mark.thread != served.thread || owner == 0 {
+            // Another's bytes: what a buffer still held. If they were the first ones, nobody knows the owner.
+            if served.owner == Some(0) || mark.thread != served.thread {
+                self.end(exchange);
+            }
+            return;
+        }
+        let Some(thread) = self.threads.get_mut(&served.thread) else { return };
+        let other = thread.writers.insert(owner, (exchange, mark.call));
+        let met = other.is_some_and(|(other, call)| other != exchange && call > served.since);
+        served.ambiguous |= met || served.since < thread.forgotten;
+        self.stats.ambiguous += u64::from(met);
+        let (since, ambiguous) = (served.since, served.ambiguous);
+        thread.waiting.retain(|question| {
+            let within = question.context == owner && (since..=mark.call).contains(&question.call);
+            if within {
+                let answer =
+                    if ambiguous { Err(Inactive::Ambiguous) } else { Ok((exchange, Evidence::Context)) };
+                self.answers.give(question.ticket, answer);
+                self.waiting -= 1;
+            }
+            !within
+        });
+        self.settle(mark.thread);
+    }
+
+    /// A server exchange is over, or given up.
+    pub fn end(&mut self, exchange: ActiveId) {
+        let Some(served) = self.served.remove(&exchange) else { return };
+        let Some(thread) = self.threads.get_mut(&served.thread) else { return };
+        thread.open.retain(|open| *open != exchange);
+        let oldest = thread.open.iter().filter_map(|id| self.served.get(id)).map(|open| open.begun).min();
+        thread.writers.retain(|_, (_, call)| oldest.is_some_and(|oldest| *call > oldest));
+        if thread.writers.len() > MAX_WRITERS {
+            thread.forgotten = thread.writers.values().map(|(_, call)| *call).max().unwrap_or_default();
+            thread.writers.clear();
+        }
+        self.settle(served.thread);
+    }
+
+    /// A thread made another while an exchange was active on it.
+    pub fn made(&mut self, child: ThreadId, exchange: ActiveId) {
+        if self.inheriting.len() >= MAX_INHERITING {
+            self.stats.unwatched_by_limit += 1;
+            return;
+        }
+        let inheriting = Inheriting { exchange, waiting: Vec::new(), ended: None, exited: false };
+        self.inheriting.insert(child, inheriting);
+    }
+
+    /// An exchange during which threads may have been made ended by the call; without its response's last byte
+    /// nothing is inherited.
+    pub fn end_for_threads(&mut self, exchange: ActiveId, response_end: Option<Mark>) {
+        if self.inheriting.is_empty() {
+            return;
+        }
+        let outlived = &mut self.outlived;
+        let mut dropped = Vec::new();
+        for (thread, inheriting) in &mut self.inheriting {
+            if inheriting.exchange != exchange || inheriting.ended.is_some() {
+                continue;
+            }
+            match response_end {
+                Some(mark) => {
+                    inheriting.ended = Some(mark.call);
+                    outlived.push_back((mark.time.saturating_add(EXIT_GRACE), *thread));
+                }
+                None => dropped.push(*thread),
+            }
+        }
+        for thread in dropped {
+            self.disinherit(thread);
+        }
+    }
+
+    /// A thread has ended.
+    pub fn exit(&mut self, thread: ThreadId) {
+        if let Some(inheriting) = self.inheriting.get_mut(&thread) {
+            if inheriting.ended.is_some() {
+                // Whether its process ended with it is told within the grace.
+                inheriting.exited = true;
+            } else {
+                self.inherit(thread);
+            }
+        }
+        if let Some(gone) = self.threads.remove(&thread) {
+            for question in gone.waiting {
+                self.refuse(question.ticket, Inactive::OtherContext);
+            }
+            for exchange in gone.open {
+                self.served.remove(&exchange);
+            }
+        }
+    }
+
+    /// A process has ended: the end of its threads tells nothing about requests.
+    pub fn exit_process(&mut self, tgid: u32) {
+        let gone: Vec<_> = self.inheriting.keys().filter(|thread| thread.tgid == tgid).copied().collect();
+        for thread in gone {
+            self.disinherit(thread);
+        }
+    }
+
+    /// Events were lost: what waits stays without a parent, and what was begun owns nothing.
+    pub fn doubt(&mut self) {
+        for (_, thread) in self.threads.drain() {
+            for question in thread.waiting {
+                self.answers.give(question.ticket, Err(Inactive::Doubtful));
+            }
+        }
+        for (_, inheriting) in self.inheriting.drain() {
+            for question in inheriting.waiting {
+                self.answers.give(question.ticket, Err(Inactive::Doubtful));
+            }
+        }
+        self.served.clear();
+        self.outlived.clear();
+        self.due.clear();
+        self.waiting = 0;
+    }
+
+    /// Time has passed.
+    pub fn expire(&mut self, now: Nanos) {
+        while let Some((_, thread)) = self.outlived.pop_front_if(|(due, _)| *due <= now) {
+            match self.inheriting.get(&thread) {
+                Some(inheriting) if inheriting.exited => self.inherit(thread),
+                _ => self.disinherit(thread),
+            }
+        }
+        while let Some((_, thread, ticket)) = self.due.pop_front_if(|(due, ..)| *due <= now) {
+            if self.answers.known.contains(&ticket) {
+                continue;
+            }
+            let waiting = match (self.inheriting.get_mut(&thread), self.threads.get_mut(&thread)) {
+                (Some(inheriting), _) => &mut inheriting.waiting,
+                (None, Some(thread)) => &mut thread.waiting,
+                (None, None) => continue,
+            };
+            let before = waiting.len();
+            waiting.retain(|question| question.ticket != ticket);
+            if waiting.len() < before {
+                self.refuse(ticket, Inactive::Expired);
+            }
+        }
+    }
+
+    /// Nothing more will happen.
+    pub fn finish(&mut self) {
+        let threads: Vec<_> = self.threads.keys().copied().collect();
+        for thread in threads {
+            self.exit(thread);
+        }
+        self.expire(Nanos::MAX);
+        let left: Vec<_> = self.inheriting.keys().copied().collect();
+        for thread in left {
+            self.disinherit(thread);
+        }
+    }
+
+    /// Answers the questions of a thread that none of its open exchanges can answer any more.
+    fn settle(&mut self, id: ThreadId) {
+        let Some(thread) = self.threads.get_mut(&id) else { return };
+        let open = thread.open.iter().filter_map(|id| self.served.get(id));
+        let undecided = open.clone().filter(|served| served.owner.is_none()).map(|served| served.begun).min();
+        let owners: FxHashSet<u64> = open.filter_map(|served| served.owner).collect();
+        thread.waiting.retain(|question| {
+            let waits =
+                undecided.is_some_and(|begun| begun < question.call) || owners.contains(&question.context);
+            if !waits {
+                self.answers.give(question.ticket, Err(Inactive::OtherContext));
+                self.waiting -= 1;
+            }
+            waits
+        });
+        if thread.open.is_empty() && thread.waiting.is_empty() {
+            self.threads.remove(&id);
+        }
+    }
+
+    /// A thread ended with the exchange it was made for.
+    fn inherit(&mut self, thread: ThreadId) {
+        let Some(inheriting) = self.inheriting.remove(&thread) else { return };
+        for question in inheriting.waiting {
+            self.answers.give(question.ticket, Ok((inheriting.exchange, Evidence::Thread)));
+            self.waiting -= 1;
+        }
+    }
+
+    fn disinherit(&mut self, thread: ThreadId) {
+        let Some(inheriting) = self.inheriting.remove(&thread) else { return };
+        for question in inheriting.waiting {
+            self.refuse(question.ticket, Inactive::Outlived);
+        }
+    }
+
+    fn refuse(&mut self, ticket: Ticket, reason: Inactive) {
+        self.answers.give(ticket, Err(reason));
+        self.waiting -= 1;
+    }
+}
+
+/// Whether one of the thread's exchanges may turn out to be the question's answer.
+fn may_own(served: &FxHashMap<ActiveId, Served>, thread: &Thread, question: &Question) -> bool {
+    thread.open.iter().filter_map(|id| served.get(id)).any(|served| match served.owner {
+        None => served.begun < question.call,
+        Some(owner) => owner == question.context,
+    })
+}

@@ -1,0 +1,297 @@
+//! Parents that are known later: by the runtime's contexts, and by threads that end with their request.
+
+use tracer_ebpf::ProcessNote;
+
+use super::script::{Conn, Script};
+use crate::correlate::late::{EXIT_GRACE, MAX_WAIT};
+use crate::span::Attribute;
+
+const WEB: Conn = (1, 11);
+const WEB2: Conn = (2, 12);
+const DB: Conn = (3, 13);
+const DB2: Conn = (4, 14);
+
+/// The event loop's own context, in which it reads.
+const LOOP: u64 = 7;
+const A: u64 = 0xa0;
+const B: u64 = 0xb0;
+
+fn connected() -> Script {
+    let mut s = Script::new();
+    s.accept(1, WEB);
+    s.accept(1, WEB2);
+    s.connect(1, DB);
+    s.connect(1, DB2);
+    s
+}
+
+/// The loop reads a request.
+fn request(s: &mut Script, conn: Conn, name: &str) {
+    s.epoll(1);
+    s.run(1, LOOP);
+    s.recv(1, conn, &format!("?{name}\n"));
+}
+
+/// A context sends a query, and the loop reads its answer.
+fn query(s: &mut Script, context: u64, conn: Conn, name: &str) {
+    s.run(1, context);
+    s.send(1, conn, &format!("?{name}\n"));
+    s.epoll(1);
+    s.run(1, LOOP);
+    s.recv(1, conn, "!rows\n");
+}
+
+fn respond(s: &mut Script, context: u64, conn: Conn) {
+    s.run(1, context);
+    s.send(1, conn, "!ok\n");
+}
+
+fn evidence(s: &Script, name: &str) -> Vec<Attribute> {
+    let attributes = &s.span(name).description.attributes;
+    attributes.iter().filter(|attribute| attribute.key == "tracer.correlation").cloned().collect()
+}
+
+#[test]
+fn who_writes_the_response_made_the_calls() {
+    let mut s = connected();
+    request(&mut s, WEB, "one");
+    request(&mut s, WEB2, "two");
+    query(&mut s, A, DB, "a1");
+    query(&mut s, B, DB, "b1");
+    s.run(1, A);
+    s.log(1, "a line\n");
+    query(&mut s, A, DB2, "a2");
+    assert!(s.names().is_empty(), "nothing is known yet");
+    respond(&mut s, B, WEB2);
+    assert_eq!(s.names(), ["two", "b1"]);
+    respond(&mut s, A, WEB);
+    for (child, parent) in [("a1", "one"), ("a2", "one"), ("b1", "two")] {
+        s.assert_child(child, parent);
+        assert_eq!(evidence(&s, child), [Attribute::new("tracer.correlation", "runtime_context")]);
+    }
+    s.assert_line("a line", Some("one"));
+    let stats = s.pipeline.stats();
+    assert_eq!((stats.spans.children, stats.spans.children_by_context, stats.logs.known_late), (3, 3, 1));
+    assert_eq!((stats.bindings.suspended_by_context, stats.bindings.suspended_by_request), (1, 1));
+    assert_eq!((stats.tables.waiting, stats.tables.held), (0, 0));
+}
+
+#[test]
+fn a_task_that_answers_nobody_has_no_parent() {
+    let mut s = connected();
+    request(&mut s, WEB, "one");
+    query(&mut s, B, DB, "background");
+    s.run(1, B);
+    s.log(1, "of the background\n");
+    query(&mut s, A, DB, "own");
+    respond(&mut s, A, WEB);
+    query(&mut s, A, DB, "afterwards");
+    s.run(1, A);
+    s.log(1, "after the response\n");
+    s.assert_child("own", "one");
+    s.assert_root("background");
+    s.assert_root("afterwards");
+    s.assert_line("of the background", None);
+    s.assert_line("after the response", None);
+    assert_eq!(s.pipeline.stats().spans.roots_other_context, 1);
+}
+
+#[test]
+fn a_context_begins_with_the_head_and_ends_with_its_last_byte() {
+    let mut s = connected();
+    s.run(1, LOOP);
+    s.recv(1, WEB, "?o");
+    // An earlier task, whose context's address the request's task gets.
+    query(&mut s, A, DB, "earlier");
+    s.run(1, LOOP);
+    s.recv(1, WEB, "ne\n");
+    query(&mut s, A, DB, "own");
+    s.run(1, A);
+    s.send(1, WEB, "!o");
+    query(&mut s, A, DB, "streaming");
+    s.run(1, A);
+    s.send(1, WEB, "k");
+    // The task is over, and the loop writes what is left while another one has the address.
+    query(&mut s, A, DB, "later");
+    s.run(1, LOOP);
+    s.send(1, WEB, "\n");
+    s.assert_child("own", "one");
+    s.assert_child("streaming", "one");
+    s.assert_root("earlier");
+    s.assert_root("later");
+}
+
+#[test]
+fn a_context_that_answers_two_at_once_owns_neither() {
+    let mut s = connected();
+    request(&mut s, WEB, "one");
+    request(&mut s, WEB2, "two");
+    query(&mut s, LOOP, DB, "first");
+    respond(&mut s, LOOP, WEB);
+    query(&mut s, LOOP, DB, "second");
+    respond(&mut s, LOOP, WEB2);
+    // The first answer was exact as far as could be seen; from then on nothing is.
+    s.assert_root("second");
+    assert_eq!(s.pipeline.stats().spans.roots_ambiguous, 1);
+}
+
+#[test]
+fn an_address_that_is_used_again_is_another_context() {
+    let mut s = connected();
+    for name in ["one", "two", "three"] {
+        request(&mut s, WEB, name);
+        query(&mut s, A, DB, &format!("of-{name}"));
+        respond(&mut s, A, WEB);
+        query(&mut s, A, DB, &format!("between-{name}"));
+    }
+    for name in ["one", "two", "three"] {
+        s.assert_child(&format!("of-{name}"), name);
+        s.assert_root(&format!("between-{name}"));
+    }
+}
+
+#[test]
+fn the_same_address_on_another_thread_is_another_context() {
+    let mut s = connected();
+    request(&mut s, WEB, "one");
+    s.run(2, A);
+    s.send(2, DB, "?other\n");
+    s.recv(2, DB, "!rows\n");
+    respond(&mut s, A, WEB);
+    s.assert_root("other");
+}
+
+#[test]
+fn a_response_that_nobody_tells_the_writer_of_has_no_children() {
+    let mut s = connected();
+    request(&mut s, WEB, "one");
+    query(&mut s, A, DB, "select");
+    respond(&mut s, 0, WEB);
+    s.assert_root("select");
+    // Nor one that another thread writes.
+    request(&mut s, WEB, "two");
+    query(&mut s, A, DB, "again");
+    s.run(2, A);
+    s.send(2, WEB, "!ok\n");
+    s.assert_root("again");
+    assert_eq!(s.pipeline.stats().tables.waiting, 0);
+}
+
+#[test]
+fn a_long_answer_keeps_nobody_else_waiting() {
+    let mut s = connected();
+    request(&mut s, WEB, "events");
+    s.run(1, A);
+    s.send(1, WEB, "!o");
+    request(&mut s, WEB2, "two");
+    query(&mut s, B, DB, "select");
+    query(&mut s, 0xc0, DB, "background");
+    respond(&mut s, B, WEB2);
+    s.assert_child("select", "two");
+    s.assert_root("background");
+}
+
+#[test]
+fn what_waits_too_long_is_a_root() {
+    let mut s = connected();
+    request(&mut s, WEB, "slow");
+    query(&mut s, A, DB, "early");
+    s.run(1, A);
+    s.log(1, "early line\n");
+    s.time += MAX_WAIT;
+    s.tick(s.time + 1);
+    s.assert_root("early");
+    s.assert_line("early line", None);
+    query(&mut s, A, DB, "late");
+    respond(&mut s, A, WEB);
+    s.assert_child("late", "slow");
+    assert_eq!(s.pipeline.stats().spans.roots_expired, 1);
+}
+
+#[test]
+fn after_a_loss_nothing_that_waits_is_told() {
+    let mut s = connected();
+    request(&mut s, WEB, "one");
+    query(&mut s, A, DB, "before");
+    s.lose_events();
+    query(&mut s, A, DB, "behind");
+    respond(&mut s, A, WEB);
+    s.assert_root("before");
+    s.assert_root("behind");
+    request(&mut s, WEB, "two");
+    query(&mut s, A, DB, "select");
+    respond(&mut s, A, WEB);
+    s.assert_child("select", "two");
+}
+
+#[test]
+fn what_waits_at_the_end_is_told() {
+    let mut s = connected();
+    request(&mut s, WEB, "one");
+    query(&mut s, A, DB, "select");
+    s.run(1, A);
+    s.log(1, "line\n");
+    s.pipeline.finish(s.time);
+    s.telemetry.extend(s.pipeline.drain());
+    s.assert_root("select");
+    s.assert_line("line", None);
+}
+
+fn calls(s: &mut Script, tid: u32, name: &str) {
+    s.send(tid, DB, &format!("?{name}\n"));
+    s.recv(tid, DB, "!rows\n");
+}
+
+#[test]
+fn a_thread_that_ends_with_the_request_it_was_made_for_inherits_it() {
+    let mut s = connected();
+    s.recv(1, WEB, "?one\n");
+    s.start_thread(1, 2);
+    calls(&mut s, 2, "select");
+    s.log(2, "line\n");
+    s.process(2, ProcessNote::ThreadExit);
+    s.send(1, WEB, "!ok\n");
+    s.assert_child("select", "one");
+    s.assert_line("line", Some("one"));
+    assert_eq!(evidence(&s, "select"), [Attribute::new("tracer.correlation", "request_thread")]);
+}
+
+#[test]
+fn the_end_of_a_joined_thread_may_be_told_a_moment_late() {
+    let mut s = connected();
+    s.recv(1, WEB, "?one\n");
+    s.start_thread(1, 2);
+    calls(&mut s, 2, "select");
+    s.send(1, WEB, "!ok\n");
+    s.process(2, ProcessNote::ThreadExit);
+    assert_eq!(s.names(), ["one"], "its process may be ending");
+    s.tick(s.time + EXIT_GRACE);
+    s.assert_child("select", "one");
+}
+
+#[test]
+fn a_worker_of_a_pool_does_not_inherit() {
+    let mut s = connected();
+    s.recv(1, WEB, "?one\n");
+    s.start_thread(1, 2);
+    calls(&mut s, 2, "of-one");
+    s.send(1, WEB, "!ok\n");
+    calls(&mut s, 2, "of-two");
+    s.tick(s.time + EXIT_GRACE);
+    s.assert_root("of-one");
+    s.assert_root("of-two");
+    assert_eq!(s.pipeline.stats().spans.roots_outlived, 2);
+}
+
+#[test]
+fn the_end_of_a_process_tells_nothing_of_its_threads() {
+    let mut s = connected();
+    s.recv(1, WEB, "?one\n");
+    s.start_thread(1, 2);
+    calls(&mut s, 2, "select");
+    s.send(1, WEB, "!ok\n");
+    s.process(2, ProcessNote::ThreadExit);
+    s.process(1, ProcessNote::Exit);
+    s.tick(s.time + EXIT_GRACE);
+    s.assert_root("select");
+}

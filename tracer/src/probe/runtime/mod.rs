@@ -1,0 +1,110 @@
+//! Where the probe finds what a process's language runtime is doing: which asyncio task, which greenlet makes a call.
+//!
+//! CPython 3.9 to 3.13 on glibc, x86-64. The interpreter's `_PyRuntime` leads to its threads' states; a thread's own
+//! storage (pthread_setspecific, which keeps the state while the GIL is released) leads to its state. Offsets are of
+//! the version's own headers and are proved on the live process: every thread state names its interpreter, and the
+//! thread that it says it belongs to, and that thread's storage names the state. What is not proved is not used.
+
+mod cpython;
+mod image;
+mod memory;
+
+use std::io;
+
+use thiserror::Error;
+use tracer_ebpf::runtime::{Runtime, source};
+
+pub use self::cpython::Version;
+use self::image::Images;
+use self::memory::{Mappings, Memory};
+use crate::enrich::process::Proc;
+
+/// Why a process's runtime is not read.
+#[derive(Debug, Error)]
+pub enum Unread {
+    /// It has none that is known.
+    #[error("it runs no CPython")]
+    NotPython,
+    /// It cannot be looked at.
+    #[error("its memory cannot be read ({0}): the tracer needs CAP_SYS_PTRACE")]
+    Unreadable(#[source] io::Error),
+    /// The interpreter has not come up yet.
+    #[error("its interpreter has no thread yet")]
+    NotReady,
+    /// A version whose structures are not known.
+    #[error("CPython {0} is not one of 3.9 to 3.13")]
+    UnknownVersion(Version),
+    /// The structures are not as they should be.
+    #[error("its CPython is not laid out as releases are ({0})")]
+    NotProved(&'static str),
+    /// uvloop writes for all tasks from one place.
+    #[error("it uses uvloop, which writes for all tasks from one context: run it with --loop asyncio")]
+    Uvloop,
+    /// Only x86-64 so far.
+    #[error("runtimes are not read on this architecture yet")]
+    Architecture,
+}
+
+impl Unread {
+    /// A short name for metrics.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NotPython => "no_runtime",
+            Self::Unreadable(_) => "unreadable",
+            Self::NotReady => "not_ready",
+            Self::UnknownVersion(_) => "unknown_version",
+            Self::NotProved(_) => "not_proved",
+            Self::Uvloop => "uvloop",
+            Self::Architecture => "architecture",
+        }
+    }
+}
+
+/// Finds runtimes. Remembers what it read of executables and libraries.
+#[derive(Debug, Default)]
+pub struct Locator {
+    images: Images,
+}
+
+impl Locator {
+    /// How the runtime of a process is read.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn locate(&mut self, proc: &Proc, pid: u32) -> Result<Runtime, Unread> {
+        if !cfg!(target_arch = "x86_64") {
+            return Err(Unread::Architecture);
+        }
+        let mappings = Mappings::read(proc, pid).map_err(Unread::Unreadable)?;
+        let place = self.images.interpreter(proc, pid, &mappings).ok_or(Unread::NotPython)?;
+        if mappings.has("/uvloop/") {
+            return Err(Unread::Uvloop);
+        }
+        let memory = Memory::open(proc, pid).map_err(Unread::Unreadable)?;
+        let proof = cpython::prove(&memory, place)?;
+        let layout = proof.layout;
+        let mut runtime = Runtime {
+            slot: proof.slot,
+            thread_id: layout.thread_id,
+            context: layout.context,
+            entered: layout.entered,
+            chunk: 0,
+            sources: source::ENTERED,
+            padding: 0,
+        };
+        if mappings.has("/gevent/") {
+            match layout.chunk {
+                Some(chunk) => {
+                    runtime.chunk = chunk;
+                    runtime.sources |= source::STACK;
+                }
+                None => runtime.sources |= source::ANY_CONTEXT,
+            }
+        }
+        Ok(runtime)
+    }
+}
+
+#[cfg(test)]
+mod tests;

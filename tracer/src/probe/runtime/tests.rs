@@ -1,0 +1,83 @@
+//! On real interpreters: every one that is installed here.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use super::*;
+
+/// Tells when it runs, goes on when it is told to.
+const PROGRAM: &str = "\
+import sys, threading, asyncio, contextvars
+started = threading.Barrier(4)
+ended = threading.Event()
+def work():
+    started.wait()
+    ended.wait()
+for _ in range(3):
+    threading.Thread(target=work, daemon=True).start()
+started.wait()
+contextvars.copy_context()
+print('.'.join(map(str, sys.version_info[:2])), flush=True)
+sys.stdin.readline()
+";
+
+struct Python(Child);
+
+impl Python {
+    fn start(path: &PathBuf) -> Option<(Self, String)> {
+        let mut command = Command::new(path);
+        command.args(["-c", PROGRAM]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().ok()?;
+        let mut version = String::new();
+        BufReader::new(child.stdout.take()?).read_line(&mut version).ok()?;
+        Some((Self(child), version.trim().to_owned()))
+    }
+}
+
+impl Drop for Python {
+    fn drop(&mut self) {
+        if let Some(mut input) = self.0.stdin.take() {
+            let _ = input.write_all(b"\n");
+        }
+        let _ = self.0.wait();
+    }
+}
+
+/// Interpreters of the system and of pyenv.
+fn interpreters() -> Vec<PathBuf> {
+    let system = ["3.9", "3.10", "3.11", "3.12", "3.13"].map(|version| format!("/usr/bin/python{version}"));
+    let mut found: Vec<_> = system.into_iter().map(PathBuf::from).collect();
+    let home = std::env::home_dir().unwrap_or_default();
+    if let Ok(versions) = std::fs::read_dir(home.join(".pyenv/versions")) {
+        found.extend(versions.flatten().map(|version| version.path().join("bin/python3")));
+    }
+    found.retain(|path| path.exists());
+    found
+}
+
+#[test]
+fn real_interpreters_are_proved_or_refused() {
+    let mut proved = 0;
+    for path in interpreters() {
+        let Some((python, version)) = Python::start(&path) else { continue };
+        let located = Locator::default().locate(&Proc::default(), python.0.id());
+        let minor: u8 = version.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap();
+        match located {
+            Ok(runtime) => {
+                assert!((9..=13).contains(&minor), "{version} is not known, and yet {runtime:?}");
+                assert_eq!(runtime.sources, source::ENTERED);
+                assert!(runtime.slot > 0);
+                proved += 1;
+            }
+            Err(error) => assert!(!(9..=13).contains(&minor), "{} ({version}): {error}", path.display()),
+        }
+    }
+    eprintln!("{proved} interpreters proved");
+}
+
+#[test]
+fn a_process_without_an_interpreter_has_none() {
+    let own = Locator::default().locate(&Proc::default(), std::process::id());
+    assert!(matches!(own, Err(Unread::NotPython)), "{own:?}");
+}
