@@ -1,5 +1,9 @@
 //! The events, as they lie in the ring buffer.
 
+/// Version of the events. It grows with every change of what they mean, so that a recording of other events is not taken
+/// for one of these. (That their sizes change is noticed without it.)
+pub const WIRE_VERSION: u32 = 1;
+
 /// What an event is: the value of [`Header::kind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]

@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use tracer::agent;
 use tracer::check;
-use tracer::cli::{self, Command, RunConfig, Surroundings};
+use tracer::cli::{self, Command, ReplayConfig, RunConfig, Surroundings};
 use tracer::enrich::process::Proc;
+use tracer::replay;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> ExitCode {
     let proc = Proc::default();
@@ -16,6 +18,7 @@ fn main() -> ExitCode {
     let outcome = match cli::parse(std::env::args_os(), &surroundings) {
         Err(error) => return error.report(),
         Ok(Command::Run(config)) => run(*config),
+        Ok(Command::Replay(config)) => play(*config),
         Ok(Command::Check { json }) => report(json),
     };
     outcome.unwrap_or_else(|error| {
@@ -26,9 +29,17 @@ fn main() -> ExitCode {
 
 /// `tracer run`: everything but the reader's thread and the local sinks shares one thread.
 fn run(config: RunConfig) -> anyhow::Result<ExitCode> {
-    log_to_stderr(&config);
+    log_to_stderr(config.log_level);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(agent::run(config, variables()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `tracer replay`.
+fn play(config: ReplayConfig) -> anyhow::Result<ExitCode> {
+    log_to_stderr(config.log_level);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+    runtime.block_on(replay::replay(config, variables()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -44,11 +55,11 @@ fn report(json: bool) -> anyhow::Result<ExitCode> {
 }
 
 /// The tracer's own messages. `TRACER_LOG` refines them by module, as `RUST_LOG` does elsewhere.
-fn log_to_stderr(config: &RunConfig) {
+fn log_to_stderr(level: LevelFilter) {
     let given = std::env::var("TRACER_LOG").ok().filter(|text| !text.is_empty());
     let parsed = given.as_deref().map(EnvFilter::try_new);
     let wrong = parsed.as_ref().and_then(|parsed| parsed.as_ref().err()).map(ToString::to_string);
-    let filter = parsed.and_then(Result::ok).unwrap_or_else(|| EnvFilter::new(config.log_level.to_string()));
+    let filter = parsed.and_then(Result::ok).unwrap_or_else(|| EnvFilter::new(level.to_string()));
     let colours =
         std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt()

@@ -1,7 +1,7 @@
 //! The running agent: it puts the probe, the pipeline and the exporters together, and ends them in order.
 
 pub mod clock;
-mod ending;
+pub(crate) mod ending;
 mod node;
 pub mod own;
 mod pods;
@@ -10,4 +10,5 @@ mod run;
 mod runtimes;
 mod sdk;
 
+pub(crate) use run::lost;
 pub use run::{RunError, run};

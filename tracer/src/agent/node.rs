@@ -35,6 +35,14 @@ const MAX_GENERATIONS: usize = 64;
 /// The probe, told things from the pipeline's thread.
 pub type SharedProbe = Arc<Mutex<Probe>>;
 
+/// The threads that look for more of the node.
+pub struct Threads {
+    /// Finds the runtimes of targets.
+    pub runtimes: Runtimes,
+    /// Processes that were found in cgroups which were selected after they had begun.
+    pub found: Receiver<u32>,
+}
+
 /// What is known of the node's targets.
 pub struct Node {
     proc: Proc,
@@ -66,20 +74,19 @@ impl Node {
         selection: Selection,
         resources: Resources,
         sdk: SdkPolicy,
-        runtimes: Runtimes,
         capture_logs: bool,
-        found: Receiver<u32>,
+        threads: Threads,
     ) -> Self {
         Self {
             by_cgroup: !(selection.cgroups.is_empty() && selection.pods.is_empty()),
-            found,
+            found: threads.found,
             mount: CgroupMount::find(&proc).ok(),
             proc,
             probe,
             selection,
             resources,
             sdk,
-            runtimes,
+            runtimes: threads.runtimes,
             heard: LruCache::new(MAX_HEARD),
             processes: HashSet::new(),
             logs: FxHashMap::default(),

@@ -16,6 +16,7 @@ use crate::export::Exporter;
 use crate::pipeline::{Ask, Pipeline, Stats};
 use crate::probe::ProbeOptions;
 use crate::protocol::Window;
+use crate::recording::{Entry, Recorder};
 
 /// How often the ring is looked at while events come. The probe wakes the reader earlier when much has piled up.
 const BUSY_MILLIS: i32 = 5;
@@ -47,6 +48,8 @@ pub struct Reader {
     pub probe: SharedProbe,
     /// Where telemetry goes.
     pub exporter: Exporter,
+    /// Where all that the pipeline takes is recorded.
+    pub recorder: Option<Recorder>,
     /// What is shown of the reader from outside.
     pub state: Arc<State>,
     /// Set when the probe is detached and what is left in the ring is to be finished.
@@ -63,13 +66,13 @@ impl Reader {
         loop {
             let now = clock::monotonic();
             if now >= wall_due {
-                self.pipeline.set_wall_offset(clock::wall_offset());
+                self.set_wall_offset(clock::wall_offset());
                 wall_due = now + WALL_PERIOD;
             }
             // Read before the ring is emptied: nothing is put in it after it was set.
             let stopping = self.detached.load(Ordering::Acquire);
             let events = self.empty_ring();
-            self.pipeline.tick(clock::monotonic());
+            self.tick(clock::monotonic());
             self.hand_over();
             self.state.beat(now, || self.pipeline.stats());
             if stopping && events == 0 {
@@ -80,9 +83,33 @@ impl Reader {
                 self.wait(if quiet > IDLE_ROUNDS { IDLE_MILLIS } else { BUSY_MILLIS });
             }
         }
-        self.pipeline.finish(clock::monotonic());
+        self.finish(clock::monotonic());
         self.hand_over();
         self.pipeline.stats()
+    }
+
+    fn set_wall_offset(&mut self, offset: i64) {
+        self.pipeline.set_wall_offset(offset);
+        self.record(&Entry::WallOffset(offset));
+    }
+
+    fn tick(&mut self, now: Nanos) {
+        self.pipeline.tick(now);
+        if let Some(recorder) = &self.recorder {
+            recorder.tick(now);
+        }
+    }
+
+    fn finish(&mut self, now: Nanos) {
+        self.pipeline.finish(now);
+        self.record(&Entry::Finish(now));
+    }
+
+    /// After the pipeline took it: what it asked for that is recorded before.
+    fn record(&self, entry: &Entry<'_>) {
+        if let Some(recorder) = &self.recorder {
+            recorder.write(entry);
+        }
     }
 
     fn empty_ring(&mut self) -> usize {
@@ -101,6 +128,9 @@ impl Reader {
             return false;
         };
         self.pipeline.on_record(&record);
+        if let Some(recorder) = &self.recorder {
+            recorder.record(&record);
+        }
         true
     }
 

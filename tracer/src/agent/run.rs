@@ -13,7 +13,7 @@ use tracing::{debug, error, info, warn};
 
 use super::clock;
 use super::ending::{Panicked, Stop, Worker, stopped_or_ended};
-use super::node::{Node, SharedProbe};
+use super::node::{Node, SharedProbe, Threads};
 use super::own::{State, server};
 use super::pods::{self, Pods};
 use super::reader::{Reader, Windows};
@@ -27,10 +27,11 @@ use crate::enrich::resource::{Host, ResourceDefaults};
 use crate::enrich::table::{MAX_PROCESSES, Resources};
 use crate::export::{self, ExportError, Exporter, Exporting, Settings, SettingsError, Variables};
 use crate::kubernetes::KubernetesError;
-use crate::pipeline::{LogMode, Pipeline, Stats};
+use crate::pipeline::{Environment, LogMode, Pipeline, Stats};
 use crate::probe::targets::{self, TargetError};
 use crate::probe::{Probe, ProbeError};
 use crate::protocol::PROTOCOLS;
+use crate::recording::{RecordError, Recorded, Recorder};
 
 /// Why the agent does not run.
 #[derive(Debug, Error)]
@@ -50,6 +51,9 @@ pub enum RunError {
     /// The probe cannot be loaded.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    /// The recording cannot be begun.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// The way to the cluster is not known.
     #[error(transparent)]
     Kubernetes(#[from] KubernetesError),
@@ -92,6 +96,7 @@ struct Running {
     /// Tells the reader that the probe is detached.
     detached: Arc<AtomicBool>,
     exporting: Exporting,
+    recorder: Option<Recorder>,
     /// What follows the node's pods, and what serves the agent's own endpoints: they end with the agent.
     tasks: Vec<JoinHandle<()>>,
 }
@@ -111,6 +116,7 @@ async fn start(config: &RunConfig, variables: &Variables) -> Result<Running, Run
     let pods = Pods::prepare(config, variables, &proc).await?;
     let listener = listen(config.listen).await?;
     let (exporter, exporting) = export::start(&settings, &config.exports)?;
+    let recorder = recorder(config)?;
     let (probe, ring) = load(config)?;
     let probe: SharedProbe = Arc::new(Mutex::new(probe));
     let (found, finds) = mpsc::channel();
@@ -120,13 +126,15 @@ async fn start(config: &RunConfig, variables: &Variables) -> Result<Running, Run
     let following = pods::start(pods, &config.selection, &probe, found);
     let serving = listener.map(|listener| tokio::spawn(server::serve(listener, Arc::clone(&state))));
     let detached = Arc::new(AtomicBool::new(false));
-    let reader = start_reader(config, node, ring, &state, &probe, exporter, &detached)?;
+    let parts = Parts { node, ring, exporter, recorder: recorder.clone() };
+    let reader = start_reader(config, parts, &state, &probe, &detached)?;
     Ok(Running {
         settings,
         probe,
         reader,
         detached,
         exporting,
+        recorder,
         tasks: following.into_iter().chain(serving).collect(),
     })
 }
@@ -146,9 +154,22 @@ impl Running {
             None => self.reader.ended().await,
             Some(_) => Err(Panicked),
         };
+        if let Some(recorder) = &self.recorder {
+            recorder.finish(&losses);
+        }
         finish(&self.settings, self.exporting, stop, stats.as_ref().ok(), &losses).await;
         stats.map(drop).map_err(|Panicked| RunError::ReaderFailed)
     }
+}
+
+fn recorder(config: &RunConfig) -> Result<Option<Recorder>, RecordError> {
+    let Some(record) = &config.record else { return Ok(None) };
+    let recorder = Recorder::create(&record.file, record.max)?;
+    info!(
+        "recording to {}: it holds what the targets send and receive, secrets included",
+        record.file.display()
+    );
+    Ok(Some(recorder))
 }
 
 async fn listen(listen: Listen) -> Result<Option<TcpListener>, RunError> {
@@ -199,8 +220,8 @@ fn adopt(
     let runtimes = Runtimes::start(proc.clone(), Arc::clone(probe))
         .map_err(|error| RunError::System("cannot start the thread that finds runtimes", error))?;
     let selection = config.selection.clone();
-    let probe_for_node = Arc::clone(probe);
-    let mut node = Node::new(proc.clone(), probe_for_node, selection, resources, sdk, runtimes, logs, finds);
+    let threads = Threads { runtimes, found: finds };
+    let mut node = Node::new(proc.clone(), Arc::clone(probe), selection, resources, sdk, logs, threads);
     let mut cgroups = 0;
     for _ in 0..2 {
         let targets = targets::initial(&config.selection, proc, std::process::id())?;
@@ -217,24 +238,36 @@ fn adopt(
     Ok(node)
 }
 
-fn start_reader(
-    config: &RunConfig,
+/// What the reader gets for itself.
+struct Parts {
     node: Node,
     ring: RingBuf<MapData>,
+    exporter: Exporter,
+    recorder: Option<Recorder>,
+}
+
+fn start_reader(
+    config: &RunConfig,
+    parts: Parts,
     state: &Arc<State>,
     probe: &SharedProbe,
-    exporter: Exporter,
     detached: &Arc<AtomicBool>,
 ) -> Result<Worker<Stats>, RunError> {
+    let Parts { node, ring, exporter, recorder } = parts;
+    let environment: Box<dyn Environment> = match &recorder {
+        Some(recorder) => Box::new(Recorded::new(node, recorder.clone())),
+        None => Box::new(node),
+    };
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)
         .map_err(|error| RunError::System("cannot get random bytes for ids", std::io::Error::other(error)))?;
     let reader = Reader {
         ring,
-        pipeline: Pipeline::new(config.pipeline.clone(), PROTOCOLS, Box::new(node), seed),
+        pipeline: Pipeline::new(config.pipeline.clone(), PROTOCOLS, environment, seed),
         windows: Windows::new(&config.probe),
         probe: Arc::clone(probe),
         exporter,
+        recorder,
         state: Arc::clone(state),
         detached: Arc::clone(detached),
     };
@@ -260,7 +293,7 @@ async fn finish(
     losses: &[(&'static str, u64)],
 ) {
     let summary = exporting.shutdown(settings.flush_timeout(), stop.wait()).await;
-    info!("{}", lost(losses));
+    info!("{}", lost(losses.iter().copied()));
     let stats = stats.map(ToString::to_string).unwrap_or_default();
     for line in stats.lines().chain(summary.to_string().lines()) {
         info!("{line}");
@@ -268,8 +301,8 @@ async fn finish(
 }
 
 /// What the probe lost, by reason.
-fn lost(losses: &[(&'static str, u64)]) -> String {
-    let counted = losses.iter().filter(|(_, count)| *count > 0);
+pub(crate) fn lost<'a>(losses: impl IntoIterator<Item = (&'a str, u64)>) -> String {
+    let counted = losses.into_iter().filter(|(_, count)| *count > 0);
     let counted: Vec<String> = counted.map(|(reason, count)| format!("{reason} {count}")).collect();
     let counted = if counted.is_empty() { "nothing".to_owned() } else { counted.join(", ") };
     format!("lost in the kernel: {counted}")
@@ -281,9 +314,9 @@ mod tests {
 
     #[test]
     fn losses_are_told_by_reason() {
-        assert_eq!(lost(&[("ring_full", 0), ("compat", 0)]), "lost in the kernel: nothing");
+        assert_eq!(lost([("ring_full", 0), ("compat", 0)]), "lost in the kernel: nothing");
         assert_eq!(
-            lost(&[("ring_full", 12), ("compat", 0), ("recursion_miss", 3)]),
+            lost([("ring_full", 12), ("compat", 0), ("recursion_miss", 3)]),
             "lost in the kernel: ring_full 12, recursion_miss 3"
         );
     }

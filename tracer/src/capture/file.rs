@@ -9,8 +9,8 @@ use pcap_parser::{
 };
 
 use super::clock::Resolution;
-use super::input::Input;
 use crate::event::Nanos;
+use crate::input::Input;
 
 /// Largest record that is read: what claims to be larger is damaged. Tools cut packets at 256 KiB.
 pub const MAX_RECORD: usize = 16 << 20;

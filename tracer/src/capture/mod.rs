@@ -16,7 +16,6 @@ mod ends;
 pub mod file;
 mod flow;
 mod flows;
-mod input;
 pub mod link;
 mod pair;
 pub mod segment;

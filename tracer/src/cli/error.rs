@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use tracer_ebpf::limits::{HUGE_HEAD, MAX_TAIL};
 
-use super::run_config::{MAX_RING, MIN_HEAD, MIN_RING};
+use super::run_config::{MAX_RING, MIN_HEAD, MIN_RECORD, MIN_RING};
 use super::size::ByteSize;
 use crate::correlate::sampler::SamplerError;
 use crate::kubernetes::selector::SelectorError;
@@ -106,12 +106,15 @@ pub enum CliError {
     /// `--routes patterns` without one.
     #[error("--routes patterns needs at least one --route PATTERN")]
     NoRoutePatterns,
-    /// `tracer replay` is not there yet.
-    #[error("replaying {} needs a later version of the tracer: this one traces live processes only", file.display())]
-    ReplayNotBuilt {
-        /// What was to be replayed.
-        file: PathBuf,
-    },
+    /// `--record-max` is too small.
+    #[error("--record-max must be at least {}", ByteSize(MIN_RECORD))]
+    RecordMax,
+    /// `--record-max` without `--record`.
+    #[error("--record-max is the largest size of a recording: say where to write it with --record FILE")]
+    NothingRecorded,
+    /// An option of `tracer run` that a replay has no use for.
+    #[error("--{0} is about live processes, and a replay has none: leave it out")]
+    NotForReplay(String),
 }
 
 fn bytes(size: u32) -> ByteSize {
@@ -124,7 +127,7 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Arguments(error) => u8::try_from(error.exit_code()).unwrap_or(2),
-            Self::ConfigRead { .. } | Self::Target(_) | Self::ReplayNotBuilt { .. } => 1,
+            Self::ConfigRead { .. } | Self::Target(_) => 1,
             _ => 2,
         }
     }

@@ -14,13 +14,14 @@ pub mod span_of_time;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Id, Parser, Subcommand};
 
 pub use error::{CliError, sentence};
-pub use run_config::{ReplayConfig, RunConfig};
+pub use run_config::{Record, ReplayConfig, RunConfig};
 
+use crate::connection::WantedEnds;
 use crate::enrich::process::Proc;
-use crate::export::Target;
 use options::Options;
 
 /// Zero-code tracing: HTTP, MySQL and Redis spans of unmodified services, with their log lines, by OTLP
@@ -36,8 +37,7 @@ enum Subcommands {
     /// Attach to the targets and trace them until SIGTERM or SIGINT
     Run(Box<RunArguments>),
     /// Make spans and logs of a recording or a packet capture
-    #[command(hide = true)]
-    Replay(ReplayArguments),
+    Replay(Box<ReplayArguments>),
     /// Say what this node offers and lacks
     Check(CheckArguments),
 }
@@ -54,12 +54,62 @@ struct RunArguments {
 
 #[derive(Args, Debug)]
 struct ReplayArguments {
-    /// A file that `tracer run --record` wrote, or a pcap or pcapng file
+    /// A file that `tracer run --record` wrote, or a pcap or pcapng file, also compressed by gzip; - for standard input
     file: PathBuf,
 
-    /// Where spans and logs go: otlp, console or file:PATH [default: otlp if its endpoint is set, else console]
-    #[arg(long, value_name = "WHERE", env = "TRACER_EXPORT", hide_env_values = true, value_delimiter = ',')]
-    export: Vec<Target>,
+    /// Of a capture, which shows both ends: whose spans are made
+    #[arg(long, value_name = "WHICH", default_value = "auto", env = "TRACER_ROLE", hide_env_values = true)]
+    role: WantedEnds,
+
+    #[command(flatten)]
+    options: Options,
+
+    /// Options in a YAML file: the names of the long options are its keys
+    #[arg(long, value_name = "FILE", env = "TRACER_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
+}
+
+/// Arguments that a replay takes. What else `tracer run` has is about live processes: it is not shown, left aside where
+/// it stands in the environment or the configuration file, and refused among the arguments.
+const OF_REPLAY: [&str; 16] = [
+    "file",
+    "role",
+    "config",
+    "service_name",
+    "export",
+    "logs",
+    "log_rate_limit",
+    "health_checks",
+    "sql_text",
+    "redis_keys",
+    "redis_batch",
+    "routes",
+    "route",
+    "keep_errors",
+    "keep_slower_than",
+    "log_level",
+];
+
+fn command() -> clap::Command {
+    let hide = |argument: clap::Arg| {
+        let hidden = !OF_REPLAY.contains(&argument.get_id().as_str());
+        argument.hide(hidden)
+    };
+    Arguments::command().mut_subcommand("replay", |replay| replay.mut_args(hide))
+}
+
+/// Refuses what was given for live processes to a replay.
+fn check_replay(matches: &ArgMatches) -> Result<(), CliError> {
+    let Some(("replay", given)) = matches.subcommand() else { return Ok(()) };
+    let by_argument = |id: &&Id| given.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+    // Groups have ids too, which no argument has.
+    let is_argument = |id: &&Id| given.try_contains_id(id.as_str()).is_ok_and(|given| given);
+    let of_live =
+        |id: &&Id| !OF_REPLAY.contains(&id.as_str()) && !id.as_str().starts_with(char::is_uppercase);
+    match given.ids().filter(of_live).filter(is_argument).find(by_argument) {
+        Some(id) => Err(CliError::NotForReplay(id.as_str().replace('_', "-"))),
+        None => Ok(()),
+    }
 }
 
 #[derive(Args, Debug)]
@@ -74,6 +124,8 @@ struct CheckArguments {
 pub enum Command {
     /// `tracer run`.
     Run(Box<RunConfig>),
+    /// `tracer replay`.
+    Replay(Box<ReplayConfig>),
     /// `tracer check`.
     Check {
         /// As JSON rather than words.
@@ -101,16 +153,19 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    match Arguments::try_parse_from(arguments)?.command {
+    let matches = command().try_get_matches_from(arguments)?;
+    check_replay(&matches)?;
+    match Arguments::from_arg_matches(&matches)?.command {
         Subcommands::Run(run) => {
             let file = run.config.as_deref().map(config_file::read).transpose()?;
             let options = run.options.over(file.unwrap_or_default());
             Ok(Command::Run(Box::new(RunConfig::new(options, surroundings)?)))
         }
         Subcommands::Replay(replay) => {
-            let exports = run_config::exports(replay.export, surroundings.variable);
-            let config = ReplayConfig { file: replay.file, exports };
-            Err(CliError::ReplayNotBuilt { file: config.file })
+            let file = replay.config.as_deref().map(config_file::read).transpose()?;
+            let options = replay.options.over(file.unwrap_or_default());
+            let config = ReplayConfig::new(replay.file, replay.role, options, surroundings)?;
+            Ok(Command::Replay(Box::new(config)))
         }
         Subcommands::Check(check) => Ok(Command::Check { json: check.json }),
     }

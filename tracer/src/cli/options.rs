@@ -182,6 +182,15 @@ pub struct Options {
     #[arg(long, value_name = "SIZE", env = "TRACER_RING_SIZE", hide_env_values = true)]
     pub ring_size: Option<ByteSize>,
 
+    /// Write a recording for `tracer replay`. It holds what the targets send and receive, secrets included; only its owner
+    /// can read it
+    #[arg(long, value_name = "FILE", env = "TRACER_RECORD", hide_env_values = true)]
+    pub record: Option<PathBuf>,
+
+    /// Largest size of the recording; it then ends, with a warning [default: none]
+    #[arg(long, value_name = "SIZE", env = "TRACER_RECORD_MAX", hide_env_values = true)]
+    pub record_max: Option<ByteSize>,
+
     /// How much the tracer says of itself [default: info]
     #[arg(long, value_name = "LEVEL", env = "TRACER_LOG_LEVEL", hide_env_values = true)]
     pub log_level: Option<LogLevel>,
@@ -224,6 +233,8 @@ impl Options {
             head: self.head.or(below.head),
             tail: self.tail.or(below.tail),
             ring_size: self.ring_size.or(below.ring_size),
+            record: self.record.or(below.record),
+            record_max: self.record_max.or(below.record_max),
             log_level: self.log_level.or(below.log_level),
         }
     }

@@ -12,6 +12,7 @@ use super::pods;
 use super::size::ByteSize;
 use super::span_of_time::SpanOfTime;
 use super::{CliError, Surroundings};
+use crate::connection::WantedEnds;
 use crate::correlate::log_rate::DEFAULT_RATE;
 use crate::correlate::sampler::{Sampler, SamplerError};
 use crate::correlate::trace_context::Propagators;
@@ -61,9 +62,23 @@ pub struct RunConfig {
     pub probe: ProbeOptions,
     /// The pipeline's settings.
     pub pipeline: PipelineConfig,
+    /// Where and how much is recorded.
+    pub record: Option<Record>,
     /// How much the tracer says of itself.
     pub log_level: LevelFilter,
 }
+
+/// `--record` and `--record-max`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The recording.
+    pub file: PathBuf,
+    /// Its largest size in bytes.
+    pub max: Option<u64>,
+}
+
+/// Smallest `--record-max`: the header and a few entries.
+pub const MIN_RECORD: u64 = 4096;
 
 impl RunConfig {
     /// Checks and completes options.
@@ -82,27 +97,46 @@ impl RunConfig {
             resource: resource(&options)?,
             listen: options.listen.unwrap_or(listen),
             probe,
-            pipeline: PipelineConfig {
-                logs: options.logs.unwrap_or_default(),
-                log_rate: options.log_rate_limit.map_or(Some(DEFAULT_RATE), NonZeroU32::new),
-                spans: spans(&options, surroundings.variable)?,
-                propagators: Propagators::from_variable(
-                    (surroundings.variable)("OTEL_PROPAGATORS").as_deref(),
-                ),
-                sampler: sampler(surroundings.variable)?,
-                health_checks: options.health_checks.unwrap_or_default(),
-                keep: Keep {
-                    errors: options.keep_errors.unwrap_or_default(),
-                    slower_than: options.keep_slower_than.map(nanoseconds),
-                },
-                ..PipelineConfig::default()
-            },
+            pipeline: pipeline(&options, surroundings)?,
+            record: record(&options)?,
             selection,
-            service_name: options.service_name.filter(|name| !name.trim().is_empty()),
+            service_name: service_name(options.service_name),
             exports: exports(options.export, surroundings.variable),
             sdk_targets: options.sdk_targets.unwrap_or_default(),
             log_level: level(options.log_level.unwrap_or_default()),
         })
+    }
+}
+
+fn pipeline(options: &Options, surroundings: &Surroundings<'_>) -> Result<PipelineConfig, CliError> {
+    Ok(PipelineConfig {
+        logs: options.logs.unwrap_or_default(),
+        log_rate: options.log_rate_limit.map_or(Some(DEFAULT_RATE), NonZeroU32::new),
+        spans: spans(options, surroundings.variable)?,
+        propagators: Propagators::from_variable((surroundings.variable)("OTEL_PROPAGATORS").as_deref()),
+        sampler: sampler(surroundings.variable)?,
+        health_checks: options.health_checks.unwrap_or_default(),
+        keep: Keep {
+            errors: options.keep_errors.unwrap_or_default(),
+            slower_than: options.keep_slower_than.map(nanoseconds),
+        },
+        ..PipelineConfig::default()
+    })
+}
+
+fn service_name(given: Option<String>) -> Option<String> {
+    given.filter(|name| !name.trim().is_empty())
+}
+
+fn record(options: &Options) -> Result<Option<Record>, CliError> {
+    let max = options.record_max.map(|size| size.0);
+    if max.is_some_and(|max| max < MIN_RECORD) {
+        return Err(CliError::RecordMax);
+    }
+    match &options.record {
+        Some(file) => Ok(Some(Record { file: file.clone(), max })),
+        None if max.is_some() => Err(CliError::NothingRecorded),
+        None => Ok(None),
     }
 }
 
@@ -237,11 +271,39 @@ fn words(list: &str) -> Vec<String> {
     list.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
-/// A recording and where to export what it holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Everything that `tracer replay` needs to know.
+#[derive(Clone, Debug, PartialEq)]
 pub struct ReplayConfig {
-    /// The file.
+    /// The recording or capture; `-` for standard input.
     pub file: PathBuf,
-    /// Where to export to; never empty.
+    /// `service.name` of all ends of a capture.
+    pub service_name: Option<String>,
+    /// Where to export to; never empty, nothing twice.
     pub exports: Vec<Target>,
+    /// The pipeline's settings.
+    pub pipeline: PipelineConfig,
+    /// How much the tracer says of itself.
+    pub log_level: LevelFilter,
+}
+
+impl ReplayConfig {
+    /// Checks and completes options, of which those that only live processes have are left aside.
+    ///
+    /// # Errors
+    /// [`CliError`]: each names the option and says what would be right.
+    pub(super) fn new(
+        file: PathBuf,
+        role: WantedEnds,
+        options: Options,
+        surroundings: &Surroundings<'_>,
+    ) -> Result<Self, CliError> {
+        let pipeline = pipeline(&options, surroundings)?;
+        Ok(Self {
+            file,
+            pipeline: PipelineConfig { wanted: role, ..pipeline },
+            service_name: service_name(options.service_name),
+            exports: exports(options.export, surroundings.variable),
+            log_level: level(options.log_level.unwrap_or_default()),
+        })
+    }
 }

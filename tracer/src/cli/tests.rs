@@ -6,6 +6,7 @@ use super::*;
 use crate::correlate::sampler::Sampler;
 use crate::enrich::fixture::Directory;
 use crate::enrich::sdk::SdkTargets;
+use crate::export::Target;
 use crate::kubernetes::PodRules;
 use crate::pipeline::{Keep, LogMode};
 use crate::probe::AttachMode;
@@ -296,12 +297,74 @@ fn clap_refuses_what_it_knows() {
 #[test]
 fn the_other_commands() {
     assert_eq!(parse_bare(&["check", "--json"]).unwrap(), Command::Check { json: true });
-    let error = parse_bare(&["replay", "a.pcap"]).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "replaying a.pcap needs a later version of the tracer: this one traces live processes only"
+}
+
+fn replay(arguments: &[&str]) -> ReplayConfig {
+    match parse_bare(&[&["replay"], arguments].concat()) {
+        Ok(Command::Replay(config)) => *config,
+        other => panic!("{arguments:?}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_replay_takes_what_is_not_about_live_processes() {
+    let config = replay(&["a.pcap"]);
+    assert_eq!((config.file.to_str(), config.exports.as_slice()), (Some("a.pcap"), &[Target::Console][..]));
+    assert_eq!((config.pipeline.wanted, config.log_level), (WantedEnds::Auto, LevelFilter::INFO));
+    let config = replay(&[
+        "-",
+        "--role",
+        "both",
+        "--sql-text",
+        "off",
+        "--redis-keys",
+        "mask",
+        "--logs",
+        "off",
+        "--service-name",
+        "s",
+        "--export",
+        "file:/x",
+        "--routes",
+        "off",
+        "--log-level",
+        "warn",
+    ]);
+    assert_eq!((config.file.to_str(), config.pipeline.wanted), (Some("-"), WantedEnds::Both));
+    assert_eq!((config.pipeline.spans.sql_text, config.pipeline.logs), (SqlText::Off, LogMode::Off));
+    assert_eq!((config.service_name.as_deref(), config.log_level), (Some("s"), LevelFilter::WARN));
+}
+
+#[test]
+fn a_replay_refuses_and_hides_what_is_about_live_processes() {
+    for (option, value) in [("--pid", "1"), ("--port", "80"), ("--ring-size", "1M"), ("--record", "x")] {
+        let error = parse_bare(&["replay", "a.pcap", option, value]).unwrap_err();
+        let expected = format!("{option} is about live processes, and a replay has none: leave it out");
+        assert_eq!((error.to_string(), error.exit_code()), (expected, 2));
+    }
+    let help = parse_bare(&["replay", "--help"]).unwrap_err().to_string();
+    assert!(help.contains("--sql-text") && help.contains("--role") && help.contains("--config"), "{help}");
+    assert!(
+        !help.contains("--pid") && !help.contains("--record-max") && !help.contains("--attach"),
+        "{help}"
     );
-    assert_eq!(error.exit_code(), 1);
+    // Where they stand for another command they are no mistake.
+    let root = Directory::new();
+    root.write("c.yaml", "port: [90]\nlogs: off\n");
+    let path = root.join("c.yaml");
+    assert_eq!(replay(&["a.pcap", "--config", path.to_str().unwrap()]).pipeline.logs, LogMode::Off);
+}
+
+#[test]
+fn a_recording_has_a_file_and_a_size() {
+    assert_eq!(run(&["--port", "80"]).record, None);
+    let record = run(&["--port", "80", "--record", "/x", "--record-max", "1M"]).record;
+    assert_eq!(record, Some(Record { file: "/x".into(), max: Some(1 << 20) }));
+    let sentence =
+        "--record-max is the largest size of a recording: say where to write it with --record FILE";
+    assert_eq!(refused(&["--port", "80", "--record-max", "1M"]), (sentence.to_owned(), 2));
+    let small = refused(&["--port", "80", "--record", "/x", "--record-max", "1K"]);
+    assert_eq!(small, ("--record-max must be at least 4 KiB".to_owned(), 2));
 }
 
 #[test]

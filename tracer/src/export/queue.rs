@@ -4,6 +4,7 @@
 //! wakes it only then, so that a busy node pays two wake-ups a batch instead of one an item.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub(super) struct Queue {
     stats: Arc<SinkStats>,
     waiting: Mutex<Waiting>,
     wake: Notify,
+    /// Something was taken, or the queue was closed.
+    room: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -65,7 +68,7 @@ enum Taken {
 
 impl Queue {
     pub(super) fn new(limits: Limits, stats: Arc<SinkStats>) -> Arc<Self> {
-        Arc::new(Self { limits, stats, waiting: Mutex::default(), wake: Notify::new() })
+        Arc::new(Self { limits, stats, waiting: Mutex::default(), wake: Notify::new(), room: Notify::new() })
     }
 
     /// Whether this queue's sink takes the signal at all.
@@ -119,6 +122,29 @@ impl Queue {
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.wake.notify_one();
+        self.room.notify_waiters();
+    }
+
+    /// Whether an item that is offered now is not lost because the queue is full. (A closed queue loses it otherwise.)
+    pub(super) fn has_room(&self, signal: Signal) -> bool {
+        let waiting = self.lock();
+        // Half of the memory: the next item's size is not known, and one of the other signal may come first.
+        let has_room =
+            waiting.counts[signal as usize] < self.limit(signal) && waiting.bytes <= MAX_QUEUE_BYTES / 2;
+        waiting.closed || has_room
+    }
+
+    /// Until [`Self::has_room`].
+    pub(super) async fn room(&self, signal: Signal) {
+        loop {
+            let mut changed = pin!(self.room.notified());
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            if self.has_room(signal) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     fn take(&self, now: Instant) -> Taken {
@@ -130,7 +156,10 @@ impl Queue {
         if waiting.items.len() < self.limits.batch && !waiting.closed && now < due {
             return Taken::NotBefore(Some(due));
         }
-        Taken::Batch(waiting.drain(self.limits.batch))
+        let batch = waiting.drain(self.limits.batch);
+        drop(waiting);
+        self.room.notify_waiters();
+        Taken::Batch(batch)
     }
 
     fn limit(&self, signal: Signal) -> usize {

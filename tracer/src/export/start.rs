@@ -72,6 +72,21 @@ impl Exporter {
         }
     }
 
+    /// Whether no sink would lose the item now.
+    #[must_use]
+    pub fn has_room(&self, telemetry: &Telemetry) -> bool {
+        let signal = Signal::of(telemetry);
+        self.queues.iter().filter(|queue| queue.takes(signal)).all(|queue| queue.has_room(signal))
+    }
+
+    /// Until no sink would lose the item: for a source that can wait. With several sources it may be lost all the same.
+    pub async fn room(&self, telemetry: &Telemetry) {
+        let signal = Signal::of(telemetry);
+        for queue in self.queues.iter().filter(|queue| queue.takes(signal)) {
+            queue.room(signal).await;
+        }
+    }
+
     /// The counters, which go on counting.
     #[must_use]
     pub fn stats(&self) -> &ExportStats {
@@ -89,10 +104,15 @@ pub struct Exporting {
 }
 
 impl Exporting {
+    /// Takes nothing more. Nobody waits for room any longer.
+    pub fn close(&self) {
+        self.exporter.queues.iter().for_each(|queue| queue.close());
+    }
+
     /// Takes nothing more, sends what waits, and tells what became of everything. What is not sent when the
     /// deadline has passed, or when `hurry` is over, is counted as such.
     pub async fn shutdown(self, deadline: Duration, hurry: impl Future<Output = ()>) -> Summary {
-        self.exporter.queues.iter().for_each(|queue| queue.close());
+        self.close();
         let mut late = self.sinks;
         tokio::select! {
             () = all_ended(&mut late) => {}
@@ -256,6 +276,43 @@ mod tests {
         let (_, otlp_spans, otlp_logs) = &summary.sinks[1];
         assert_eq!(otlp_spans.dropped(DropReason::UnsentAtExit), 10);
         assert_eq!((otlp_logs.dropped_total(), otlp_logs.pending()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn a_source_that_waits_for_room_loses_nothing() {
+        let path = std::env::temp_dir().join(format!("tracer-{}-room.jsonl", std::process::id()));
+        let settings = settings(&[("OTEL_BSP_MAX_QUEUE_SIZE", "600")]);
+        let (exporter, exporting) = start(&settings, &[Target::File(path.clone())]).unwrap();
+        let mut waited = 0;
+        for _ in 0..5000 {
+            let span = testing::span("s");
+            if !exporter.has_room(&span) {
+                waited += 1;
+                exporter.room(&span).await;
+            }
+            exporter.offer(span);
+        }
+        let summary = exporting.shutdown(Duration::from_secs(30), pending()).await;
+        std::fs::remove_file(&path).unwrap();
+        let (_, spans, _) = &summary.sinks[0];
+        assert_eq!((spans.exported, spans.dropped_total()), (5000, 0));
+        assert!(waited > 0);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_room_in_what_is_closed() {
+        // Port 9 of the loopback refuses: nothing is ever taken.
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9");
+        let settings =
+            settings(&[endpoint, ("OTEL_BSP_MAX_QUEUE_SIZE", "1"), ("OTEL_BSP_SCHEDULE_DELAY", "60000")]);
+        let (exporter, exporting) = start(&settings, &[Target::Otlp]).unwrap();
+        exporter.offer(testing::span("s"));
+        let span = testing::span("s");
+        let close = async {
+            assert!(!exporter.has_room(&span));
+            exporting.close();
+        };
+        tokio::join!(exporter.room(&span), close);
     }
 
     #[tokio::test]

@@ -24,6 +24,7 @@ impl Exports {
 }
 
 /// The world outside: processes and their descriptors.
+/// A new question belongs into `recording::Recorded` and `Replayed` too, or a replay will not know the answer.
 pub trait Environment: Send {
     /// The resource of a process. Asked when the process is first seen, while it surely lives, and for everything
     /// that is exported: answers are expected to be remembered.

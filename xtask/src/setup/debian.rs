@@ -23,13 +23,14 @@ const TOOLCHAIN: [&str; 8] = [
 
 /// What the tests and the demo run besides what guests are made of. `g++` builds libFuzzer, `gcc-multilib` a 32-bit program;
 /// `libpython3.11` is what the collector of the tests is linked with.
-const TESTS: [&str; 14] = [
+const TESTS: [&str; 15] = [
     "g++",
     "mariadb-client",
     "nginx",
     "redis-tools",
     "wrk",
     "strace",
+    "tcpdump",
     "valgrind",
     "bpftool",
     "iproute2",
@@ -72,7 +73,7 @@ fi
 "#;
 
 /// Programs that stand for the packages on systems without apt, which name them otherwise.
-const PROGRAMS: [&str; 15] = [
+const PROGRAMS: [&str; 16] = [
     "curl",
     "mariadb",
     "node",
@@ -85,6 +86,7 @@ const PROGRAMS: [&str; 15] = [
     "nginx",
     "wrk",
     "strace",
+    "tcpdump",
     "python3",
     "qemu-system-x86_64",
     "busybox",

@@ -1,4 +1,4 @@
-//! A file read record by record: what of it is needed at once, held in one buffer.
+//! A file that is read record by record: what of it is needed at once, held in one buffer.
 
 use std::io::{self, Read};
 
@@ -7,7 +7,7 @@ const CHUNK: usize = 64 << 10;
 
 /// Bytes of a source, of which the first ones are held until they are no longer needed.
 #[derive(Debug)]
-pub(super) struct Input<R> {
+pub(crate) struct Input<R> {
     source: R,
     buffer: Vec<u8>,
     start: usize,
@@ -15,12 +15,12 @@ pub(super) struct Input<R> {
 }
 
 impl<R: Read> Input<R> {
-    pub(super) fn new(source: R) -> Self {
+    pub(crate) fn new(source: R) -> Self {
         Self { source, buffer: Vec::new(), start: 0, ended: false }
     }
 
     /// At least `count` bytes, unless the source ends before: then what is left of it.
-    pub(super) fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
+    pub(crate) fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
         if self.buffer.len() - self.start < count && !self.ended {
             self.fill(count)?;
         }
@@ -28,7 +28,7 @@ impl<R: Read> Input<R> {
     }
 
     /// The first `count` bytes are not needed any more. (As many as there are, if they are fewer.)
-    pub(super) fn consume(&mut self, count: usize) {
+    pub(crate) fn consume(&mut self, count: usize) {
         self.start = self.start.saturating_add(count).min(self.buffer.len());
     }
 
