@@ -47,14 +47,15 @@ impl Environment for World {
 struct Flood {
     pipeline: Pipeline,
     time: u64,
-    position: u32,
+    /// Of the next byte, by direction.
+    positions: [u32; 2],
 }
 
 impl Flood {
     fn new() -> Self {
         let world = World(Arc::new(Resource::default()));
         let pipeline = Pipeline::new(PipelineConfig::default(), PROTOCOLS, Box::new(world), [7; 32]);
-        Self { pipeline, time: 1, position: 1 }
+        Self { pipeline, time: 1, positions: [1; 2] }
     }
 
     fn header(&mut self, tid: u64) -> Header {
@@ -103,11 +104,12 @@ impl Flood {
     /// The same bytes on every connection.
     fn call(&mut self, direction: Direction, bytes: &[u8]) {
         let length = u32::try_from(bytes.len()).unwrap();
+        let position = self.positions[direction as usize];
         for sock in 1..=CONNECTIONS {
             let data = Data {
                 header: self.header(sock),
                 connection: ConnectionId { sock, ino: 1 },
-                position: self.position.into(),
+                position: position.into(),
                 length,
                 direction,
                 errno: 0,
@@ -116,7 +118,7 @@ impl Flood {
             };
             self.pipeline.on_event(&Event::Data(data));
         }
-        self.position = self.position.wrapping_add(length);
+        self.positions[direction as usize] = position.wrapping_add(length);
         self.pipeline.drain();
         self.pipeline.drain_asks();
     }
@@ -145,61 +147,130 @@ struct Case {
     /// The connection is older than the tracer: what its beginning told is not known.
     older: bool,
     first: &'static str,
+    /// It goes on in the other direction.
+    replies: bool,
     more: fn(usize) -> String,
 }
 
-const CASES: [Case; 9] = [
+const CASES: [Case; 15] = [
     Case {
         name: "http requests",
         older: false,
         first: "",
+        replies: false,
         more: |n| format!("GET /a{n} HTTP/1.1\r\nHost: x\r\n\r\n"),
     },
     Case {
         name: "http header",
         older: false,
         first: "GET / HTTP/1.1\r\n",
+        replies: false,
         more: |n| format!("X-{n}: some value\r\n"),
     },
     Case {
         name: "http chunks",
         older: false,
         first: "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        replies: false,
         more: |_| "5;a=b\r\nhello\r\n".to_owned(),
     },
     Case {
         name: "http trailers",
         older: false,
         first: "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+        replies: false,
         more: |n| format!("X-{n}: some value\r\n"),
     },
     Case {
         name: "redis commands",
         older: false,
         first: "",
+        replies: false,
         more: |n| format!("*3\r\n$3\r\nSET\r\n$8\r\n{n:08}\r\n$5\r\nvalue\r\n"),
     },
     Case {
         name: "redis arguments",
         older: false,
         first: "*1000000000\r\n$3\r\nDEL\r\n",
+        replies: false,
         more: |n| format!("$8\r\n{n:08}\r\n"),
     },
     Case {
         name: "redis transaction",
         older: false,
         first: "*1\r\n$5\r\nMULTI\r\n",
+        replies: false,
         more: |n| format!("*2\r\n$3\r\nGET\r\n$8\r\n{n:08}\r\n"),
     },
-    Case { name: "redis inline", older: false, first: "", more: |_| "PING ".to_owned() },
+    Case { name: "redis inline", older: false, first: "", replies: false, more: |_| "PING ".to_owned() },
+    Case {
+        name: "redis values",
+        older: false,
+        first: "",
+        replies: false,
+        more: |_| format!("*31\r\n$5\r\nRPUSH\r\n{}", "$1\r\nl\r\n".repeat(30)),
+    },
+    Case {
+        name: "redis names",
+        older: false,
+        first: "",
+        replies: false,
+        more: |n| format!("*1\r\n$9\r\nX{n:08}\r\n"),
+    },
+    Case {
+        name: "redis early replies",
+        older: false,
+        first: "*1\r\n$4\r\nPING\r\n",
+        replies: true,
+        more: |n| format!("+{n}\r\n"),
+    },
+    Case {
+        name: "redis nested replies",
+        older: false,
+        first: "*2\r\n$4\r\nLLEN\r\n$1\r\nl\r\n",
+        replies: true,
+        more: |_| "*2\r\n".to_owned(),
+    },
+    Case {
+        name: "redis long reply",
+        older: false,
+        first: "*2\r\n$4\r\nLLEN\r\n$1\r\nl\r\n",
+        replies: true,
+        more: |n| format!("{}-ERR no {n}\r\n", if n == 0 { "*2000000000\r\n" } else { "" }),
+    },
+    Case {
+        name: "redis messages",
+        older: false,
+        first: "*2\r\n$9\r\nSUBSCRIBE\r\n$1\r\nc\r\n",
+        replies: true,
+        more: |n| {
+            let word = if n == 0 {
+                "$9\r\nsubscribe\r\n$1\r\nc\r\n:1"
+            } else {
+                "$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nx"
+            };
+            format!("*3\r\n{word}\r\n")
+        },
+    },
     // A COM_QUERY of 36 bytes a packet.
     Case {
         name: "mysql queries",
         older: true,
         first: "\u{9}\0\0\0\u{3}SELECT 1",
+        replies: false,
         more: |n| format!("\u{24}\0\0\0\u{3}SELECT a FROM t WHERE b = {n:09}"),
     },
 ];
+
+impl Case {
+    fn goes_on(&self, direction: Direction) -> Direction {
+        match (self.replies, direction) {
+            (false, same) => same,
+            (true, Direction::Ingress) => Direction::Egress,
+            (true, Direction::Egress) => Direction::Ingress,
+        }
+    }
+}
 
 #[test]
 fn floods_are_bounded() {
@@ -215,7 +286,7 @@ fn floods_are_bounded() {
                 for number in from..from + CALLS {
                     let first = number as usize * MESSAGES;
                     let bytes: String = (first..first + MESSAGES).map(case.more).collect();
-                    flood.call(direction, bytes.as_bytes());
+                    flood.call(case.goes_on(direction), bytes.as_bytes());
                 }
                 resident().saturating_sub(before)
             };

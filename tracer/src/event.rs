@@ -67,6 +67,8 @@ pub struct Mark {
     pub thread: ThreadId,
     /// What was active on that thread when the call's event arrived.
     pub active: Option<ActiveId>,
+    /// The thread has requests open, and works for several at once: which one this call was made for is unknown.
+    pub multiplexed: bool,
     /// Which of the contexts that take turns on the thread made the call, as its runtime tells: an asyncio task's, a
     /// greenlet's. An address, used again after it is freed; 0 when nothing tells.
     pub context: u64,

@@ -131,7 +131,7 @@ impl Tap {
 
     fn mark(&self) -> Mark {
         let thread = ThreadId { tgid: 1, tid: 1 + (self.call % 2) as u32, start: 1 };
-        Mark { time: self.call * 1000, call: self.call, thread, active: None, context: 0 }
+        Mark { time: self.call * 1000, call: self.call, thread, ..Mark::default() }
     }
 
     fn bytes(&mut self, side: Side, bytes: &[u8], call_start: bool) {

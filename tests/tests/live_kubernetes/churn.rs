@@ -12,7 +12,7 @@ use super::scene::{NODE, Scene, id, uid};
 const PODS: u32 = 300;
 
 /// How long they come and go.
-const CHURN: Duration = Duration::from_secs(10);
+const CHURN: Duration = Duration::from_secs(5);
 
 /// The agent's own resident memory, in bytes.
 fn resident(pid: u32) -> u64 {

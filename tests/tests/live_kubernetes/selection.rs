@@ -36,7 +36,11 @@ fn the_first_request_of_a_matching_pod_and_nothing_of_others() {
     let shop = pod.start(scene.logs(), "shop", &id(1), &[]);
     assert_eq!(shop.get("/first").unwrap(), "HTTP/1.1 200 OK");
     api.apply(&spec.running(&[("app", &id(1))]).object);
-    agent.wait_for_traced(1);
+    // Told in order: once the agent knows of this one, it knows of the container too.
+    let mut last = PodSpec::new(NODE, "other", &uid(4));
+    last.object["metadata"]["name"] = "last".into();
+    api.apply(&last.object);
+    agent.wait_for_metric("kubernetes_pods", "state=\"known\"", 3);
     shop.get_as("/healthz", "kube-probe/1.33").unwrap();
     shop.get("/second").unwrap();
     let outcome = agent.stop();

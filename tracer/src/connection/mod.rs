@@ -7,6 +7,7 @@ pub mod detect;
 pub mod endpoints;
 mod origins;
 mod search;
+mod standing;
 pub mod stats;
 pub mod stream;
 pub mod table;
@@ -17,6 +18,7 @@ use tracer_ebpf::{ConnectionEvent, ConnectionNote, Direction};
 
 use self::detect::{Held, Hints};
 pub use self::search::MAX_ATTEMPTS;
+pub use self::standing::Standing;
 pub use self::stats::ConnectionStats;
 use self::stream::{Extent, Step, Stream};
 pub use self::wanted::WantedEnds;
@@ -54,6 +56,8 @@ pub struct Ends {
 pub struct Connection {
     role: Option<Role>,
     endpoints: Endpoints,
+    /// AF_UNIX: the socket at the other end, or 0.
+    peer_sock: u64,
     connected_by: Option<Mark>,
     /// Positions are TCP sequence numbers.
     sequence: bool,
@@ -119,6 +123,7 @@ impl Connection {
         Self {
             role,
             endpoints: endpoints::endpoints(event),
+            peer_sock: event.peer_sock,
             connected_by: (note == ConnectionNote::Connect).then_some(mark),
             sequence,
             moved: false,
@@ -135,6 +140,7 @@ impl Connection {
         Self {
             role: None,
             endpoints: Endpoints::default(),
+            peer_sock: 0,
             connected_by: None,
             sequence: false,
             moved: false,
@@ -149,6 +155,7 @@ impl Connection {
     pub fn learn(&mut self, event: &ConnectionEvent) {
         if self.endpoints == Endpoints::default() {
             self.endpoints = endpoints::endpoints(event);
+            self.peer_sock = event.peer_sock;
             self.role = self.role.or(endpoints::role(event));
         }
     }

@@ -75,6 +75,15 @@ impl Stream {
         matches!(self.origin, Origin::At(_))
     }
 
+    /// Position of the next byte, if it is known.
+    #[must_use]
+    pub fn next(self) -> Option<u64> {
+        match self.origin {
+            Origin::At(next) => Some(next),
+            Origin::Unknown | Origin::NotBefore(_) => None,
+        }
+    }
+
     /// Takes the next call's bytes.
     pub fn advance(&mut self, extent: Extent) -> Step {
         let (expected, known) = match self.origin {

@@ -44,6 +44,8 @@ pub enum Evidence {
     Context,
     /// It was made by a thread that began and ended within the exchange.
     Thread,
+    /// It passes on the trace context that the exchange received, and no other one of its process did.
+    Forwarded,
 }
 
 impl Evidence {
@@ -55,6 +57,7 @@ impl Evidence {
             Self::AfterResponse => Some("after_response"),
             Self::Context => Some("runtime_context"),
             Self::Thread => Some("request_thread"),
+            Self::Forwarded => Some("forwarded_context"),
         }
     }
 }

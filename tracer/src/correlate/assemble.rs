@@ -12,9 +12,11 @@ use super::Now;
 use super::active::{ActiveThreads, Evidence, Inactive};
 use super::contexts::{Contexts, SpanContext};
 use super::draft::{Draft, Place};
-use super::exchanges::{Open, OpenExchanges, Parent, Part};
+use super::exchanges::{Open, OpenExchanges, OwnIds, Parent, Part};
 use super::held::{Held, WaitsFor};
+use super::hops::{ClientEnd, Hops, Spot};
 use super::ids::IdGenerator;
+use super::join::{Caller, Receivers};
 use super::late::{Answer, LateParents, Ticket};
 use super::sampler::Sampler;
 use super::stats::SpanStats;
@@ -44,10 +46,15 @@ pub struct Assembler {
     pub late: LateParents,
     /// Counters.
     pub stats: SpanStats,
-    contexts: Contexts,
+    pub(super) contexts: Contexts,
     held: Held<(Place, Draft)>,
     /// Exchanges whose ids were settled, and what waits for them is still to be told.
     settled: Vec<ActiveId>,
+    pub(super) hops: Hops<Caller>,
+    /// Server exchanges whose client is known, but not yet what it belongs to.
+    pub(super) callers: Held<(ActiveId, Caller)>,
+    /// Open server exchanges by the trace context that they received.
+    pub(super) receivers: Receivers,
     posts: Vec<(Process, TelemetryPost)>,
     ids: IdGenerator,
     wall_offset: i64,
@@ -108,6 +115,9 @@ impl Assembler {
             contexts: Contexts::default(),
             held: Held::default(),
             settled: Vec::new(),
+            hops: Hops::default(),
+            callers: Held::default(),
+            receivers: Receivers::default(),
             posts: Vec::new(),
             ids,
             wall_offset: 0,
@@ -158,15 +168,21 @@ impl Assembler {
             Progress::Begun { id, mark } => self.begin(id, mark, source, open, now),
             Progress::Touched { id, side, mark } => self.touch(id, side, mark, open),
             Progress::Context { id, headers, health } => {
-                self.continue_trace(id, &headers, open, now);
+                self.continue_trace(id, &headers, source, open, now);
                 self.judge_health_check(id, health, open);
             }
             Progress::Ended { id, exchange } => match open.remove(id) {
-                Some(begun) => self.end(&begun, &exchange, source, now, emit),
+                Some(begun) => {
+                    self.forget_client(&begun, source.connection);
+                    self.end(&begun, &exchange, source, now, emit);
+                }
                 None => self.stats.unknown_exchange += 1,
             },
             Progress::Abandoned { id, reason } => match open.remove(id) {
-                Some(begun) => self.abandon(&begun, Some(reason)),
+                Some(begun) => {
+                    self.forget_client(&begun, source.connection);
+                    self.abandon(&begun, Some(reason));
+                }
                 None => self.stats.unknown_exchange += 1,
             },
         }
@@ -189,24 +205,35 @@ impl Assembler {
             self.late.end(active);
             self.late.end_for_threads(active, None);
             // Its span will be missing, but what it caused still belongs together.
-            self.contexts.end(active);
+            self.end_context(active);
         }
     }
 
     fn begin(&mut self, id: ExchangeId, mark: Mark, source: Source<'_>, open: &mut OpenExchanges, now: &Now) {
         let call = open.call(mark.call).copied();
+        let own = self.own_ids();
+        let standing = call.map(|call| call.standing).filter(|_| open.is_empty());
+        let spot = standing.and_then(|standing| Spot::of(&standing, source.connection.sock, source.role));
         let part = match source.role {
             Role::Server => {
                 self.stats.server_begun += 1;
-                let context = self.root_ids();
+                let context = self.root(own);
                 let active = self.contexts.begin(context);
                 self.threads.begin(active, source.connection, mark, call.map(|call| call.mux_epoch));
                 self.late.begin(active, mark);
+                if let Some(spot) = spot {
+                    self.find_client(spot, source.connection, active, mark.time);
+                }
                 Part::Server(active)
             }
             Role::Client => {
                 self.stats.client_begun += 1;
-                Part::Client(self.parent(mark))
+                let parent = self.parent(mark);
+                if let Some(spot) = spot {
+                    let end = ClientEnd { connection: source.connection, id };
+                    self.find_server(spot, end, Caller { parent, own });
+                }
+                Part::Client(parent)
             }
         };
         let process = match call {
@@ -214,7 +241,10 @@ impl Assembler {
             None if now.process.tgid == mark.thread.tgid => now.process,
             None => Process { tgid: mark.thread.tgid, ..Process::default() },
         };
-        if let Some(displaced) = open.insert(Open { id, begun: mark, process, answered: false, part }) {
+        if let Some(displaced) =
+            open.insert(Open { id, begun: mark, process, answered: false, part, spot, own })
+        {
+            self.forget_client(&displaced, source.connection);
             self.abandon(&displaced, Some(AbandonReason::Limit));
         }
     }
@@ -249,26 +279,54 @@ impl Assembler {
         }
     }
 
-    /// A server exchange continues the trace that its request names. What a client request carries was put there
-    /// by the application, and changes nothing here.
+    /// A server exchange continues the trace that its request names. What a client's request carries was put there by
+    /// the application: it can tell on whose behalf the request is passed on.
     fn continue_trace(
         &mut self,
         id: ExchangeId,
         headers: &TraceHeaders,
+        source: Source<'_>,
         open: &mut OpenExchanges,
         now: &Now,
     ) {
-        let Some(Part::Server(active)) = open.get_mut(id).map(|begun| begun.part) else { return };
+        let Some(begun) = open.get_mut(id) else { return };
+        match begun.part {
+            Part::Server(active) => self.receive(active, begun.process, headers, now),
+            Part::Client(Parent::Unknown(_)) => {
+                let (incoming, _) = self.tracing.propagators.extract(headers);
+                let received = incoming.and_then(|incoming| incoming.parent);
+                let receiver = received.and_then(|received| self.receivers.only(received, begun.process));
+                if let Some(active) = receiver {
+                    let parent = Parent::Forwarded(active);
+                    begun.part = Part::Client(parent);
+                    let end = ClientEnd { connection: source.connection, id };
+                    self.change_caller(begun.spot, end, Caller { parent, own: begun.own });
+                }
+            }
+            Part::Client(_) => {}
+        }
+    }
+
+    fn receive(&mut self, active: ActiveId, process: Process, headers: &TraceHeaders, now: &Now) {
         self.late.head_complete(active, now.mark.call);
         let (incoming, malformed) = self.tracing.propagators.extract(headers);
         self.stats.bad_traceparent += u64::from(malformed.traceparent);
         self.stats.bad_tracestate += u64::from(malformed.tracestate);
         self.stats.bad_b3 += u64::from(malformed.b3);
         let Some((incoming, context)) = incoming.zip(self.contexts.get_open_mut(active)) else { return };
-        if let Some((trace_id, span_id)) = incoming.parent {
+        if let Some(received) = incoming.parent {
             self.stats.remote_parents += 1;
+            context.received = Some(received);
+            self.receivers.add(received, active, process);
+        }
+        // What the caller only passed on says less than the caller itself.
+        if context.hop.is_some_and(|hop| incoming.parent.is_none() || hop.passed_on == incoming.parent) {
+            return;
+        }
+        if let Some((trace_id, span_id)) = incoming.parent {
             context.trace_id = trace_id;
             context.remote_parent = Some(span_id);
+            context.hop = None;
         }
         context.sampled = self.tracing.sampler.samples(context.trace_id, incoming.sampled);
         context.trace_state = incoming.state;
@@ -317,6 +375,7 @@ impl Assembler {
                 Part::Client(_) => Place::Root,
             },
             Some(Parent::Known(active)) => self.place(Ok((active, Evidence::Active))),
+            Some(Parent::Forwarded(active)) => self.place(Ok((active, Evidence::Forwarded))),
             Some(Parent::Unknown(reason)) => self.place(Err(reason)),
             Some(Parent::Late(ticket)) => match self.late.answer(ticket) {
                 Some(answer) => self.place(answer),
@@ -332,7 +391,7 @@ impl Assembler {
             self.hold(waits_for, place, draft, emit);
             return;
         }
-        let ids = self.ids(place);
+        let ids = self.ids(place, begun.own);
         if self.is_told(&ids) {
             let draft = Draft::new(begun, exchange, source, &self.options);
             self.emit(place, draft, &ids, emit);
@@ -346,7 +405,7 @@ impl Assembler {
         self.threads.end(active, by_response.then_some(now));
         self.late.end(active);
         self.late.end_for_threads(active, exchange.times.response_first.map(|_| end));
-        self.contexts.end(active);
+        self.end_context(active);
     }
 
     /// Tells spans whose parents, or ids, have become known.
@@ -356,6 +415,7 @@ impl Assembler {
         settled: &[ActiveId],
         emit: &mut impl FnMut(Process, Box<Span>) -> Told,
     ) {
+        self.join_released(answered, settled);
         for ticket in answered {
             let Some(answer) = self.late.answer(*ticket) else { continue };
             for (_, draft) in self.held.release(WaitsFor::Parent(*ticket)) {
@@ -441,7 +501,7 @@ impl Assembler {
     }
 
     fn tell(&mut self, place: Place, draft: Draft, emit: &mut impl FnMut(Process, Box<Span>) -> Told) {
-        let ids = self.ids(place);
+        let ids = self.ids(place, draft.own);
         if self.is_told(&ids) {
             self.emit(place, draft, &ids, emit);
         }
@@ -470,6 +530,7 @@ impl Assembler {
                 stats.children += 1;
                 stats.children_by_context += u64::from(evidence == Evidence::Context);
                 stats.children_by_thread += u64::from(evidence == Evidence::Thread);
+                stats.children_by_forwarding += u64::from(evidence == Evidence::Forwarded);
                 return Place::Below(active, evidence);
             }
             Ok(_) => &mut stats.roots_evicted,
@@ -486,27 +547,30 @@ impl Assembler {
         Place::Root
     }
 
-    fn ids(&mut self, place: Place) -> SpanContext {
+    fn ids(&self, place: Place, own: OwnIds) -> SpanContext {
         match place {
             Place::Server(active) => self.contexts.get(active).cloned(),
-            Place::Below(active, _) => self.contexts.get(active).cloned().map(|parent| SpanContext {
-                span_id: self.ids.span_id(),
-                remote_parent: Some(parent.span_id),
-                ..parent
-            }),
+            Place::Below(active, _) => self.contexts.get(active).map(|parent| parent.child(own.span_id)),
             Place::Root => None,
         }
-        .unwrap_or_else(|| self.root_ids())
+        .unwrap_or_else(|| self.root(own))
     }
 
-    fn root_ids(&mut self) -> SpanContext {
-        let trace_id = self.ids.trace_id();
+    fn own_ids(&mut self) -> OwnIds {
+        OwnIds { trace_id: self.ids.trace_id(), span_id: self.ids.span_id() }
+    }
+
+    /// The ids of a span that begins a trace.
+    pub(super) fn root(&self, own: OwnIds) -> SpanContext {
+        let OwnIds { trace_id, span_id } = own;
         SpanContext {
             trace_id,
-            span_id: self.ids.span_id(),
+            span_id,
             remote_parent: None,
             sampled: self.tracing.sampler.samples(trace_id, None),
             trace_state: None,
+            received: None,
+            hop: None,
         }
     }
 
@@ -519,7 +583,8 @@ impl Assembler {
     ) {
         let evidence = match place {
             Place::Below(_, evidence) => evidence.name(),
-            Place::Server(_) | Place::Root => None,
+            Place::Server(_) => ids.hop.map(|_| "same_node"),
+            Place::Root => None,
         };
         let (process, offset) = (draft.process, self.wall_offset);
         let Self { ids: generator, stats, .. } = self;

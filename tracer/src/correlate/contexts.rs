@@ -30,6 +30,26 @@ pub struct SpanContext {
     pub sampled: bool,
     /// The caller's `tracestate`.
     pub trace_state: Option<Arc<str>>,
+    /// The caller's span as the request's header fields named it, whether or not it became the parent.
+    pub received: Option<(TraceId, SpanId)>,
+    /// The parent is the client's span at the other end of the connection, which had received this.
+    pub hop: Option<Hop>,
+}
+
+impl SpanContext {
+    /// The ids of a span below this one.
+    #[must_use]
+    pub fn child(&self, span_id: SpanId) -> Self {
+        Self { span_id, remote_parent: Some(self.span_id), received: None, hop: None, ..self.clone() }
+    }
+}
+
+/// A parent that was found at the other end of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// The trace context that the request on whose behalf it called had received: what it passes on unchanged is no
+    /// parent that is closer.
+    pub passed_on: Option<(TraceId, SpanId)>,
 }
 
 /// The ids of server exchanges, open and recently ended.
@@ -131,6 +151,8 @@ mod tests {
             remote_parent: None,
             sampled: true,
             trace_state: None,
+            received: None,
+            hop: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use super::active::Evidence;
 use super::assemble::Source;
 use super::contexts::SpanContext;
-use super::exchanges::Open;
+use super::exchanges::{Open, OwnIds};
 use crate::event::{ActiveId, Nanos, Process, Role};
 use crate::protocol::Exchange;
 use crate::span::{Attribute, Description, Span, SpanId, SpanKind, SpanOptions, describe};
@@ -23,6 +23,7 @@ pub(super) enum Place {
 #[derive(Debug)]
 pub(super) struct Draft {
     pub(super) process: Process,
+    pub(super) own: OwnIds,
     kind: SpanKind,
     start: Nanos,
     end: Nanos,
@@ -37,6 +38,7 @@ impl Draft {
         let end = times.end.time.max(start);
         Self {
             process: begun.process,
+            own: begun.own,
             kind: match source.role {
                 Role::Server => SpanKind::Server,
                 Role::Client => SpanKind::Client,

@@ -4,9 +4,12 @@ use std::collections::VecDeque;
 
 use super::Now;
 use super::active::Inactive;
+use super::hops::Spot;
 use super::late::Ticket;
+use crate::connection::Standing;
 use crate::event::{ActiveId, Mark, Process};
 use crate::protocol::ExchangeId;
+use crate::span::{SpanId, TraceId};
 
 /// Exchanges open at once on one connection. Conversations have bounds of their own, below this one.
 pub const MAX_OPEN: usize = 16_384;
@@ -32,6 +35,8 @@ pub struct Call {
     pub process: Process,
     /// Its thread's count of waits on several descriptors.
     pub mux_epoch: u32,
+    /// Where the connection stood before it.
+    pub standing: Standing,
 }
 
 /// An exchange that is not over.
@@ -47,6 +52,19 @@ pub struct Open {
     pub answered: bool,
     /// What it is to the traced process.
     pub part: Part,
+    /// Of a client's exchange: where its other end is found.
+    pub spot: Option<Spot>,
+    /// Of a client's exchange: its span's id, and the trace that it begins when it has no parent.
+    pub own: OwnIds,
+}
+
+/// Ids that are allotted when an exchange begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnIds {
+    /// The trace.
+    pub trace_id: TraceId,
+    /// The span.
+    pub span_id: SpanId,
 }
 
 /// What an exchange is to the traced process.
@@ -63,6 +81,8 @@ pub enum Part {
 pub enum Parent {
     /// On behalf of a server exchange.
     Known(ActiveId),
+    /// On behalf of the one server exchange of its process that received the very trace context that it passes on.
+    Forwarded(ActiveId),
     /// Nobody knows.
     Unknown(Inactive),
     /// It will be known later.
@@ -71,9 +91,9 @@ pub enum Parent {
 
 impl OpenExchanges {
     /// Remembers the state of the thread that makes a call.
-    pub fn note_call(&mut self, now: &Now) {
+    pub fn note_call(&mut self, now: &Now, standing: Standing) {
         if let Some(slot) = self.calls.get_mut(self.next_call) {
-            *slot = Call { number: now.mark.call, process: now.process, mux_epoch: now.mux_epoch };
+            *slot = Call { number: now.mark.call, process: now.process, mux_epoch: now.mux_epoch, standing };
         }
         self.next_call = (self.next_call + 1) % REMEMBERED_CALLS;
     }
@@ -101,6 +121,12 @@ impl OpenExchanges {
     pub fn remove(&mut self, id: ExchangeId) -> Option<Open> {
         let at = self.position(id)?;
         self.open.remove(at)
+    }
+
+    /// Whether none is open.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
     }
 
     /// Removes any exchange.

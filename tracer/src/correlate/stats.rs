@@ -107,6 +107,10 @@ pub struct SpanStats {
     pub held_for_parent: u64,
     /// Server spans that continue a caller's trace.
     pub remote_parents: u64,
+    /// Server spans below the client's span at the other end of their connection, on this node.
+    pub same_node: u64,
+    /// Client spans below the one request of their process that had received the trace context which they pass on.
+    pub children_by_forwarding: u64,
     /// `traceparent` headers that were not well-formed.
     pub bad_traceparent: u64,
     /// `tracestate` headers that were not well-formed, or too long.

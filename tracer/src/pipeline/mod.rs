@@ -34,7 +34,7 @@ use crate::connection::detect::Hints;
 use crate::connection::table::ConnectionTable;
 use crate::connection::{Connection, ConnectionStats, Ends, Stage};
 use crate::correlate::Now;
-use crate::correlate::active::ActiveThreads;
+use crate::correlate::active::{ActiveThreads, Inactive};
 use crate::correlate::assemble::{Assembler, TracingOptions};
 use crate::correlate::ids::IdGenerator;
 use crate::event::{ConnectionId, Mark, Nanos, Process, ThreadId};
@@ -162,17 +162,20 @@ impl Pipeline {
     /// Tells what waited for a parent, or its ids, that became known.
     fn release(&mut self, now: Nanos) {
         self.assembler.late.expire(now);
-        // What is told can itself settle nothing: one round is enough.
-        let answered = self.assembler.late.take_answered();
-        let settled = self.assembler.take_settled();
-        if answered.is_empty() && settled.is_empty() {
-            return;
+        self.assembler.expire_hops(now);
+        // Ids that are settled can settle others: those of the servers that were called on their behalf.
+        loop {
+            let answered = self.assembler.late.take_answered();
+            let settled = self.assembler.take_settled();
+            if answered.is_empty() && settled.is_empty() {
+                return;
+            }
+            let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
+            let mut stages = SpanStages { routes: &mut self.routes, retention: &mut self.retention };
+            let mut emit = |process, span| sink.take(process, span, &mut stages);
+            self.assembler.release(&answered, &settled, &mut emit);
+            self.logs.release(&answered, &settled, now, &self.assembler, &mut sink);
         }
-        let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
-        let mut stages = SpanStages { routes: &mut self.routes, retention: &mut self.retention };
-        let mut emit = |process, span| sink.take(process, span, &mut stages);
-        self.assembler.release(&answered, &settled, &mut emit);
-        self.logs.release(&answered, &settled, now, &self.assembler, &mut sink);
     }
 
     /// Time has passed without events: what was held too long is told. `now` is CLOCK_MONOTONIC.
@@ -192,6 +195,7 @@ impl Pipeline {
         }
         self.closing.clear();
         self.assembler.late.finish();
+        self.assembler.finish_hops();
         self.release(now);
         let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
         let mut stages = SpanStages { routes: &mut self.routes, retention: &mut self.retention };
@@ -245,8 +249,13 @@ impl Pipeline {
     fn observe(&mut self, header: &Header, reads: bool) -> Now {
         self.calls += 1;
         let thread = ThreadId::from(header);
-        let mark =
-            Mark { time: header.time_ns, call: self.calls, thread, active: None, context: header.context };
+        let mark = Mark {
+            time: header.time_ns,
+            call: self.calls,
+            thread,
+            context: header.context,
+            ..Mark::default()
+        };
         let process = Process::from(header);
         if process != self.last_process {
             self.last_process = process;
@@ -255,6 +264,8 @@ impl Pipeline {
         }
         let mut now = Now { mark, process, wait_epoch: header.wait_epoch, mux_epoch: header.mux_epoch };
         now.mark.active = self.assembler.threads.observe(&now, reads);
+        now.mark.multiplexed =
+            now.mark.active.is_none() && self.assembler.threads.active(thread) == Err(Inactive::Suspended);
         self.close_due(header.time_ns);
         now
     }
@@ -267,7 +278,7 @@ impl Pipeline {
             return;
         }
         let take = |tracked: &mut Tracked, stage: &mut Stage<'_>| {
-            tracked.open.note_call(&now);
+            tracked.open.note_call(&now, tracked.connection.standing(data));
             tracked.connection.on_data(data, now.mark, stage);
         };
         let ends = data.header.flags & flag::END != 0;

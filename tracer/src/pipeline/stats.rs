@@ -194,6 +194,9 @@ fn parents(f: &mut fmt::Formatter<'_>, stats: &SpanStats, bindings: &BindingStat
         separator = ", ";
     }
     writeln!(f, ".")?;
+    if stats.same_node > 0 {
+        writeln!(f, "{} requests were answered for callers on this node.", stats.same_node)?;
+    }
     if bindings.evicted_threads > 0 {
         writeln!(f, "{} threads were forgotten because there were too many.", bindings.evicted_threads)?;
     }

@@ -110,6 +110,7 @@ impl Pipeline {
         let stages = SpanStages { routes: &mut self.routes, retention: &mut self.retention };
         follow_up(&mut self.progress, &mut tracked, &now, &mut self.assembler, &mut sink, stages);
         while let Some(open) = tracked.open.pop() {
+            self.assembler.forget_client(&open, tracked.id);
             self.assembler.abandon(&open, None);
         }
     }

@@ -3,6 +3,7 @@
 mod bindings;
 mod connections;
 mod exports;
+mod hops;
 mod hostile;
 mod late;
 pub(crate) mod line;

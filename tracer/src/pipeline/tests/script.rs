@@ -22,8 +22,12 @@ pub(crate) type Tid = u32;
 /// A connection: socket address and inode number.
 pub(crate) type Conn = (u64, u64);
 
-/// First position of every connection: near the end of the sequence space, so that it wraps.
-const BASE: u32 = 0xffff_fff0;
+/// First positions of connections: near the end of the sequence space, so that one wraps. Each connection has its own,
+/// as in life: equal ones would make two sockets the ends of one connection.
+fn base((sock, ino): Conn) -> u32 {
+    let apart = (sock as u32).wrapping_mul(0x0100_0000).wrapping_add((ino as u32).wrapping_mul(0x0001_0000));
+    if ino == 11 { 0xffff_fff0 } else { 0xffff_fff0_u32.wrapping_add(apart) }
+}
 
 /// Added to CLOCK_MONOTONIC.
 pub(crate) const WALL: u64 = 1_000_000_000_000;
@@ -46,6 +50,8 @@ pub(crate) struct Script {
     /// Whose calls follow.
     pub(crate) tgid: u32,
     lost: bool,
+    /// Requests wait for their clients on this node.
+    pub(crate) patient: bool,
     pub(crate) telemetry: Vec<Telemetry>,
     pub(crate) asks: Vec<Ask>,
 }
@@ -93,6 +99,7 @@ impl Script {
             contexts: HashMap::new(),
             tgid: 100,
             lost: false,
+            patient: false,
             telemetry: Vec::new(),
             asks: Vec::new(),
         }
@@ -118,6 +125,11 @@ impl Script {
 
     pub(crate) fn event(&mut self, event: &Event<'_>) {
         self.pipeline.on_event(event);
+        if !self.patient {
+            // Nobody on this node shows up as the client of what was served.
+            self.pipeline.assembler.expire_hops(u64::MAX);
+            self.pipeline.release(self.time);
+        }
         self.telemetry.extend(self.pipeline.drain());
         self.asks.extend(self.pipeline.drain_asks());
     }
@@ -166,6 +178,16 @@ impl Script {
 
     pub(crate) fn close(&mut self, conn: Conn) {
         self.note(0, conn, ConnectionNote::Closed);
+    }
+
+    /// Makes two sockets the ends of one connection.
+    pub(crate) fn link(&mut self, client: Conn, server: Conn) {
+        for (one, other) in [(Direction::Egress, Direction::Ingress), (Direction::Ingress, Direction::Egress)]
+        {
+            let position = base(client).wrapping_add(u32::from(one == Direction::Ingress) << 15);
+            self.positions.insert((client, one), position);
+            self.positions.insert((server, other), position);
+        }
     }
 
     pub(crate) fn recv(&mut self, tid: Tid, conn: Conn, text: &str) {
@@ -231,7 +253,7 @@ impl Script {
     }
 
     pub(crate) fn position(&self, conn: Conn, direction: Direction) -> u32 {
-        self.positions.get(&(conn, direction)).copied().unwrap_or(BASE)
+        self.positions.get(&(conn, direction)).copied().unwrap_or_else(|| base(conn))
     }
 
     pub(crate) fn log(&mut self, tid: Tid, text: &str) {

@@ -13,6 +13,9 @@ pub const MAX_ARGUMENTS: usize = 32;
 /// Name given to a command whose own name is not a word: it may be anything, even a secret.
 pub const UNKNOWN_NAME: &str = "UNKNOWN";
 
+/// Stands for the names of commands that are counted together.
+pub(crate) const OTHER_NAMES: &str = "OTHERS";
+
 /// A command and the reply that belongs to it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Command {
@@ -26,6 +29,17 @@ pub struct Command {
     pub reply: Outcome,
     /// For an `EXEC`: the transaction's commands that were sent as exchanges of their own, with their results.
     pub executed: Vec<(Cow<'static, str>, Outcome)>,
+}
+
+/// Commands of one name that are only counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tally {
+    /// In upper case.
+    pub name: Cow<'static, str>,
+    /// How many there were.
+    pub commands: u32,
+    /// How many of them got a reply.
+    pub answered: u32,
 }
 
 /// One argument, as far as it was kept.
@@ -97,6 +111,8 @@ pub(crate) enum Shown {
     Counted { at: u8 },
     /// A destination key, the number of keys, then the keys.
     CountedInto,
+    /// The number of keys, then keys and values by turns.
+    CountedPairs,
     /// After the word `STREAMS`: as many keys as ids.
     Streams,
     /// A subcommand.
@@ -143,9 +159,9 @@ impl Shown {
         match self {
             Self::Nothing | Self::Secret => false,
             Self::Keys { first, last, step } => in_range(index, total, first, last, step),
-            Self::FieldValues => is_field(index),
+            Self::FieldValues => is_field(index, total),
             // Where these end depends on the arguments themselves.
-            Self::Counted { .. } | Self::CountedInto | Self::Streams => true,
+            Self::Counted { .. } | Self::CountedInto | Self::CountedPairs | Self::Streams => true,
             Self::Subcommand => index == 0,
             Self::SubcommandKey => index <= 1,
         }
@@ -159,11 +175,12 @@ impl Shown {
             Self::Nothing | Self::Secret => Part::Value,
             Self::Keys { first, last, step } if in_range(at, total, first, last, step) => Part::Key,
             Self::Keys { .. } => Part::Value,
-            Self::FieldValues if is_field(at) => Part::Key,
+            Self::FieldValues if is_field(at, total) => Part::Key,
             Self::FieldValues => Part::Value,
             Self::Counted { at } => counted(index, usize::from(at), args),
             Self::CountedInto if index == 0 => Part::Key,
             Self::CountedInto => counted(index, 1, args),
+            Self::CountedPairs => counted_pair(index, args),
             Self::Streams => stream(index, args, total),
             Self::Subcommand | Self::SubcommandKey if index == 0 => Part::Word,
             Self::SubcommandKey if index == 1 => Part::Key,
@@ -178,12 +195,25 @@ fn in_range(index: u32, total: u32, first: u8, last: i8, step: u8) -> bool {
         Ok(last) => last.saturating_add(1),
         Err(_) => total.saturating_sub(u32::from(last.unsigned_abs()) - 1),
     };
-    (first..end).contains(&index) && (index - first).is_multiple_of(u32::from(step.max(1)))
+    let step = u32::from(step.max(1));
+    // With a key or a value too many, what stands at a key's place may be a value.
+    let is_whole = end.saturating_sub(first).is_multiple_of(step);
+    (first..end).contains(&index) && (index - first).is_multiple_of(step) && (is_whole || index == first)
 }
 
-/// The key, then every second argument from the first field on.
-fn is_field(index: u32) -> bool {
-    index == 0 || index % 2 == 1
+/// The key, then every second argument from the first field on. If they are not pairs, any may be a value.
+fn is_field(index: u32, total: u32) -> bool {
+    index == 0 || (index % 2 == 1 && total % 2 == 1)
+}
+
+/// `MSETEX 2 key value key value [NX]`.
+fn counted_pair(index: usize, args: &[Argument]) -> Part {
+    let count = args.first().and_then(number);
+    match (index, count) {
+        (0, Some(_)) => Part::Word,
+        (_, Some(count)) if index % 2 == 1 && (index as u64) < count.saturating_mul(2) => Part::Key,
+        _ => Part::Value,
+    }
 }
 
 fn counted(index: usize, at: usize, args: &[Argument]) -> Part {
@@ -244,6 +274,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_pair_may_be_a_value() {
+        let shown = |shown: Shown, words: &[&str]| {
+            let args: Vec<_> = words.iter().map(|word| Argument::Shown(word.as_bytes().into())).collect();
+            (0..args.len()).map(|index| shown.part(index, &args, 0)).collect::<Vec<_>>()
+        };
+        use Part::{Key, Value, Word};
+        assert_eq!(shown(Shown::FieldValues, &["h", "f", "v"]), [Key, Key, Value]);
+        assert_eq!(shown(Shown::FieldValues, &["h", "f", "v", "v"]), [Key, Value, Value, Value]);
+        let pairs = ["2", "a", "v", "b", "v", "EX", "9"];
+        assert_eq!(shown(Shown::CountedPairs, &pairs), [Word, Key, Value, Key, Value, Value, Value]);
+    }
+
+    #[test]
     fn ranges_count_from_either_end() {
         let keys = |last, step, total| {
             (0..total).filter(|&index| in_range(index, total, 0, last, step)).collect::<Vec<_>>()
@@ -251,6 +294,7 @@ mod tests {
         assert_eq!(keys(-1, 1, 3), [0, 1, 2]);
         assert_eq!(keys(-2, 1, 3), [0, 1]);
         assert_eq!(keys(-1, 2, 4), [0, 2]);
+        assert_eq!(keys(-1, 2, 5), [0]);
         assert_eq!(keys(0, 1, 3), [0]);
         assert_eq!(keys(-2, 1, 0), [0; 0]);
     }

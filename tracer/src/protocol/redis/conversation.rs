@@ -9,7 +9,7 @@ use super::reply::ReplyReader;
 use super::request::RequestReader;
 use super::session::Session;
 use super::step::{History, Step};
-use crate::event::{Mark, Side};
+use crate::event::{Mark, Role, Side};
 use crate::protocol::{AbandonReason, Conversation, End, ExchangeId, Input, Progress, Start, Window};
 
 /// A bulk string with more than this to come is not worth capturing whole.
@@ -18,6 +18,7 @@ const LONG_BULK: u64 = 64 * 1024;
 /// Follows a Redis connection.
 #[derive(Debug)]
 pub(super) struct RedisConversation {
+    role: Role,
     requests: RequestReader,
     /// The request side's message boundaries are known.
     requests_framed: bool,
@@ -62,6 +63,7 @@ enum Building {
 impl RedisConversation {
     pub(super) fn new(start: Start) -> Self {
         Self {
+            role: start.role,
             requests: RequestReader::new(),
             requests_framed: start.fresh,
             tentative: false,

@@ -43,9 +43,17 @@ fn as_role(opening: &Opening<'_>, role: Role) -> Verdict {
         Grade::Strong if !opening.fresh => Verdict::Certain(role),
         _ if reply == Grade::No => Verdict::NotForUs,
         Grade::Strong | Grade::Plausible => Verdict::Certain(role),
-        Grade::Inline if reply == Grade::Plausible => Verdict::Certain(role),
+        // Others greet with `+OK` too (POP3); a Redis server never speaks first.
+        Grade::Inline if reply == Grade::Plausible && !server_spoke_first(opening, role) => {
+            Verdict::Certain(role)
+        }
+        Grade::Inline if reply == Grade::Plausible => Verdict::NotForUs,
         Grade::Inline | Grade::Open => Verdict::Unsure,
     }
+}
+
+fn server_spoke_first(opening: &Opening<'_>, role: Role) -> bool {
+    opening.fresh && opening.ingress_first == Some(role == Role::Client)
 }
 
 fn unknown_role(opening: &Opening<'_>) -> Verdict {

@@ -3,20 +3,19 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
-use super::RedisExchange;
-use super::command::{Argument, Command, Outcome};
+use super::batch::{Batch, Place};
+use super::command::{Command, Outcome};
 use super::session::Expect;
 use crate::event::{Mark, Side};
-use crate::protocol::{AbandonReason, Detail, Exchange, ExchangeId, Progress, Times};
+use crate::protocol::{AbandonReason, ExchangeId, Progress};
 
 /// Most exchanges of a connection that are open at a time; later ones are abandoned at once.
 const MAX_OPEN: usize = 4096;
 /// Most replies of a connection that may be due.
 const MAX_PENDING: usize = 65_536;
-/// Commands of an exchange that are kept; the rest is counted.
-const MAX_COMMANDS: usize = 1024;
-/// Bytes of arguments kept for a connection's open exchanges; past it commands keep their names only.
-const MAX_ARGUMENT_BYTES: usize = 256 * 1024;
+/// Memory for the commands of a connection's open exchanges, in bytes: some ten thousand short ones. Past it commands
+/// are only counted, by name.
+const MAX_BYTES: usize = 2 << 20;
 
 /// A reply that is due.
 #[derive(Debug, Clone, Copy)]
@@ -24,34 +23,8 @@ pub(super) struct Pending {
     pub(super) expect: Expect,
     /// Its exchange; `None` when that was abandoned for a limit.
     pub(super) exchange: Option<ExchangeId>,
-    /// Its command's place among the exchange's kept ones.
-    pub(super) index: usize,
-}
-
-/// An exchange in the making: the commands of one write.
-#[derive(Debug)]
-struct Batch {
-    id: ExchangeId,
-    commands: Vec<Command>,
-    omitted: u32,
-    /// Replies due.
-    due: u32,
-    /// Commands answered.
-    answered: u32,
-    /// A command has begun and is not complete.
-    building: bool,
-    request_first: Mark,
-    request_last: Mark,
-    response_first: Option<Mark>,
-    end: Mark,
-    error: Option<Cow<'static, str>>,
-    failures: u32,
-    database: Option<u32>,
-    argument_bytes: usize,
-    /// Number of the input that last touched it.
-    touched: u64,
-    /// It only tests whether requests and replies are in step.
-    probe: bool,
+    /// Its command there.
+    pub(super) place: Place,
 }
 
 /// The queue of a connection.
@@ -60,7 +33,8 @@ pub(super) struct Outstanding {
     batches: VecDeque<Batch>,
     pending: VecDeque<Pending>,
     next_id: ExchangeId,
-    argument_bytes: usize,
+    /// Memory that their kept commands take.
+    bytes: usize,
     /// No byte of a reply has come since the last command.
     joinable: bool,
 }
@@ -90,11 +64,12 @@ impl Outstanding {
     }
 
     /// The exchange that a command beginning at `mark` belongs to, when it was begun by an earlier one: the
-    /// same call, or the same thread going on for the same thing without having read anything.
-    pub(super) fn joins(&self, mark: Mark) -> Option<ExchangeId> {
+    /// same call, or the same thread going on for the same thing without having read anything. `apart`: one call may
+    /// carry what several requests had to send.
+    pub(super) fn joins(&self, mark: Mark, apart: bool) -> Option<ExchangeId> {
         let batch = self.batches.back().filter(|batch| self.joinable && !batch.building)?;
         let last = batch.request_last;
-        let same_call = last.call == mark.call && last.active == mark.active;
+        let same_call = last.call == mark.call && last.active == mark.active && !apart;
         let same_work = mark.active.is_some() && last.active == mark.active && last.thread == mark.thread;
         (same_call || same_work).then_some(batch.id)
     }
@@ -114,24 +89,7 @@ impl Outstanding {
             out.push(Progress::Abandoned { id, reason: AbandonReason::Limit });
             return None;
         }
-        self.batches.push_back(Batch {
-            id,
-            commands: Vec::new(),
-            omitted: 0,
-            due: 0,
-            answered: 0,
-            building: true,
-            request_first: mark,
-            request_last: mark,
-            response_first: None,
-            end: mark,
-            error: None,
-            failures: 0,
-            database: None,
-            argument_bytes: 0,
-            touched: input,
-            probe,
-        });
+        self.batches.push_back(Batch::new(id, mark, input, probe));
         self.joinable = true;
         Some(id)
     }
@@ -165,37 +123,22 @@ impl Outstanding {
     pub(super) fn add(
         &mut self,
         exchange: Option<ExchangeId>,
-        mut command: Command,
+        command: Command,
         expect: Option<Expect>,
         mark: Mark,
     ) -> bool {
         self.joinable = true;
-        let mut bytes = argument_bytes(&command);
-        if self.argument_bytes.saturating_add(bytes) > MAX_ARGUMENT_BYTES {
-            command.args_omitted =
-                command.args_omitted.saturating_add(u32::try_from(command.args.len()).unwrap_or(0));
-            command.args = Vec::new();
-            bytes = 0;
-        }
-        let mut kept = 0;
-        let index = exchange.and_then(|id| self.find(id)).map_or(usize::MAX, |batch| {
-            batch.building = false;
-            batch.request_last = mark;
-            batch.end = mark;
-            batch.due += u32::from(expect.is_some());
-            if batch.commands.len() < MAX_COMMANDS {
-                batch.commands.push(command);
-                batch.argument_bytes += bytes;
-                kept = bytes;
-            } else {
-                batch.omitted = batch.omitted.saturating_add(1);
-                return usize::MAX;
-            }
-            batch.commands.len() - 1
+        let room = MAX_BYTES.saturating_sub(self.bytes);
+        let mut taken = 0;
+        let place = exchange.and_then(|id| self.find(id)).map_or(Place::Nowhere, |batch| {
+            let before = batch.bytes;
+            let place = batch.add(command, expect.is_some(), room, mark);
+            taken = batch.bytes - before;
+            place
         });
-        self.argument_bytes += kept;
+        self.bytes += taken;
         if let Some(expect) = expect {
-            self.pending.push_back(Pending { expect, exchange, index });
+            self.pending.push_back(Pending { expect, exchange, place });
         }
         self.pending.len() <= MAX_PENDING
     }
@@ -215,10 +158,8 @@ impl Outstanding {
     /// Bytes of a reply to the oldest command moved; its first byte at `first`.
     pub(super) fn reply_begins(&mut self, first: Mark, mark: Mark, input: u64, out: &mut Vec<Progress>) {
         let Some(id) = self.front().and_then(|pending| pending.exchange) else { return };
-        if let Some(batch) = self.find(id)
-            && batch.response_first.is_none()
-        {
-            batch.response_first = Some(not_before(first, batch.request_first));
+        if let Some(batch) = self.find(id) {
+            batch.reply_begins(first);
         }
         self.touch(id, Side::Response, mark, input, out);
     }
@@ -241,40 +182,31 @@ impl Outstanding {
         let pending = self.pending.pop_front()?;
         let id = pending.exchange?;
         let batch = self.find(id)?;
-        batch.database = if batch.answered == 0 || batch.database == database { database } else { None };
-        batch.answered = batch.answered.saturating_add(1);
-        batch.due = batch.due.saturating_sub(1);
-        batch.end = not_before(mark, batch.request_last);
-        batch.set(pending.index, outcome);
+        batch.answer(pending.place, outcome, database, mark);
         self.end_if_complete(id, out)
     }
 
     /// A queued command's reply came inside `EXEC`'s. False: its exchange is over already.
-    pub(super) fn amend(&mut self, id: ExchangeId, index: usize, outcome: &Outcome) -> bool {
-        match self.find(id) {
-            Some(batch)
-                if batch.commands.get(index).is_some_and(|command| command.reply == Outcome::Queued) =>
-            {
-                batch.set(index, outcome.clone());
-                true
-            }
-            _ => false,
-        }
+    pub(super) fn amend(&mut self, id: ExchangeId, place: Place, outcome: &Outcome) -> bool {
+        self.find(id).is_some_and(|batch| batch.amend(place, outcome))
     }
 
     /// The name of a command that is kept.
-    pub(super) fn name(&mut self, id: ExchangeId, index: usize) -> Option<Cow<'static, str>> {
-        self.find(id).and_then(|batch| batch.commands.get(index)).map(|command| command.name.clone())
+    pub(super) fn name(&mut self, id: ExchangeId, place: Place) -> Option<Cow<'static, str>> {
+        let Place::Kept(at) = place else { return None };
+        self.find(id).and_then(|batch| batch.commands.get(at)).map(|command| command.name.clone())
     }
 
     /// Gives the oldest command, an `EXEC`, the results of commands of other exchanges.
     pub(super) fn attach(&mut self, executed: Vec<(Cow<'static, str>, Outcome)>) {
-        let Some(Pending { exchange: Some(id), index, .. }) = self.front() else { return };
+        let Some(Pending { exchange: Some(id), place, .. }) = self.front() else { return };
         let Some(batch) = self.find(id) else { return };
         for (_, outcome) in &executed {
             batch.note(outcome);
         }
-        if let Some(command) = batch.commands.get_mut(index) {
+        if let Place::Kept(at) = place
+            && let Some(command) = batch.commands.get_mut(at)
+        {
             command.executed = executed;
         }
     }
@@ -292,7 +224,9 @@ impl Outstanding {
     pub(super) fn unanswered(&mut self, word: &'static str, mark: Mark, out: &mut Vec<Progress>) {
         for pending in std::mem::take(&mut self.pending) {
             if let Some(batch) = pending.exchange.and_then(|id| self.find(id)) {
-                batch.set(pending.index, Outcome::Unanswered(word));
+                let asked_for = pending.expect == Expect::Shutdown;
+                let outcome = if asked_for { Outcome::NoReply } else { Outcome::Unanswered(word) };
+                batch.set(pending.place, outcome);
             }
         }
         for mut batch in std::mem::take(&mut self.batches) {
@@ -300,16 +234,16 @@ impl Outstanding {
                 out.push(Progress::Abandoned { id: batch.id, reason: AbandonReason::NoSpan });
                 continue;
             }
-            batch.end = not_before(mark, batch.request_last);
+            batch.cut_off(mark);
             out.push(batch.ended());
         }
-        self.argument_bytes = 0;
+        self.bytes = 0;
     }
 
     /// Drops everything.
     pub(super) fn abandon_all(&mut self, reason: AbandonReason, out: &mut Vec<Progress>) {
         self.pending.clear();
-        self.argument_bytes = 0;
+        self.bytes = 0;
         out.extend(self.batches.drain(..).map(|batch| Progress::Abandoned { id: batch.id, reason }));
     }
 
@@ -368,63 +302,7 @@ impl Outstanding {
     fn remove(&mut self, id: ExchangeId) -> Option<Batch> {
         let at = self.batches.binary_search_by_key(&id, |batch| batch.id).ok()?;
         let batch = self.batches.remove(at)?;
-        self.argument_bytes = self.argument_bytes.saturating_sub(batch.argument_bytes);
+        self.bytes = self.bytes.saturating_sub(batch.bytes);
         Some(batch)
     }
-}
-
-impl Batch {
-    fn set(&mut self, index: usize, outcome: Outcome) {
-        self.note(&outcome);
-        if let Some(command) = self.commands.get_mut(index) {
-            command.reply = outcome;
-        }
-    }
-
-    fn note(&mut self, outcome: &Outcome) {
-        if let Some(word) = outcome.failure() {
-            self.failures = self.failures.saturating_add(1);
-            self.error.get_or_insert_with(|| word.to_owned().into());
-        }
-    }
-
-    fn is_bound(&self) -> bool {
-        let first = self.request_first;
-        let same = |mark: Mark| mark.thread == first.thread && mark.active == first.active;
-        first.active.is_some()
-            && same(self.request_last)
-            && self.response_first.is_some_and(same)
-            && same(self.end)
-    }
-
-    fn ended(self) -> Progress {
-        let times = Times {
-            request_first: self.request_first,
-            request_last: self.request_last,
-            response_first: self.response_first,
-            end: self.end,
-        };
-        let detail = RedisExchange {
-            commands: self.commands,
-            omitted: self.omitted,
-            error: self.error,
-            failures: self.failures,
-            database: self.database,
-        };
-        let exchange = Box::new(Exchange { times, detail: Detail::Redis(detail) });
-        Progress::Ended { id: self.id, exchange }
-    }
-}
-
-/// A reply can be stamped a hair before its command, on another CPU: it did not come before it.
-fn not_before(mark: Mark, request: Mark) -> Mark {
-    Mark { time: mark.time.max(request.time), ..mark }
-}
-
-fn argument_bytes(command: &Command) -> usize {
-    let bytes = |arg: &Argument| match arg {
-        Argument::Hidden => 0,
-        Argument::Shown(text) | Argument::Cut(text) => text.len(),
-    };
-    command.args.iter().map(bytes).sum()
 }

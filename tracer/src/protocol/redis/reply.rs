@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::command::Outcome;
+use super::error::error;
 use super::resp::{Malformed, Token, Tokenizer};
 
 /// Deepest nesting that is followed. Redis's own replies stay below ten levels, scripts below a hundred.
@@ -15,8 +16,6 @@ const MAX_FIRST: usize = 16;
 pub(super) const MAX_OUTCOMES: usize = 1024;
 /// Stands for an error prefix that was not captured.
 const UNSEEN_PREFIX: &str = "_OTHER";
-/// Longest error prefix.
-const MAX_PREFIX: usize = 32;
 
 /// A message from the server.
 #[derive(Debug, Default, PartialEq)]
@@ -33,6 +32,17 @@ pub(super) struct Reply {
     pub(super) count: u64,
     /// Outcomes of the aggregate's elements, when asked for.
     pub(super) outcomes: Vec<Outcome>,
+}
+
+impl Reply {
+    /// Whether this looks like a message of a subscription in RESP2.
+    pub(super) fn is_message(&self) -> bool {
+        match &*self.first {
+            b"message" | b"smessage" => self.count == 3,
+            b"pmessage" => self.count == 4,
+            _ => false,
+        }
+    }
 }
 
 /// Reads replies from bytes in any segmentation.
@@ -244,40 +254,6 @@ impl<'a> Value<'a> {
 
 fn start(text: &[u8]) -> Vec<u8> {
     text.get(..MAX_FIRST).unwrap_or(text).to_vec()
-}
-
-/// The prefix of an error message; one that is no upper-case word may hold anything, and counts as `ERR`.
-fn error(text: &[u8]) -> Outcome {
-    let word = text.split(|byte| *byte == b' ').next().unwrap_or_default();
-    let is_prefix = word.len() <= MAX_PREFIX
-        && word.first().is_some_and(u8::is_ascii_uppercase)
-        && word.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_');
-    Outcome::Error(match std::str::from_utf8(word) {
-        Ok(word) if is_prefix => known_prefix(word),
-        _ => Cow::Borrowed("ERR"),
-    })
-}
-
-/// The usual ones need no memory of their own.
-fn known_prefix(word: &str) -> Cow<'static, str> {
-    const KNOWN: [&str; 12] = [
-        "ERR",
-        "WRONGTYPE",
-        "NOAUTH",
-        "NOPERM",
-        "MOVED",
-        "ASK",
-        "OOM",
-        "NOSCRIPT",
-        "LOADING",
-        "BUSY",
-        "READONLY",
-        "EXECABORT",
-    ];
-    KNOWN
-        .iter()
-        .find(|known| **known == word)
-        .map_or_else(|| Cow::Owned(word.to_owned()), |known| (*known).into())
 }
 
 #[cfg(test)]

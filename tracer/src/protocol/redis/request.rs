@@ -4,12 +4,9 @@ use std::borrow::Cow;
 
 use super::command::{Argument, Command, MAX_ARGUMENT, MAX_ARGUMENTS, MAX_NAME, Outcome, Part, Shown, Spec};
 use super::command::{UNKNOWN_NAME, decimal, is_word, lookup};
+use super::inline::{MAX_INLINE, split_words};
 use super::resp::{Malformed, Token, Tokenizer};
 
-/// Redis's bound for an inline command: `PROTO_INLINE_MAX_SIZE`.
-const MAX_INLINE: usize = 64 * 1024;
-/// Bytes kept of an inline command.
-const MAX_INLINE_KEPT: usize = 4096;
 /// Arguments that tell what a command does to the connection.
 const NOTED: usize = 2;
 /// Bytes kept of such an argument.
@@ -69,7 +66,7 @@ struct Building {
 impl RequestReader {
     pub(super) fn new() -> Self {
         Self {
-            tokens: Tokenizer::new(MAX_INLINE_KEPT),
+            tokens: Tokenizer::new(MAX_INLINE),
             state: State::Idle,
             word: Vec::new(),
             word_length: 0,
@@ -204,6 +201,7 @@ impl RequestReader {
             building.argument(word, word.len() as u64);
         }
         self.building = Some(building);
+        self.tokens.release_line();
         Ok(self.finish())
     }
 
@@ -281,13 +279,22 @@ impl Building {
 
 /// Commands whose first arguments decide what the connection does next.
 fn is_stateful(name: &str) -> bool {
-    matches!(name, "SELECT" | "HELLO" | "CLIENT")
+    matches!(name, "SELECT" | "HELLO" | "CLIENT" | "REPLCONF")
 }
 
 impl Request {
     /// The database that a `SELECT` names.
     pub(super) fn database(&self) -> Option<u32> {
         self.noted.first().and_then(|text| decimal(text)).and_then(|index| u32::try_from(index).ok())
+    }
+
+    /// What a replica sends: it asks for a copy, or acknowledges what it has, which nobody answers.
+    pub(super) fn is_replication(&self) -> bool {
+        match &*self.command.name {
+            "SYNC" | "PSYNC" => true,
+            "REPLCONF" => self.begins_with(&[b"ACK"]) || self.begins_with(&[b"GETACK"]),
+            _ => false,
+        }
     }
 
     /// A known command with a fitting number of arguments.
@@ -299,38 +306,6 @@ impl Request {
     pub(super) fn begins_with(&self, words: &[&[u8]]) -> bool {
         words.iter().zip(&self.noted).all(|(word, noted)| word == noted)
     }
-}
-
-/// An inline command's words: blanks separate, quotes hold together (`sdssplitargs`). Escapes are not resolved:
-/// what is shown of them is quoted again anyway.
-fn split_words(line: &[u8]) -> Vec<Vec<u8>> {
-    let mut words = Vec::new();
-    let mut word: Option<Vec<u8>> = None;
-    let mut quote = None;
-    let mut escaped = false;
-    for &byte in line {
-        match quote {
-            Some(_) if escaped => escaped = false,
-            Some(_) if byte == b'\\' => escaped = true,
-            Some(open) if byte == open => {
-                quote = None;
-                continue;
-            }
-            None if byte.is_ascii_whitespace() || byte == 0 => {
-                words.extend(word.take());
-                continue;
-            }
-            None if matches!(byte, b'"' | b'\'') => {
-                quote = Some(byte);
-                word.get_or_insert_default();
-                continue;
-            }
-            _ => {}
-        }
-        word.get_or_insert_default().push(byte);
-    }
-    words.extend(word);
-    words
 }
 
 #[cfg(test)]
@@ -366,10 +341,9 @@ mod tests {
     }
 
     #[test]
-    fn inline_commands_are_split_at_blanks_outside_quotes() {
-        let request = read(b"  hget  \"my key\" 'f'\r\n");
-        assert_eq!(request.command.name, "HGET");
-        assert_eq!(request.command.args, [shown(b"my key"), shown(b"f")]);
+    fn a_long_inline_command_has_all_its_words() {
+        let request = read(format!("SUBSCRIBE{}\r\n", " channel".repeat(8000)).as_bytes());
+        assert_eq!((request.arguments, request.command.args.len()), (8000, MAX_ARGUMENTS));
     }
 
     #[test]

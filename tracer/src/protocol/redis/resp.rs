@@ -159,6 +159,11 @@ impl Tokenizer {
         self.line.get(1..).unwrap_or_default()
     }
 
+    /// Gives the memory of a long line back.
+    pub(super) fn release_line(&mut self) {
+        self.line.shrink_to(MAX_HEADER);
+    }
+
     /// Bytes read of a line that has not ended.
     pub(super) fn partial_line(&self) -> usize {
         self.length

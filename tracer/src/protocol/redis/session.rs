@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::batch::Place;
 use super::command::Outcome;
 use super::reply::{MAX_OUTCOMES, Reply};
 use super::request::Request;
@@ -11,12 +12,16 @@ use super::request::Request;
 pub(super) enum Expect {
     /// One reply that changes nothing.
     One,
+    /// The same, and a RESP2 connection that has subscriptions may ask for it.
+    Aside,
     /// One confirmation for each of so many channels.
     Subscribe(Family, u32),
     /// The same; `None`: one for each that is subscribed, at least one.
     Unsubscribe(Family, Option<u32>),
-    /// `+OK`, then lines without end.
+    /// `+OK`, then lines without end; nothing if it does so already.
     Monitor,
+    /// The connection's end, or an error.
+    Shutdown,
     /// The database after `+OK`.
     Select(u32),
     /// The protocol version after the reply.
@@ -29,7 +34,7 @@ pub(super) enum Expect {
     Exec,
     /// The transaction is dropped.
     Discard,
-    /// One reply, but what it does inside a transaction cannot be followed.
+    /// `CLIENT REPLY` inside a transaction: what it does there cannot be followed.
     Opaque,
 }
 
@@ -39,6 +44,17 @@ pub(super) enum Family {
     Channel,
     Pattern,
     Shard,
+}
+
+/// Who a message from the server is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It answers a command.
+    Answer,
+    /// No command asked for it.
+    Push,
+    /// Either: it looks like a message of a subscription that may have been made before anything was seen.
+    Unclear,
 }
 
 /// What a reply means for the command it belongs to.
@@ -57,7 +73,7 @@ pub(super) enum Answer {
 pub(super) struct Queued {
     /// Its exchange and place there.
     pub(super) exchange: u64,
-    pub(super) index: usize,
+    pub(super) place: Place,
     pub(super) name: Cow<'static, str>,
     pub(super) expect: Expect,
 }
@@ -85,6 +101,8 @@ pub(super) struct Session {
     in_multi: bool,
     resp3: bool,
     monitor: bool,
+    /// What the connection is subscribed to is known.
+    subscriptions_known: bool,
     channels: i64,
     patterns: i64,
     shards: i64,
@@ -101,7 +119,7 @@ enum ReplyMode {
 impl Session {
     /// A connection seen from its first byte.
     pub(super) fn new() -> Self {
-        Self { database: Some(0), ..Self::default() }
+        Self { database: Some(0), subscriptions_known: true, ..Self::default() }
     }
 
     /// A connection of which something was missed.
@@ -119,47 +137,54 @@ impl Session {
     /// What a command makes the server send; `None`: nothing.
     pub(super) fn expect(&mut self, request: &Request) -> Option<Expect> {
         let expect = kind(request);
-        match &*request.command.name {
-            "MULTI" => self.in_multi = true,
-            "EXEC" | "DISCARD" => self.in_multi = false,
-            "RESET" => {
+        match expect {
+            Expect::Multi => self.in_multi = true,
+            Expect::Exec | Expect::Discard => self.in_multi = false,
+            Expect::Reset => {
                 self.in_multi = false;
                 self.replies = ReplyMode::On;
             }
-            "CLIENT" if request.begins_with(&[b"REPLY"]) && !self.in_multi => {
-                return self.reply_mode(request);
-            }
+            Expect::Opaque if !self.in_multi => return self.reply_mode(request),
             _ => {}
         }
-        match self.replies {
-            ReplyMode::On => Some(expect),
-            ReplyMode::Off => None,
-            ReplyMode::SkipNext => {
-                self.replies = ReplyMode::On;
-                None
-            }
-        }
+        self.is_answered().then_some(expect)
     }
 
-    fn reply_mode(&mut self, request: &Request) -> Option<Expect> {
+    /// Whether the next command is answered; it uses `SKIP` up.
+    fn is_answered(&mut self) -> bool {
         let was = self.replies;
+        if was == ReplyMode::SkipNext {
+            self.replies = ReplyMode::On;
+        }
+        was == ReplyMode::On
+    }
+
+    /// `CLIENT REPLY`: see `clientReplyCommand` in Redis's `networking.c`.
+    fn reply_mode(&mut self, request: &Request) -> Option<Expect> {
+        const ARGUMENTS: u32 = 2;
         self.reply_mode_used = true;
-        if request.begins_with(&[b"REPLY", b"ON"]) {
+        let is_off = self.replies == ReplyMode::Off;
+        let answered = self.is_answered();
+        let mode = |word| request.arguments == ARGUMENTS && request.begins_with(&[b"REPLY", word]);
+        if mode(b"ON") {
             self.replies = ReplyMode::On;
             return Some(Expect::One);
         }
-        if request.begins_with(&[b"REPLY", b"OFF"]) {
+        if mode(b"OFF") {
             self.replies = ReplyMode::Off;
             return None;
         }
-        if request.begins_with(&[b"REPLY", b"SKIP"]) {
-            if was != ReplyMode::Off {
-                self.replies = ReplyMode::SkipNext;
-            }
+        if mode(b"SKIP") {
+            self.replies = if is_off { ReplyMode::Off } else { ReplyMode::SkipNext };
             return None;
         }
-        // A syntax error: answered unless replies are off.
-        (was == ReplyMode::On).then_some(Expect::One)
+        // A syntax error.
+        answered.then_some(Expect::One)
+    }
+
+    /// A transaction was begun and not ended, as far as commands tell.
+    pub(super) fn in_transaction(&self) -> bool {
+        self.in_multi
     }
 
     /// Whether a message that begins so may be one that no command asked for.
@@ -172,17 +197,26 @@ impl Session {
         }
     }
 
-    /// Whether this message is one that no command asked for.
-    pub(super) fn is_push(&mut self, reply: &Reply, front: Option<Expect>) -> bool {
-        match reply.kind {
+    /// Who a message is for; `front` is what is due next.
+    pub(super) fn origin(&mut self, reply: &Reply, front: Option<Expect>) -> Origin {
+        let confirms = front.is_some_and(|expect| expect.is_confirmed_by(&reply.first));
+        let is_push = match reply.kind {
             b'>' => {
                 self.resp3 = true;
-                !front.is_some_and(|expect| expect.is_confirmed_by(&reply.first))
+                !confirms
             }
-            b'*' => self.is_subscribed() && matches!(&*reply.first, b"message" | b"pmessage" | b"smessage"),
+            // A server takes a subscription back when a slot moves away.
+            b'*' if self.is_subscribed() => {
+                reply.is_message() || (reply.first == b"sunsubscribe" && !confirms)
+            }
+            b'*' if !self.subscriptions_known && !self.resp3 && reply.is_message() => return Origin::Unclear,
             b'+' => self.monitor && reply.first.first().is_some_and(u8::is_ascii_digit),
             _ => false,
+        };
+        if is_push && reply.first == b"sunsubscribe" {
+            self.shards = reply.last_integer.unwrap_or(0);
         }
+        if is_push { Origin::Push } else { Origin::Answer }
     }
 
     /// Messages come as arrays only in RESP2, to a connection that has subscriptions.
@@ -190,9 +224,18 @@ impl Session {
         !self.resp3 && (self.channels > 0 || self.patterns > 0 || self.shards > 0)
     }
 
+    /// Whether the server passes over the command that is next: `monitorCommand` returns without a word when the
+    /// connection is a monitor already (but a subscriber may not call it in RESP2).
+    pub(super) fn passes_over(&self, front: Expect) -> bool {
+        front == Expect::Monitor && self.monitor && self.transaction.is_none() && !self.is_subscribed()
+    }
+
     /// Takes a reply to a command; `expect` becomes what is still to come.
     pub(super) fn answer(&mut self, expect: &mut Expect, reply: &Reply) -> Answer {
         if matches!(reply.outcome, Outcome::Error(_)) {
+            if *expect == Expect::Multi && self.transaction.is_none() {
+                self.in_multi = false;
+            }
             return Answer::Done(reply.outcome.clone());
         }
         if reply.kind == b'+' && reply.first == b"QUEUED" {
@@ -211,7 +254,13 @@ impl Session {
                     answer => answer,
                 }
             }
+            Expect::Opaque => Answer::Mismatch,
             _ => {
+                if *expect != Expect::Aside && !self.resp3 {
+                    // Only RESP3 lets a subscriber do other things.
+                    (self.channels, self.patterns, self.shards) = (0, 0, 0);
+                    self.subscriptions_known = true;
+                }
                 self.apply(*expect, &reply.outcome);
                 Answer::Done(reply.outcome.clone())
             }
@@ -247,12 +296,21 @@ impl Session {
         }
         match expect {
             Expect::Select(index) => self.database = Some(index),
-            Expect::Hello(version) => self.resp3 = version >= 3,
+            Expect::Hello(version) => {
+                self.subscriptions_known &= !self.resp3 || version >= 3;
+                self.resp3 = version >= 3;
+            }
             Expect::Monitor => self.monitor = true,
             Expect::Multi => self.transaction = Some(Transaction::default()),
+            // What was sent since then has changed these already: they are the commands' side.
             Expect::Reset => {
-                let reply_mode_used = self.reply_mode_used;
-                *self = Self { reply_mode_used, ..Self::new() };
+                *self = Self {
+                    reply_mode_used: self.reply_mode_used,
+                    replies: self.replies,
+                    in_multi: self.in_multi,
+                    transaction: self.transaction.take(),
+                    ..Self::new()
+                };
             }
             _ => {}
         }
@@ -304,10 +362,12 @@ fn kind(request: &Request) -> Expect {
         "UNSUBSCRIBE" => unsubscribe(Family::Channel),
         "PUNSUBSCRIBE" => unsubscribe(Family::Pattern),
         "SUNSUBSCRIBE" => unsubscribe(Family::Shard),
-        "MONITOR" => Expect::Monitor,
+        "MONITOR" if count == 0 => Expect::Monitor,
+        "SHUTDOWN" => Expect::Shutdown,
         "SELECT" => request.database().map_or(Expect::One, Expect::Select),
         "HELLO" if request.begins_with(&[b"3"]) => Expect::Hello(3),
         "HELLO" if request.begins_with(&[b"2"]) => Expect::Hello(2),
+        "PING" | "QUIT" => Expect::Aside,
         "RESET" => Expect::Reset,
         "MULTI" => Expect::Multi,
         "EXEC" => Expect::Exec,

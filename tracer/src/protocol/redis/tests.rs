@@ -5,6 +5,7 @@ use crate::event::{ActiveId, Mark, Side, ThreadId};
 use crate::protocol::{AbandonReason, Conversation, End, Exchange, Input, Progress, Start};
 
 mod detection;
+mod oracle;
 mod pairing;
 mod random;
 mod recorded;
@@ -14,6 +15,8 @@ pub(crate) type Call = (Side, Vec<u8>);
 
 pub(crate) const FIXTURES: &[(&str, &str)] = &[
     ("auth", include_str!("fixtures/auth.txt")),
+    ("blocking", include_str!("fixtures/blocking.txt")),
+    ("errors", include_str!("fixtures/errors.txt")),
     ("modes", include_str!("fixtures/modes.txt")),
     ("monitor", include_str!("fixtures/monitor.txt")),
     ("ordinary", include_str!("fixtures/ordinary.txt")),
@@ -21,6 +24,8 @@ pub(crate) const FIXTURES: &[(&str, &str)] = &[
     ("pubsub2", include_str!("fixtures/pubsub2.txt")),
     ("pubsub3", include_str!("fixtures/pubsub3.txt")),
     ("resp3", include_str!("fixtures/resp3.txt")),
+    ("sharded", include_str!("fixtures/sharded.txt")),
+    ("tracking", include_str!("fixtures/tracking.txt")),
 ];
 
 /// The calls of a recording.
@@ -75,19 +80,34 @@ pub(crate) struct Run {
     pub(crate) time: u64,
     pub(crate) thread: ThreadId,
     pub(crate) active: Option<ActiveId>,
+    pub(crate) multiplexed: bool,
     /// Bytes of each side that were lost and not told yet.
     pub(crate) owed: [usize; 2],
 }
 
 impl Run {
     pub(crate) fn new(fresh: bool) -> Self {
-        let conversation = (PROTOCOL.start)(Start { role: Role::Client, fresh });
+        Self::with_role(Role::Client, fresh)
+    }
+
+    pub(crate) fn with_role(role: Role, fresh: bool) -> Self {
+        let conversation = (PROTOCOL.start)(Start { role, fresh });
         let thread = ThreadId { tgid: 1, tid: 1, start: 1 };
-        Self { conversation, out: Vec::new(), call: 0, time: 0, thread, active: None, owed: [0; 2] }
+        Self {
+            conversation,
+            out: Vec::new(),
+            call: 0,
+            time: 0,
+            thread,
+            active: None,
+            multiplexed: false,
+            owed: [0; 2],
+        }
     }
 
     pub(crate) fn mark(&self) -> Mark {
-        Mark { time: self.time, call: self.call, thread: self.thread, active: self.active, context: 0 }
+        let (time, call, thread) = (self.time, self.call, self.thread);
+        Mark { time, call, thread, active: self.active, multiplexed: self.multiplexed, context: 0 }
     }
 
     /// A call of its own.

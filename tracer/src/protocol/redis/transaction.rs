@@ -1,6 +1,6 @@
 //! `MULTI` … `EXEC`: the replies inside `EXEC`'s belong to the commands that were queued.
 
-use super::command::Outcome;
+use super::command::{Outcome, UNKNOWN_NAME};
 use super::outstanding::{Outstanding, Pending};
 use super::reply::Reply;
 use super::session::{Expect, Queued, Session, Transaction};
@@ -26,9 +26,9 @@ pub(super) fn follow(
             execute(session, outstanding, &transaction, reply);
             true
         }
-        (_, Expect::Exec) | (Outcome::Ok, Expect::Discard) => {
+        (_, Expect::Exec) | (Outcome::Ok, Expect::Discard | Expect::Reset) => {
             for queued in session.transaction.take().iter().flat_map(|transaction| &transaction.queued) {
-                outstanding.amend(queued.exchange, queued.index, &Outcome::NotExecuted);
+                outstanding.amend(queued.exchange, queued.place, &Outcome::NotExecuted);
             }
             true
         }
@@ -41,8 +41,8 @@ fn queue(session: &mut Session, outstanding: &mut Outstanding, answered: Pending
     let exchange = answered.exchange.unwrap_or(u64::MAX);
     transaction.push(Queued {
         exchange,
-        index: answered.index,
-        name: outstanding.name(exchange, answered.index).unwrap_or_default(),
+        place: answered.place,
+        name: outstanding.name(exchange, answered.place).unwrap_or(UNKNOWN_NAME.into()),
         expect: answered.expect,
     });
 }
@@ -56,7 +56,7 @@ fn execute(session: &mut Session, outstanding: &mut Outstanding, transaction: &T
     let mut elsewhere = Vec::new();
     for (queued, outcome) in transaction.queued.iter().zip(&reply.outcomes) {
         session.apply(queued.expect, outcome);
-        if !outstanding.amend(queued.exchange, queued.index, outcome) {
+        if !outstanding.amend(queued.exchange, queued.place, outcome) {
             elsewhere.push((queued.name.clone(), outcome.clone()));
         }
     }

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use super::address::ip_text;
 use super::{Attribute, Description, Scope, SpanOptions, Status};
 use crate::event::{Address, Endpoints, Role};
-use crate::protocol::redis::{Command, Outcome, PORT, RedisExchange};
+use crate::protocol::redis::{Command, OTHER_NAMES, Outcome, PORT, RedisExchange, Tally};
 
 /// Distinct names listed of a batch's commands.
 const MAX_NAMES: usize = 32;
@@ -27,9 +27,12 @@ pub fn describe(
 ) -> Vec<Description> {
     let describe = |told: Told<'_>| told.description(exchange, role, endpoints, options);
     match exchange.commands.as_slice() {
-        [command] if exchange.omitted == 0 => vec![describe(Told::command(command))],
+        [command] if exchange.omitted.is_empty() => vec![describe(Told::command(command))],
         commands if options.redis_batch_commands => {
-            commands.iter().map(|command| describe(Told::command(command))).collect()
+            let each = commands.iter().map(Told::command);
+            // The rest of a very long pipeline is told together.
+            let rest = (!exchange.omitted.is_empty()).then(|| Told::batch(&[], exchange));
+            each.chain(rest).map(describe).collect()
         }
         commands => vec![describe(Told::batch(commands, exchange))],
     }
@@ -42,7 +45,7 @@ struct Told<'a> {
     /// Operations of a batch that is one.
     size: Option<u64>,
     failures: Option<u32>,
-    omitted: u32,
+    omitted: &'a [Tally],
     error: Option<&'a str>,
 }
 
@@ -53,7 +56,7 @@ impl<'a> Told<'a> {
             operation: Cow::Borrowed(&command.name),
             size: None,
             failures: None,
-            omitted: 0,
+            omitted: &[],
             error: failure(command),
         }
     }
@@ -61,19 +64,20 @@ impl<'a> Told<'a> {
     /// `PIPELINE`, or `MULTI` for one whole transaction; with the command's name when all have the same.
     fn batch(commands: &'a [Command], exchange: &'a RedisExchange) -> Self {
         let (word, operations) = operations(commands);
-        let uniform = operations.windows(2).all(|pair| matches!(pair, [a, b] if a.name == b.name));
-        let operation = match operations.first() {
-            Some(first) if uniform && exchange.omitted == 0 => Cow::Owned(format!("{word} {}", first.name)),
+        let kept = operations.iter().map(|command| &command.name);
+        let mut names = kept.chain(exchange.omitted.iter().map(|tally| &tally.name));
+        let operation = match names.next() {
+            Some(first) if names.all(|name| name == first) => Cow::Owned(format!("{word} {first}")),
             _ => Cow::Borrowed(word),
         };
-        let size = operations.len() as u64 + u64::from(exchange.omitted);
+        let size = operations.len() as u64 + exchange.omitted();
         Self {
             commands,
             operation,
             // A batch of one is none, by convention.
             size: (size != 1).then_some(size),
             failures: Some(exchange.failures),
-            omitted: exchange.omitted,
+            omitted: &exchange.omitted,
             error: exchange.error.as_deref(),
         }
     }
@@ -85,7 +89,8 @@ impl<'a> Told<'a> {
         endpoints: &Endpoints,
         options: &SpanOptions,
     ) -> Description {
-        let text = text::text(self.commands, self.omitted, options.mask_redis_keys);
+        let omitted = self.omitted.iter().map(|tally| u64::from(tally.commands)).sum();
+        let text = text::text(self.commands, omitted, options.mask_redis_keys);
         let mut attributes = Vec::with_capacity(USUAL_ATTRIBUTES);
         attributes.push(Attribute::new("db.system.name", "redis"));
         attributes.push(Attribute::new("db.operation.name", self.operation.to_string()));
@@ -113,7 +118,7 @@ impl<'a> Told<'a> {
                 .push(Attribute::new("db.operation.batch.size", i64::try_from(size).unwrap_or(i64::MAX)));
         }
         if let Some(failures) = self.failures {
-            attributes.push(Attribute::new("redis.batch.commands", names(self.commands)));
+            attributes.push(Attribute::new("redis.batch.commands", names(self.commands, self.omitted)));
             if failures > 0 {
                 attributes.push(Attribute::new("redis.batch.failures", i64::from(failures)));
             }
@@ -146,15 +151,18 @@ fn operations(commands: &[Command]) -> (&'static str, &[Command]) {
 }
 
 /// The batch's distinct names with how many of each got a reply: `GET x50`.
-fn names(commands: &[Command]) -> Vec<String> {
-    let mut counts: Vec<(&str, usize)> = Vec::new();
-    for command in commands {
-        let answered = usize::from(!matches!(command.reply, Outcome::NoReply | Outcome::Unanswered(_)));
-        let known = counts.iter_mut().find(|(name, _)| *name == command.name);
-        if let Some((_, count)) = known {
-            *count += answered;
-        } else if counts.len() < MAX_NAMES {
-            counts.push((&command.name, answered));
+fn names(commands: &[Command], omitted: &[Tally]) -> Vec<String> {
+    let mut counts: Vec<(&str, u64)> = Vec::new();
+    let answered = |command: &Command| !matches!(command.reply, Outcome::NoReply | Outcome::Unanswered(_));
+    let kept = commands.iter().map(|command| (&*command.name, u64::from(answered(command))));
+    let counted = omitted.iter().map(|tally| (&*tally.name, u64::from(tally.answered)));
+    for (name, count) in kept.chain(counted) {
+        let known = counts.iter().position(|(known, _)| *known == name);
+        // With more names than are told, the last place is for all others.
+        let at = known.unwrap_or(counts.len().min(MAX_NAMES));
+        match counts.get_mut(at) {
+            Some((_, sum)) => *sum += count,
+            None => counts.push((if at == MAX_NAMES { OTHER_NAMES } else { name }, count)),
         }
     }
     counts.into_iter().map(|(name, count)| format!("{name} x{count}")).collect()

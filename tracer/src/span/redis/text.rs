@@ -10,9 +10,9 @@ const MAX_TEXT: usize = 4096;
 const MAX_SUBCOMMAND: usize = 32;
 
 /// The commands, separated by `; `; `omitted` more were not kept.
-pub(super) fn text(commands: &[Command], omitted: u32, mask_keys: bool) -> String {
+pub(super) fn text(commands: &[Command], omitted: u64, mask_keys: bool) -> String {
     let mut text = String::new();
-    let mut left_out = u64::from(omitted);
+    let mut left_out = omitted;
     for (index, command) in commands.iter().enumerate() {
         if text.len() >= MAX_TEXT {
             left_out += (commands.len() - index) as u64;
@@ -25,7 +25,8 @@ pub(super) fn text(commands: &[Command], omitted: u32, mask_keys: bool) -> Strin
     }
     if left_out > 0 {
         // Writing to a String cannot fail.
-        let _ = write!(text, "; ... ({left_out} more commands)");
+        let separator = if text.is_empty() { "" } else { "; " };
+        let _ = write!(text, "{separator}... ({left_out} more commands)");
     }
     text
 }

@@ -2,10 +2,11 @@
 
 use super::{Building, RedisConversation};
 use crate::event::Mark;
+use crate::protocol::redis::command::Outcome;
 use crate::protocol::redis::outstanding::Probed;
 use crate::protocol::redis::reply::Reply;
 use crate::protocol::redis::resp::Malformed;
-use crate::protocol::redis::session::{Answer, Expect};
+use crate::protocol::redis::session::{Answer, Expect, Origin};
 use crate::protocol::redis::step::Step;
 use crate::protocol::redis::transaction;
 use crate::protocol::{AbandonReason, Input, Progress};
@@ -98,8 +99,10 @@ impl RedisConversation {
 
     pub(super) fn end_reply(&mut self, reply: &Reply, last: bool, mark: Mark, out: &mut Vec<Progress>) {
         let front = self.outstanding.front();
-        if self.session.is_push(reply, front.map(|pending| pending.expect)) {
-            return;
+        match self.session.origin(reply, front.map(|pending| pending.expect)) {
+            Origin::Push => return,
+            Origin::Unclear => return self.lose(AbandonReason::Gap, out),
+            Origin::Answer => {}
         }
         let Some(mut pending) = front else {
             return self.lose(AbandonReason::Malformed, out);
@@ -118,10 +121,23 @@ impl RedisConversation {
                 if !told {
                     self.lose(AbandonReason::Gap, out);
                 }
+                self.pass_over(mark, out);
             }
         }
         if !self.step.is_exact() {
             self.session.forget();
+        }
+    }
+
+    /// Settles the commands that get no reply because of what the connection is by now.
+    pub(super) fn pass_over(&mut self, mark: Mark, out: &mut Vec<Progress>) {
+        while let Some(front) = self.outstanding.front()
+            && self.session.passes_over(front.expect)
+        {
+            if let Some(probed) = self.outstanding.settle(Outcome::NoReply, self.session.database, mark, out)
+            {
+                self.outstanding.judge(probed.id, false, out);
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! The request side: commands begin, join an exchange, and end.
 
 use super::{Building, RedisConversation};
-use crate::event::{Mark, Side};
+use crate::event::{Mark, Role, Side};
 use crate::protocol::redis::request::{Request, Step as Read};
 use crate::protocol::redis::resp::Malformed;
 use crate::protocol::redis::step::Step;
@@ -63,11 +63,16 @@ impl RedisConversation {
 
     /// Decides what the command that begins at `mark` belongs to.
     pub(super) fn enrol(&mut self, mark: Mark, out: &mut Vec<Progress>) {
-        if let Some(id) = self.outstanding.joins(mark) {
+        // A multiplexing client sends what several requests want in one write; but a transaction is one request's, and
+        // so is what one context writes.
+        let shared = self.role == Role::Client && mark.multiplexed && mark.context == 0;
+        let apart = shared && !self.session.in_transaction();
+        if let Some(id) = self.outstanding.joins(mark, apart) {
             self.outstanding.resume(id, mark, self.input, out);
             self.building = Building::Exchange(id);
             return;
         }
+        self.outstanding.end_silent(out);
         let alone = self.outstanding.is_empty();
         if let Step::Uncertain(doubt) = &mut self.step {
             if !alone {
@@ -119,8 +124,8 @@ impl RedisConversation {
             self.enrol(self.command_first, out);
         }
         let building = std::mem::replace(&mut self.building, Building::Nothing);
-        if matches!(&*request.command.name, "SYNC" | "PSYNC") {
-            // A replica: what follows is a snapshot and a stream of commands.
+        if request.is_replication() {
+            // A replica: what follows is a snapshot and a stream of commands, or it has been going on for long.
             self.outstanding.abandon_all(AbandonReason::NoSpan, out);
             self.over = true;
             return;
@@ -137,6 +142,7 @@ impl RedisConversation {
         if !self.outstanding.add(exchange, request.command, expect, mark) {
             self.lose(AbandonReason::Limit, out);
         }
+        self.pass_over(mark, out);
     }
 
     pub(super) fn drop_command(&mut self, reason: AbandonReason, out: &mut Vec<Progress>) {

@@ -42,6 +42,31 @@ fn separate_calls_are_one_exchange_only_for_one_binding() {
 }
 
 #[test]
+fn what_a_multiplexing_client_writes_in_one_call_stays_apart() {
+    let run = |role, multiplexed, commands: &str| {
+        let mut run = Run::with_role(role, true);
+        run.multiplexed = multiplexed;
+        run.call(&request(commands));
+        run.call(&response(&OK.repeat(6)));
+        run.lines()
+    };
+    let two = format!("{GET_A}{GET_B}");
+    assert_eq!(run(Role::Client, true, &two), ["GET ok @0", "GET ok @0"]);
+    assert_eq!(run(Role::Client, false, &two), ["GET ok, GET ok @0"]);
+    assert_eq!(run(Role::Server, true, &two), ["GET ok, GET ok @0"], "a server reads what one client wrote");
+    let mut run = Run::new(true);
+    run.multiplexed = true;
+    run.call(&request(&format!("{GET_A}MULTI\r\n{GET_A}EXEC\r\n{GET_B}")));
+    run.call(&response("+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n$-1\r\n$-1\r\n"));
+    assert_eq!(run.lines(), ["GET ok @0", "MULTI ok, GET nil, EXEC ok @0", "GET nil @0"]);
+    let mut run = Run::new(true);
+    run.multiplexed = true;
+    run.call(&request(&format!("CLIENT REPLY OFF\r\n{GET_A}{GET_B}")));
+    assert_eq!(run.lines(), ["CLIENT noreply", "GET noreply", "GET noreply"]);
+    run.check();
+}
+
+#[test]
 fn commands_beyond_the_limit_take_no_room_from_later_ones() {
     let open = 4096;
     let beyond = 2200;
@@ -242,6 +267,104 @@ fn a_lost_connection_leaves_its_commands_unanswered() {
 }
 
 #[test]
+fn a_replica_that_is_older_than_the_tracer_is_left_alone() {
+    let mut run = Run::new(false);
+    for time in 0..4 {
+        run.time += 1_000_000_000 * time;
+        run.call(&request("*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$2\r\n14\r\n"));
+        run.call(&response("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n"));
+    }
+    assert_eq!(run.lines(), [""; 0]);
+    run.check();
+}
+
+#[test]
+fn messages_of_an_older_subscription_are_no_replies() {
+    let message = "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nx\r\n";
+    let mut run = Run::new(false);
+    run.active = Some(ActiveId(1));
+    run.call(&request("PING\r\n"));
+    run.call(&response(message));
+    run.call(&response("*2\r\n$4\r\npong\r\n$0\r\n\r\n"));
+    assert_eq!(run.lines(), [""; 0]);
+    run.check();
+}
+
+#[test]
+fn a_subscription_that_the_server_takes_back_is_no_reply() {
+    let taken = "*3\r\n$12\r\nsunsubscribe\r\n$1\r\na\r\n:1\r\n";
+    let run = fresh(&[
+        request("SSUBSCRIBE a b\r\n"),
+        response("*3\r\n$10\r\nssubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$10\r\nssubscribe\r\n$1\r\nb\r\n:2\r\n"),
+        request("PING\r\n"),
+        response(taken),
+        response("*3\r\n$8\r\nsmessage\r\n$1\r\nb\r\n$1\r\nx\r\n"),
+        response("*2\r\n$4\r\npong\r\n$0\r\n\r\n"),
+        request("SUNSUBSCRIBE\r\n"),
+        response(&taken.replace(":1", ":0")),
+        request(GET_A),
+        response("*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nx\r\n"),
+    ]);
+    assert_eq!(run.lines(), ["SSUBSCRIBE ok @0", "PING ok @0", "SUNSUBSCRIBE ok @0", "GET ok @0"]);
+}
+
+#[test]
+fn reply_modes_follow_the_server() {
+    let run = |commands: &str, replies: &str| fresh(&[request(commands), response(replies)]).lines();
+    let skipped = run("CLIENT REPLY SKIP\r\nCLIENT REPLY NONSENSE\r\nGET a\r\n", "$-1\r\n");
+    assert_eq!(skipped, ["CLIENT noreply, CLIENT noreply, GET nil @0"]);
+    let off = run(
+        "CLIENT REPLY OFF\r\nCLIENT REPLY SKIP\r\nGET a\r\nCLIENT REPLY ON\r\nGET a\r\n",
+        "+OK\r\n$-1\r\n",
+    );
+    assert_eq!(off, ["CLIENT noreply, CLIENT noreply, GET noreply, CLIENT ok, GET nil @0"]);
+    assert_eq!(run("CLIENT REPLY OFF x\r\nGET a\r\n", "-ERR syntax\r\n$-1\r\n"), ["CLIENT ERR, GET nil @0"]);
+    assert_eq!(
+        run("CLIENT REPLY OFF\r\nRESET\r\nGET a\r\n", "+RESET\r\n$-1\r\n"),
+        ["CLIENT noreply, RESET ok, GET nil @0"]
+    );
+}
+
+#[test]
+fn a_transaction_that_reset_ends_is_not_executed() {
+    let run = fresh(&[
+        request("MULTI\r\nSET a 1\r\nRESET\r\nGET a\r\n"),
+        response("+OK\r\n+QUEUED\r\n+RESET\r\n$-1\r\n"),
+    ]);
+    assert_eq!(run.lines(), ["MULTI ok, SET notexecuted, RESET ok, GET nil @0"]);
+}
+
+#[test]
+fn a_second_monitor_is_passed_over() {
+    let line = "+1339518083.107412 [0 127.0.0.1:60866] \"keys\" \"*\"\r\n";
+    let run = fresh(&[
+        request("MONITOR\r\nMONITOR\r\nPING\r\n"),
+        response(&format!("+OK\r\n{line}+PONG\r\n")),
+        request("MONITOR\r\n"),
+        request("PING\r\n"),
+        response(&format!("{line}+PONG\r\n")),
+    ]);
+    assert_eq!(run.lines(), ["MONITOR ok, MONITOR noreply, PING ok @0", "MONITOR noreply @0", "PING ok @0"]);
+}
+
+#[test]
+fn a_server_that_is_told_to_shut_down_owes_no_reply() {
+    let mut run = fresh(&[request("SHUTDOWN NOSAVE\r\n")]);
+    run.end(Side::Response, End::Finished);
+    assert_eq!(run.lines(), ["SHUTDOWN noreply"]);
+    assert_eq!(run.exchanges().next().unwrap().1.error, None);
+}
+
+#[test]
+fn a_transaction_that_was_aborted_is_named_so() {
+    let run = fresh(&[
+        request("MULTI\r\nNOSUCH\r\nEXEC\r\n"),
+        response("+OK\r\n-ERR unknown command\r\n-EXECABORT Transaction discarded\r\n"),
+    ]);
+    assert_eq!(run.exchanges().next().unwrap().1.error.as_deref(), Some("EXECABORT"));
+}
+
+#[test]
 fn replication_ends_the_interest() {
     let mut run = fresh(&[
         request("*3\r\n$5\r\nPSYNC\r\n$1\r\n?\r\n$2\r\n-1\r\n"),
@@ -266,7 +389,9 @@ fn a_pipeline_of_any_length_is_counted() {
     let count = 30_000;
     let run = fresh(&[request(&GET_A.repeat(count)), response(&"-WRONGTYPE x\r\n".repeat(count))]);
     let (_, exchange) = run.exchanges().next().unwrap();
-    assert_eq!(exchange.commands.len() + exchange.omitted as usize, count);
+    assert_eq!(exchange.commands.len() as u64 + exchange.omitted(), count as u64);
+    let [tally] = exchange.omitted.as_slice() else { panic!("{:?}", exchange.omitted) };
+    assert_eq!((&*tally.name, tally.answered), ("GET", tally.commands));
     assert_eq!(exchange.failures as usize, count);
 }
 

@@ -1,0 +1,334 @@
+//! Two ends of one connection, both on this node: the client's exchange is the parent of the server's.
+//!
+//! No header is needed. The ends are told by where the connection stands when an exchange begins:
+//!
+//! - TCP: the client's next byte to write has the sequence number of the server's next byte to read, and the other
+//!   way round. Sequence numbers begin at random and are the same at both ends, whatever addresses, network
+//!   namespaces and translations lie between.
+//! - AF_UNIX: the kernel knows each socket's peer.
+//!
+//! ```text
+//!   client's exchange begins ──▶ waits until it is over ──┐
+//!                                                         ├──▶ joined, once each
+//!   server's exchange begins ──▶ waits for SERVER_GRACE ──┘
+//! ```
+//!
+//! The client writes before the server reads, but the events come at the ends of the calls: a server can even answer
+//! before the client's event comes. So a server's exchange waits a moment for its client, and its ids with it.
+//!
+//! Only an exchange that begins while its connection has no other one open takes part: of pipelined requests the two
+//! ends can cut the bytes into calls differently.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
+use crate::connection::Standing;
+use crate::event::{ActiveId, ConnectionId, Nanos, Role};
+use crate::protocol::ExchangeId;
+
+/// Exchanges of clients, and of servers, that wait for their other ends; beyond that the one that waited longest waits
+/// no more.
+pub const MAX_WAITING: usize = 32_768;
+
+/// How long a server's exchange waits for the client's event, in nanoseconds: a thread that was preempted on its way
+/// out of a call is soon on again.
+pub const SERVER_GRACE: Nanos = 30_000_000;
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spot {
+    /// TCP.
+    Tcp {
+        /// Sequence number of the request's first byte.
+        request: u32,
+        /// Sequence number of the response's first byte, where it is known.
+        response: Option<u32>,
+    },
+    /// AF_UNIX: addresses of both `struct sock`; 0 where one is not known.
+    Unix {
+        /// The client's.
+        client: u64,
+        /// The server's.
+        server: u64,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Tcp(u32),
+    Unix(u64),
+}
+
+impl Spot {
+    fn key(self) -> Option<Key> {
+        match self {
+            Self::Tcp { request, .. } => Some(Key::Tcp(request)),
+            Self::Unix { client, .. } => (client != 0).then_some(Key::Unix(client)),
+        }
+    }
+
+    fn meets(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Tcp { request, response }, Self::Tcp { request: same, response: answer }) => {
+                request == same && response.zip(answer).is_none_or(|(one, other)| one == other)
+            }
+            (Self::Unix { client, server }, Self::Unix { client: same, server: peer }) => {
+                client == same && (server == peer || server == 0 || peer == 0)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A client's exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientEnd {
+    /// Its connection.
+    pub connection: ConnectionId,
+    /// Its number on it.
+    pub id: ExchangeId,
+}
+
+/// The exchanges that wait for their other ends. `C` is what is kept of a client's exchange.
+#[derive(Debug)]
+pub struct Hops<C> {
+    clients: FxHashMap<Key, (Spot, ClientEnd, C)>,
+    servers: FxHashMap<Key, (Spot, ConnectionId, ActiveId)>,
+    /// Clients in the order of their beginning.
+    begun: VecDeque<(Key, ClientEnd)>,
+    /// Servers in the order of their beginning, and until when each waits.
+    due: VecDeque<(Nanos, Key, ActiveId)>,
+    /// Clients that were joined and are not over.
+    joined: FxHashMap<ClientEnd, ActiveId>,
+}
+
+impl<C> Default for Hops<C> {
+    fn default() -> Self {
+        Self {
+            clients: FxHashMap::default(),
+            servers: FxHashMap::default(),
+            begun: VecDeque::new(),
+            due: VecDeque::new(),
+            joined: FxHashMap::default(),
+        }
+    }
+}
+
+impl<C: Clone> Hops<C> {
+    /// A client's exchange begins. Gives the server's exchange, if it waits.
+    pub fn begin_client(&mut self, spot: Spot, end: ClientEnd, client: C) -> Option<ActiveId> {
+        let key = spot.key()?;
+        if let Some((other, connection, _)) = self.servers.get(&key)
+            && other.meets(spot)
+            && *connection != end.connection
+        {
+            let (_, _, server) = self.servers.remove(&key)?;
+            self.joined.insert(end, server);
+            return Some(server);
+        }
+        self.clients.insert(key, (spot, end, client));
+        self.begun.push_back((key, end));
+        while self.clients.len() > MAX_WAITING
+            && let Some((key, end)) = self.begun.pop_front()
+        {
+            self.remove_client(key, end);
+        }
+        if self.begun.len() > 2 * self.clients.len() + 64 {
+            let clients = &self.clients;
+            self.begun.retain(|(key, end)| clients.get(key).is_some_and(|(_, other, _)| other == end));
+        }
+        None
+    }
+
+    /// A server's exchange begins at `now`. Gives the client's exchange, if that is known. If not, this one waits, and
+    /// may turn up in [`Self::begin_client`], or in [`Self::expire`].
+    pub fn begin_server(
+        &mut self,
+        spot: Spot,
+        connection: ConnectionId,
+        server: ActiveId,
+        now: Nanos,
+    ) -> Result<(ClientEnd, C), Waits> {
+        let Some(key) = spot.key() else { return Err(Waits::No) };
+        if let Some((other, end, _)) = self.clients.get(&key)
+            && other.meets(spot)
+            && end.connection != connection
+            && let Some((_, end, client)) = self.clients.remove(&key)
+        {
+            self.joined.insert(end, server);
+            return Ok((end, client));
+        }
+        if self.servers.len() >= MAX_WAITING {
+            return Err(Waits::No);
+        }
+        let displaced = self.servers.insert(key, (spot, connection, server));
+        self.due.push_back((now.saturating_add(SERVER_GRACE), key, server));
+        Err(Waits::Yes { instead_of: displaced.map(|(_, _, server)| server) })
+    }
+
+    /// A client's exchange has changed its mind about what it is: gives the server's exchange, if it was joined.
+    pub fn server_of(&self, end: ClientEnd) -> Option<ActiveId> {
+        self.joined.get(&end).copied()
+    }
+
+    /// What is kept of a client's exchange that waits.
+    pub fn client_mut(&mut self, spot: Spot, end: ClientEnd) -> Option<&mut C> {
+        let (_, other, client) = self.clients.get_mut(&spot.key()?)?;
+        (*other == end).then_some(client)
+    }
+
+    /// A client's exchange is over.
+    pub fn end_client(&mut self, spot: Option<Spot>, end: ClientEnd) {
+        self.joined.remove(&end);
+        if let Some(key) = spot.and_then(Spot::key) {
+            self.remove_client(key, end);
+        }
+    }
+
+    /// The servers' exchanges that have waited long enough at `now`.
+    pub fn expire(&mut self, now: Nanos, mut over: impl FnMut(ActiveId)) {
+        while let Some((_, key, server)) = self.due.front().copied().filter(|(due, ..)| *due <= now) {
+            self.due.pop_front();
+            if self.servers.get(&key).is_some_and(|(_, _, other)| *other == server) {
+                self.servers.remove(&key);
+                over(server);
+            }
+        }
+    }
+
+    /// Exchanges that wait: clients' and servers'.
+    #[must_use]
+    pub fn waiting(&self) -> (usize, usize) {
+        (self.clients.len(), self.servers.len())
+    }
+
+    fn remove_client(&mut self, key: Key, end: ClientEnd) {
+        if self.clients.get(&key).is_some_and(|(_, other, _)| *other == end) {
+            self.clients.remove(&key);
+        }
+    }
+}
+
+/// Whether a server's exchange waits for its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// It does, perhaps instead of another one that waits no more.
+    Yes {
+        /// The other one.
+        instead_of: Option<ActiveId>,
+    },
+    /// Nobody could tell its client.
+    No,
+}
+
+impl Spot {
+    /// The spot that an end of this `role` with the socket `own_sock` stands at.
+    #[must_use]
+    pub fn of(standing: &Standing, own_sock: u64, role: Role) -> Option<Self> {
+        if !standing.sequence {
+            let (client, server) = match role {
+                Role::Client => (own_sock, standing.peer_sock),
+                Role::Server => (standing.peer_sock, own_sock),
+            };
+            return (standing.peer_sock != 0).then_some(Self::Unix { client, server });
+        }
+        let (request, response) = match role {
+            Role::Client => (standing.egress, standing.ingress),
+            Role::Server => (standing.ingress, standing.egress),
+        };
+        // Only the low 32 bits of a sequence number count.
+        let low = |position: u64| position as u32;
+        Some(Self::Tcp { request: low(request?), response: response.map(low) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp(request: u32, response: u32) -> Spot {
+        Spot::Tcp { request, response: Some(response) }
+    }
+
+    fn end(sock: u64) -> ClientEnd {
+        ClientEnd { connection: connection(sock), id: 0 }
+    }
+
+    fn connection(sock: u64) -> ConnectionId {
+        ConnectionId { sock, ino: sock }
+    }
+
+    #[test]
+    fn both_ends_see_the_same_place() {
+        let client = Standing { ingress: Some(9), egress: Some((1 << 32) | 5), sequence: true, peer_sock: 0 };
+        let server = Standing { ingress: Some(5), egress: Some(9), sequence: true, peer_sock: 0 };
+        assert_eq!(Spot::of(&client, 1, Role::Client), Spot::of(&server, 2, Role::Server));
+        let client = Standing { peer_sock: 2, ..Standing::default() };
+        let server = Standing { peer_sock: 1, ..Standing::default() };
+        assert_eq!(Spot::of(&client, 1, Role::Client), Spot::of(&server, 2, Role::Server));
+        assert_eq!(Spot::of(&Standing::default(), 1, Role::Client), None);
+    }
+
+    #[test]
+    fn either_order() {
+        let mut hops = Hops::default();
+        assert_eq!(hops.begin_client(tcp(5, 9), end(1), 'a'), None);
+        let joined = hops.begin_server(tcp(5, 9), connection(2), ActiveId(1), 0);
+        assert_eq!(joined, Ok((end(1), 'a')));
+        assert!(hops.begin_server(tcp(6, 9), connection(2), ActiveId(2), 0).is_err());
+        assert_eq!(hops.begin_client(tcp(6, 9), end(3), 'b'), Some(ActiveId(2)));
+        assert_eq!(hops.waiting(), (0, 0));
+        assert_eq!((hops.server_of(end(1)), hops.server_of(end(3))), (Some(ActiveId(1)), Some(ActiveId(2))));
+        hops.end_client(Some(tcp(5, 9)), end(1));
+        assert_eq!(hops.server_of(end(1)), None);
+    }
+
+    #[test]
+    fn what_does_not_meet_is_not_joined() {
+        let mut hops = Hops::default();
+        hops.begin_client(tcp(5, 9), end(1), 'a');
+        let unjoined = [
+            (tcp(5, 8), connection(2)),
+            (tcp(6, 9), connection(2)),
+            // A socket is not its own peer.
+            (tcp(5, 9), connection(1)),
+            (Spot::Unix { client: 5, server: 2 }, connection(2)),
+        ];
+        for (number, (spot, connection)) in (0..).zip(unjoined) {
+            assert!(hops.begin_server(spot, connection, ActiveId(number), 0).is_err(), "{spot:?}");
+        }
+        let spot = Spot::Tcp { request: 5, response: None };
+        assert!(hops.begin_server(spot, connection(2), ActiveId(9), 0).is_ok(), "one end may know less");
+    }
+
+    #[test]
+    fn a_client_that_is_over_and_a_server_that_waited_enough_are_not_joined() {
+        let mut hops = Hops::default();
+        hops.begin_client(tcp(5, 9), end(1), 'a');
+        hops.end_client(Some(tcp(5, 9)), end(1));
+        assert!(hops.begin_server(tcp(5, 9), connection(2), ActiveId(1), 0).is_err());
+        let mut over = Vec::new();
+        hops.expire(SERVER_GRACE - 1, |server| over.push(server));
+        assert!(over.is_empty());
+        hops.expire(SERVER_GRACE, |server| over.push(server));
+        assert_eq!(over, [ActiveId(1)]);
+        assert_eq!(hops.begin_client(tcp(5, 9), end(3), 'b'), None);
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let mut hops = Hops::default();
+        for number in 0..2 * MAX_WAITING as u32 {
+            hops.begin_client(tcp(number, 1), end(u64::from(number)), 'a');
+            let waits = hops.begin_server(tcp(number, 2), connection(1), ActiveId(number.into()), 0);
+            assert_eq!(waits == Err(Waits::No), number as usize >= MAX_WAITING);
+        }
+        assert_eq!(hops.waiting(), (MAX_WAITING, MAX_WAITING));
+        for number in 0..2 * MAX_WAITING as u32 {
+            hops.end_client(Some(tcp(number, 1)), end(u64::from(number)));
+        }
+        hops.begin_client(tcp(0, 1), end(0), 'a');
+        assert!(hops.begun.len() < 100);
+    }
+}

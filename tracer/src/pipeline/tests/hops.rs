@@ -1,0 +1,241 @@
+//! Processes of one node that call each other: a proxy (process 100) and a backend (process 300).
+
+use tracer_ebpf::ConnectionNote;
+
+use super::script::{Conn, Script};
+use crate::correlate::hops::SERVER_GRACE;
+use crate::probe::decode::Event;
+
+/// The proxy's connection to the browser, its connection to the backend, and that one's other end.
+const WEB: Conn = (1, 11);
+const UP: Conn = (2, 12);
+const BACK: Conn = (3, 13);
+const DB: Conn = (4, 14);
+const WEB2: Conn = (5, 15);
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7";
+
+fn scene() -> Script {
+    let mut s = Script::new();
+    s.patient = true;
+    s.accept(1, WEB);
+    s.link(UP, BACK);
+    s.connect(1, UP);
+    as_backend(&mut s, |s| {
+        s.accept(3, BACK);
+        s.connect(3, DB);
+    });
+    s
+}
+
+fn as_backend(s: &mut Script, work: impl FnOnce(&mut Script)) {
+    s.tgid = 300;
+    work(s);
+    s.tgid = 100;
+}
+
+/// The backend reads a request, asks the database, logs and answers.
+fn answer(s: &mut Script, request: &str) {
+    as_backend(s, |s| {
+        s.recv(3, BACK, request);
+        s.send(3, DB, "?select\n");
+        s.recv(3, DB, "!rows\n");
+        s.log(3, "line\n");
+        s.send(3, BACK, "!ok\n");
+    });
+}
+
+fn settle(s: &mut Script) {
+    s.tick(s.time + SERVER_GRACE);
+}
+
+#[test]
+fn a_request_is_the_child_of_the_call_at_the_other_end() {
+    let mut s = scene();
+    s.recv(1, WEB, "?web\n");
+    s.send(1, UP, "?up\n");
+    // The same name at both ends would be two spans.
+    answer(&mut s, "?up\n");
+    s.recv(1, UP, "!ok\n");
+    s.send(1, WEB, "!ok\n");
+    settle(&mut s);
+    let ups: Vec<_> = s.spans().into_iter().filter(|span| span.description.name == "up").collect();
+    let (server, client) = (ups[0], ups[1]);
+    assert_eq!(client.parent, Some(s.span("web").span_id));
+    assert_eq!((server.parent, server.trace_id), (Some(client.span_id), client.trace_id));
+    assert!(server.remote_parent && !client.remote_parent);
+    let select = s.span("select");
+    assert_eq!((select.parent, select.trace_id), (Some(server.span_id), client.trace_id));
+    assert_eq!(s.line("line").context.map(|context| context.0), Some(client.trace_id));
+    assert_eq!(s.pipeline.stats().spans.same_node, 1);
+}
+
+/// Both ends of the `number`-th exchange, whose requests are told by name.
+fn pair(s: &Script, client: &str, server: &str) -> bool {
+    let (client, server) = (s.span(client), s.span(server));
+    server.parent == Some(client.span_id) && server.trace_id == client.trace_id
+}
+
+/// The two ends tell the same bytes; for the test they are named apart behind the position.
+fn talk(s: &mut Script, client_first: bool) {
+    let ask = |s: &mut Script| s.send(1, UP, "?ask_\n");
+    let serve = |s: &mut Script| as_backend(s, |s| s.recv(3, BACK, "?serve\n"));
+    if client_first {
+        ask(s);
+        serve(s);
+    } else {
+        serve(s);
+        ask(s);
+    }
+    as_backend(s, |s| s.send(3, BACK, "!ok\n"));
+    s.recv(1, UP, "!ok\n");
+}
+
+#[test]
+fn either_event_may_come_first() {
+    for client_first in [true, false] {
+        let mut s = scene();
+        talk(&mut s, client_first);
+        settle(&mut s);
+        assert!(pair(&s, "ask_", "serve"), "{client_first}");
+    }
+}
+
+#[test]
+fn a_server_may_have_answered_before_its_client_is_told() {
+    let mut s = scene();
+    as_backend(&mut s, |s| {
+        s.recv(3, BACK, "?serve\n");
+        s.send(3, DB, "?select\n");
+        s.recv(3, DB, "!rows\n");
+        s.send(3, BACK, "!ok\n");
+    });
+    assert!(s.spans().is_empty(), "{:?}", s.names());
+    s.send(1, UP, "?ask_\n");
+    s.recv(1, UP, "!ok\n");
+    assert!(pair(&s, "ask_", "serve"));
+    assert_eq!(s.span("select").trace_id, s.span("ask_").trace_id);
+}
+
+#[test]
+fn a_request_from_elsewhere_waits_only_so_long() {
+    let mut s = scene();
+    s.recv(1, WEB, "?web\n");
+    s.send(1, WEB, "!ok\n");
+    s.tick(s.time + SERVER_GRACE - 100);
+    assert!(s.spans().is_empty());
+    settle(&mut s);
+    s.assert_root("web");
+}
+
+#[test]
+fn requests_on_a_connection_that_lives_on_are_joined_one_by_one() {
+    let mut s = scene();
+    for number in 0..3 {
+        s.send(1, UP, &format!("?ask_{number}\n"));
+        as_backend(&mut s, |s| {
+            s.recv(3, BACK, &format!("?srv_{number}\n"));
+            s.send(3, BACK, "!ok\n");
+        });
+        s.recv(1, UP, "!ok\n");
+    }
+    settle(&mut s);
+    for number in 0..3 {
+        assert!(pair(&s, &format!("ask_{number}"), &format!("srv_{number}")), "{number}");
+    }
+}
+
+#[test]
+fn pipelined_requests_are_not_mixed() {
+    let mut s = scene();
+    s.send(1, UP, "?ask_0\n?ask_1\n");
+    as_backend(&mut s, |s| {
+        s.recv(3, BACK, "?srv_0\n");
+        s.send(3, BACK, "!ok\n");
+        s.recv(3, BACK, "?srv_1\n");
+        s.send(3, BACK, "!ok\n");
+    });
+    s.recv(1, UP, "!ok\n!ok\n");
+    settle(&mut s);
+    assert!(pair(&s, "ask_0", "srv_0"));
+    s.assert_root("srv_1");
+}
+
+#[test]
+fn unix_sockets_are_told_by_their_peers() {
+    let mut s = Script::new();
+    s.patient = true;
+    let announce = |s: &mut Script, tid, own: Conn, peer: Conn, note| {
+        let event = tracer_ebpf::ConnectionEvent {
+            header: s.header(tid),
+            sock: own.0,
+            ino: own.1,
+            peer_sock: peer.0,
+            family: tracer_ebpf::Family::Unix as u16,
+            ..super::script::connection_event()
+        };
+        s.event(&Event::Connection(note, event));
+    };
+    announce(&mut s, 1, UP, BACK, ConnectionNote::Connect);
+    announce(&mut s, 3, BACK, UP, ConnectionNote::Accept);
+    let unix = |data: &mut crate::probe::decode::Data<'_>| {
+        data.header.flags &= !tracer_ebpf::event::flag::SEQUENCE;
+        data.position = 0;
+    };
+    s.moved(1, UP, tracer_ebpf::Direction::Egress, "?ask_\n", unix);
+    s.moved(3, BACK, tracer_ebpf::Direction::Ingress, "?serve\n", unix);
+    s.moved(3, BACK, tracer_ebpf::Direction::Egress, "!ok\n", unix);
+    s.moved(1, UP, tracer_ebpf::Direction::Ingress, "!ok\n", unix);
+    settle(&mut s);
+    assert!(pair(&s, "ask_", "serve"));
+}
+
+#[test]
+fn a_context_that_the_proxy_only_passed_on_is_no_closer_parent() {
+    let mut s = scene();
+    let header = format!("traceparent={PARENT}-01");
+    // An event loop: its calls have no parent by the thread.
+    s.recv(1, WEB, &format!("?web {header}\n"));
+    s.epoll(1);
+    s.send(1, UP, &format!("?ask_ {header}\n"));
+    answer(&mut s, &format!("?serve {header}\n"));
+    s.epoll(1);
+    s.recv(1, UP, "!ok\n");
+    s.send(1, WEB, "!ok\n");
+    settle(&mut s);
+    assert_eq!(s.span("web").parent.unwrap().to_string(), "00f067aa0ba902b7");
+    s.assert_child("ask_", "web");
+    assert!(pair(&s, "ask_", "serve"));
+    s.assert_child("select", "serve");
+    let traces: std::collections::HashSet<_> = s.spans().iter().map(|span| span.trace_id).collect();
+    assert_eq!(traces.len(), 1);
+    let stats = s.pipeline.stats().spans;
+    assert_eq!((stats.children_by_forwarding, stats.same_node), (1, 1));
+}
+
+#[test]
+fn a_context_that_the_caller_made_itself_wins() {
+    let mut s = scene();
+    s.recv(1, WEB, "?web\n");
+    s.send(1, UP, &format!("?ask_ traceparent={PARENT}-01\n"));
+    answer(&mut s, &format!("?serve traceparent={PARENT}-01\n"));
+    s.recv(1, UP, "!ok\n");
+    s.send(1, WEB, "!ok\n");
+    settle(&mut s);
+    s.assert_child("ask_", "web");
+    assert_eq!(s.span("serve").parent.unwrap().to_string(), "00f067aa0ba902b7");
+    s.assert_child("select", "serve");
+}
+
+#[test]
+fn two_requests_with_one_context_tell_nothing_of_who_passes_it_on() {
+    let mut s = scene();
+    s.accept(1, WEB2);
+    s.recv(1, WEB, &format!("?one traceparent={PARENT}-01\n"));
+    s.recv(1, WEB2, &format!("?two traceparent={PARENT}-01\n"));
+    s.send(1, UP, &format!("?ask_ traceparent={PARENT}-01\n"));
+    s.recv(1, UP, "!ok\n");
+    s.send(1, WEB, "!ok\n");
+    s.send(1, WEB2, "!ok\n");
+    settle(&mut s);
+    assert_eq!(s.span("ask_").parent, None);
+}
