@@ -13,7 +13,7 @@ connection = http.client.HTTPConnection("127.0.0.1", int(os.environ["HTTP_PORT"]
 def chunks(number):
     """Parts of many sizes, from a few bytes to some thousand."""
     for each in range(number % 7 + 1):
-        yield b"planted " * (number * each // 2 + 1)
+        yield b"planted " * (number * each * 10 + 1)
 
 
 for number in range(60):

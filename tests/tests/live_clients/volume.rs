@@ -42,7 +42,7 @@ fn rows_that_were_not_all_captured_are_not_counted_and_the_next_statements_are_t
     let told = trace(&directory, &mut clients, &[], &[], at_once);
     told.require_accounts(&clients);
     let select = one(&told, "SELECT many");
-    let marked = value(&select.attributes, "tracer.db.response.unknown");
+    let marked = value(&select.attributes, "tracer.db.response.returned_rows.unknown");
     assert_eq!(marked, Some(&Value::BoolValue(true)), "{select:?}");
 }
 
