@@ -143,6 +143,9 @@ impl<C: Clone> Hops<C> {
 
     /// A server's exchange begins at `now`. Gives the client's exchange, if that is known. If not, this one waits, and
     /// may turn up in [`Self::begin_client`], or in [`Self::expire`].
+    ///
+    /// # Errors
+    /// What is waited for, when no such client is known so far.
     pub fn begin_server(
         &mut self,
         spot: Spot,

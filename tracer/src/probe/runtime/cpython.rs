@@ -134,13 +134,14 @@ pub(super) fn prove(memory: &Memory, place: Interpreter) -> Result<Proof, Unread
 }
 
 fn layout(memory: &Memory, place: Interpreter) -> Result<Layout, Unread> {
-    // `Py_Version` came with 3.11. Before, 3.9 and 3.10 are alike in what is read here; others fail the proof.
+    // `Py_Version` came with 3.11. Before, 3.9 and 3.10 are alike in what is read here.
     let version = match place.version {
         Some(address) => {
             let [_, _, minor, major] = memory.bytes(address).map_err(Unread::Unreadable)?;
             Version { major, minor }
         }
-        None => Version { major: 3, minor: 10 },
+        None if place.since_3_9 => Version { major: 3, minor: 10 },
+        None => Version { major: 3, minor: 8 },
     };
     let known = LAYOUTS.iter().find(|layout| (layout.minors.0..=layout.minors.1).contains(&version.minor));
     known.filter(|_| version.major == 3).copied().ok_or(Unread::UnknownVersion(version))

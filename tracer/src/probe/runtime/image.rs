@@ -25,6 +25,8 @@ pub(super) struct Interpreter {
     pub(super) runtime: u64,
     /// `Py_Version`, since 3.11.
     pub(super) version: Option<u64>,
+    /// Whether it has `PyThreadState_GetInterpreter`, since 3.9.
+    pub(super) since_3_9: bool,
 }
 
 /// A file's identity: device, inode, time of its last change in nanoseconds.
@@ -75,10 +77,11 @@ impl Images {
             .find(|(offset, length, _)| (offset & !0xfff..offset + length).contains(&mapping.offset))?;
         let address = segment.2.wrapping_add(mapping.offset).wrapping_sub(segment.0);
         let moved = mapping.start.wrapping_sub(address);
-        let Interpreter { runtime, version } = image.symbols;
+        let Interpreter { runtime, version, since_3_9 } = image.symbols;
         Some(Interpreter {
             runtime: runtime.wrapping_add(moved),
             version: version.map(|address| address.wrapping_add(moved)),
+            since_3_9,
         })
     }
 }
@@ -87,14 +90,15 @@ impl Images {
 fn read(file: File) -> Option<Image> {
     let cache = ReadCache::new(file);
     let object = object::File::parse(&cache).ok()?;
-    let mut symbols = Interpreter { runtime: 0, version: None };
+    let mut symbols = Interpreter { runtime: 0, version: None, since_3_9: false };
     for symbol in object.dynamic_symbols().chain(object.symbols()) {
         match symbol.name_bytes() {
             Ok(b"_PyRuntime") if symbol.is_definition() => symbols.runtime = symbol.address(),
             Ok(b"Py_Version") if symbol.is_definition() => symbols.version = Some(symbol.address()),
+            Ok(b"PyThreadState_GetInterpreter") if symbol.is_definition() => symbols.since_3_9 = true,
             _ => continue,
         }
-        if symbols.runtime != 0 && symbols.version.is_some() {
+        if symbols.runtime != 0 && symbols.version.is_some() && symbols.since_3_9 {
             break;
         }
     }

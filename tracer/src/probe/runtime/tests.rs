@@ -27,11 +27,13 @@ struct Python(Child);
 impl Python {
     fn start(path: &PathBuf) -> Option<(Self, String)> {
         let mut command = Command::new(path);
-        command.args(["-c", PROGRAM]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(["-c", PROGRAM]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().ok()?;
         let mut version = String::new();
         BufReader::new(child.stdout.take()?).read_line(&mut version).ok()?;
-        Some((Self(child), version.trim().to_owned()))
+        let python = Self(child);
+        // One that is too old for the program says nothing.
+        (!version.is_empty()).then(|| (python, version.trim().to_owned()))
     }
 }
 
