@@ -55,7 +55,8 @@ fn values_reach_the_agent() {
         "metrics.port=9999",
     ]));
     for expected in [
-        "value: \"k8s.cluster.name=aks-145,cloud.region=koreacentral\"",
+        "    cluster-name: aks-145\n",
+        "    resource-attribute:\n    - cloud.region=koreacentral\n",
         "    pod-selector:\n    - app=shop\n",
         "    namespace:\n    - shop\n",
         "value: \"0.0.0.0:9999\"",

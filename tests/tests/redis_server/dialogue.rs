@@ -53,7 +53,7 @@ impl Dialogue {
         let end = format!("{LAST}\r\n").into_bytes();
         let mut tail = Vec::new();
         while !tail.ends_with(&end) {
-            let read = self.receive().expect("a reply");
+            let read = self.receive().unwrap();
             tail.extend_from_slice(&read);
             tail.drain(..tail.len().saturating_sub(end.len()));
         }

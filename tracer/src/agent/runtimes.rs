@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 use tracer_ebpf::runtime::Runtime;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::node::SharedProbe;
 use crate::enrich::process::Proc;
@@ -140,7 +140,7 @@ impl Watch {
         let mut probe = self.probe.lock().unwrap_or_else(PoisonError::into_inner);
         match found {
             Ok(runtime) if known != Some(runtime) => match probe.set_runtime(pid, &runtime) {
-                Ok(()) => info!(pid, ?runtime, "its CPython is read"),
+                Ok(()) => debug!(pid, ?runtime, "its CPython is read"),
                 Err(error) => warn!("a process's runtime cannot be noted: {error}"),
             },
             Ok(_) => {}
