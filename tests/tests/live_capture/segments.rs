@@ -8,6 +8,9 @@ use super::peer::Peer;
 use super::scene::{Scene, accepted, serve};
 use super::seen::{Seen, assert_whole, echoed, losses, seen, served};
 
+/// Segments of a call that are looked at.
+const CAP: usize = tracer_ebpf::limits::MAX_MANY_SEGMENTS;
+
 /// One response (a head of `head` segments, then `body` segments of `size` bytes) by one call; then a plain exchange.
 fn respond(hands: &mut Hands, peer: &mut Peer, via: &str, path: &str, cut: &Cut) {
     let response = http::ok(&"b".repeat(cut.body * cut.size));
@@ -49,7 +52,7 @@ impl Cut {
 }
 
 #[test]
-fn responses_of_up_to_32_segments_are_told_whole() {
+fn responses_of_up_to_512_segments_are_told_whole() {
     let scene = Scene::new("segments");
     let mut hands = scene.hands("hands");
     let tracer = scene.trace(&["--pid", &hands.pid()]);
@@ -62,7 +65,11 @@ fn responses_of_up_to_32_segments_are_told_whole() {
             ("head", Cut { head: 31, body: 1, size: 9000, empty: false }),
             ("31", Cut { head: 1, body: 30, size: 7, empty: false }),
             ("32", Cut { head: 2, body: 30, size: 1500, empty: false }),
+            ("33", Cut { head: 3, body: 30, size: 1500, empty: false }),
+            ("40", Cut { head: 1, body: 39, size: 30, empty: false }),
+            ("512", Cut { head: 12, body: CAP - 12, size: 100, empty: false }),
             ("empty", Cut { head: 4, body: 12, size: 50, empty: true }),
+            ("more-empty", Cut { head: 8, body: CAP / 2 - 8, size: 50, empty: true }),
             ("window", Cut { head: 1, body: 2, size: 4130, empty: false }),
             ("long", Cut { head: 1, body: 2, size: 100_000, empty: false }),
         ];
@@ -87,9 +94,9 @@ fn a_body_above_the_cap_is_a_counted_gap() {
     let mut expected = Vec::new();
     for via in ["writev", "sendmsg"] {
         let cuts = [
-            ("40", Cut { head: 1, body: 39, size: 30, empty: false }),
-            ("kilobytes", Cut { head: 3, body: 37, size: 1000, empty: false }),
-            ("empty", Cut { head: 8, body: 12, size: 50, empty: true }),
+            ("513", Cut { head: 1, body: CAP, size: 8, empty: false }),
+            ("kilobytes", Cut { head: 3, body: CAP, size: 100, empty: false }),
+            ("empty", Cut { head: 8, body: CAP / 2, size: 50, empty: true }),
         ];
         for (name, cut) in cuts {
             let path = format!("/{via}/{name}");
@@ -109,14 +116,17 @@ fn a_head_above_the_cap_costs_its_own_exchange_only() {
     let mut hands = scene.hands("hands");
     let tracer = scene.trace(&["--pid", &hands.pid()]);
     let mut peer = accepted(&mut hands, "c");
-    respond(&mut hands, &mut peer, "writev", "/a", &Cut { head: 40, body: 1, size: 10, empty: false });
-    // All of the first 32 segments are empty.
-    peer.send(&http::get("/b"));
-    hands.receive("c");
-    let sizes: Vec<usize> = std::iter::repeat_n(0, 33).chain([http::ok("b").len()]).collect();
-    hands.ask("send", json!({ "name": "c", "data": http::ok("b"), "via": "writev", "sizes": sizes }));
-    peer.expect(&http::ok("b"));
-    serve(&mut hands, "c", &mut peer, "/b/next");
+    let response = http::ok("b");
+    // The cap lies in the middle of the first head, and before the second.
+    let cut = std::iter::repeat_n(0, CAP - 20).chain(std::iter::repeat_n(1, response.len()));
+    let none = std::iter::repeat_n(0, CAP + 1).chain([response.len()]);
+    for (path, sizes) in [("/a", cut.collect::<Vec<usize>>()), ("/b", none.collect())] {
+        peer.send(&http::get(path));
+        hands.receive("c");
+        hands.ask("send", json!({ "name": "c", "data": response, "via": "writev", "sizes": sizes }));
+        peer.expect(&response);
+        serve(&mut hands, "c", &mut peer, &format!("{path}/next"));
+    }
     serve(&mut hands, "c", &mut peer, "/end");
     let outcome = tracer.stop();
     let told = served(&outcome);
@@ -138,7 +148,7 @@ fn requests_read_into_many_segments() {
     let mut expected = Vec::new();
     let mut cut = 0;
     for via in ["readv", "recvmsg"] {
-        for (count, size) in [(1, 4000), (31, 40), (32, 40), (32, 1), (40, 40), (40, 5)] {
+        for (count, size) in [(1, 4000), (32, 40), (32, 1), (40, 40), (40, 5), (CAP + 8, 1)] {
             let path = format!("/{via}/{count}x{size}");
             let request = http::post(&path, &"q".repeat(900));
             peer.send(&request);
@@ -147,7 +157,7 @@ fn requests_read_into_many_segments() {
                 let sizes: Vec<Value> = std::iter::repeat_n(json!(size), count).collect();
                 let part = hands.ask("receive", json!({ "name": "c", "via": via, "sizes": sizes }));
                 let part = part.as_str().unwrap();
-                cut += u64::from(part.len() > 32 * size);
+                cut += u64::from(part.len() > CAP * size);
                 read.push_str(part);
             }
             assert_eq!(read, request);
