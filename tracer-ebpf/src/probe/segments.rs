@@ -53,7 +53,7 @@ pub fn vector(event: &DataEvent, vector: u64, count: u64, head: u32, tail: u32) 
         Progress { vector, count, length: event.length as u64, head: head as u64, tail: tail as u64, at: 0 };
     if count > MAX_SEGMENTS as u64 {
         // Without a tail: the verifier follows each round by half as many paths.
-        return gather::<LARGE, 0, ManySegments>(event, Progress { tail: 0, ..start });
+        return gather::<LARGE, 0, ManySegments>(event, start);
     }
     if tail != 0 {
         return if head <= LARGE_HEAD {
@@ -162,11 +162,11 @@ fn gather<const CAP: u64, const TAIL: u64, P: Piece>(event: &DataEvent, start: P
     let payload = payload(record);
     // SAFETY: the payload has room for the progress behind this, aligned to 8.
     let kept: *mut Progress = unsafe { payload.add((2 * CAP + 2 * TAIL) as usize) }.cast();
-    // SAFETY: as above; volatile, so that nothing is kept in registers.
-    unsafe { kept.write_volatile(start) };
+    // SAFETY: as above.
+    unsafe { keep(kept, &Progress { tail: if TAIL == 0 { 0 } else { start.tail }, ..start }) };
     for index in 0..P::MOST as u64 {
         // SAFETY: as above.
-        let now = unsafe { kept.read_volatile() };
+        let now = unsafe { kept_now(kept) };
         if index >= now.count || now.at >= now.length {
             break;
         }
@@ -177,8 +177,45 @@ fn gather<const CAP: u64, const TAIL: u64, P: Piece>(event: &DataEvent, start: P
         unsafe { (&raw mut (*kept).at).write_volatile(now.at + size) };
     }
     // SAFETY: as above.
-    let end = unsafe { kept.read_volatile() };
+    let end = unsafe { kept_now(kept) };
     complete::<CAP>(record, &end, P::MOST as u64);
+}
+
+/// Notes the progress, word by word and volatile: a copy of the whole would need a place on the stack, of which there is
+/// little, and values in registers are known to the verifier.
+///
+/// # Safety
+/// The place is inside a record.
+#[inline(always)]
+unsafe fn keep(place: *mut Progress, progress: &Progress) {
+    // SAFETY: as the caller says.
+    unsafe {
+        (&raw mut (*place).vector).write_volatile(progress.vector);
+        (&raw mut (*place).count).write_volatile(progress.count);
+        (&raw mut (*place).length).write_volatile(progress.length);
+        (&raw mut (*place).head).write_volatile(progress.head);
+        (&raw mut (*place).tail).write_volatile(progress.tail);
+        (&raw mut (*place).at).write_volatile(progress.at);
+    }
+}
+
+/// What [`keep`] noted.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn kept_now(place: *const Progress) -> Progress {
+    // SAFETY: as the caller says.
+    unsafe {
+        Progress {
+            vector: (&raw const (*place).vector).read_volatile(),
+            count: (&raw const (*place).count).read_volatile(),
+            length: (&raw const (*place).length).read_volatile(),
+            head: (&raw const (*place).head).read_volatile(),
+            tail: (&raw const (*place).tail).read_volatile(),
+            at: (&raw const (*place).at).read_volatile(),
+        }
+    }
 }
 
 /// Copies one piece and tells its size. `None` when memory could not be read.
