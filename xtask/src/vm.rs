@@ -72,7 +72,7 @@ impl Options {
     /// The defaults.
     #[must_use]
     pub fn new(tracer: PathBuf) -> Self {
-        Self { tracer, deadline: Duration::from_secs(300) }
+        Self { tracer, deadline: Duration::from_secs(480) }
     }
 }
 
