@@ -6,7 +6,7 @@ pub const MAX_SEGMENTS: usize = 32;
 /// Segments of one readv/writev/sendmsg/recvmsg that are looked at; the rest is a gap. A call with more than
 /// [`MAX_SEGMENTS`] reserves the largest record: it is rare, and the verifier follows this many rounds once only.
 /// (node-redis makes a segment of each command, and libuv writes up to 1,024 in one call.)
-pub const MAX_MANY_SEGMENTS: usize = 128;
+pub const MAX_MANY_SEGMENTS: usize = 256;
 
 /// Messages of one sendmmsg/recvmmsg that are looked at; of each, only the first segment is captured. (Stream
 /// sockets hardly ever see these calls.)

@@ -52,7 +52,7 @@ impl Cut {
 }
 
 #[test]
-fn responses_of_up_to_512_segments_are_told_whole() {
+fn responses_up_to_the_cap_are_told_whole() {
     let scene = Scene::new("segments");
     let mut hands = scene.hands("hands");
     let tracer = scene.trace(&["--pid", &hands.pid()]);
