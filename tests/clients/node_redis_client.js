@@ -13,7 +13,7 @@ async function main() {
   account.add("HELLO");
   account.add("CLIENT", { times: RESP });
 
-  const requests = Array.from({ length: 300 }, async (_, number) => {
+  const requests = Array.from({ length: 100 }, async (_, number) => {
     await client.set(`node:${RESP}:${number}`, "planted-value");
     account.add("SET");
     if ((await client.get(`node:${RESP}:${number}`)) !== "planted-value") throw new Error("another's reply");
