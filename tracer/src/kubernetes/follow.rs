@@ -200,6 +200,10 @@ impl<M: CgroupMap> Follow<M> {
         walk(directory, &mut |path, id| {
             // First the cgroup itself: what is made below it from now on, the kernel selects.
             map.select(id);
+            // One that was removed before it was in the map, the kernel could not take out.
+            if path.metadata().map(|metadata| metadata.ino()).ok() != Some(id) {
+                map.deselect(id);
+            }
             members(path).for_each(|pid| map.found(pid));
         });
     }
