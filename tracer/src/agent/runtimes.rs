@@ -150,6 +150,8 @@ impl Watch {
                 let last = looks >= RETRY_MILLIS.len();
                 if last && matches!(error, Unread::NotPython) {
                     self.watched.remove(&pid);
+                } else if !self.proc.exists(pid) {
+                    debug!(pid, "runtime: the process is gone");
                 } else if (last || matches!(error, Unread::Uvloop)) && self.told.insert(error.reason()) {
                     warn!("process {pid} serves without runtime evidence: {error}");
                 } else {
