@@ -336,10 +336,14 @@ impl Pipeline {
         const SHUT_RD: u8 = 0;
         const SHUT_RDWR: u8 = 2;
         let how = event.how;
+        let lossy = self.events.losses > 0;
         self.with(id, now, |tracked, stage| {
             if how != SHUT_RD {
                 tracked.connection.reach(Direction::Egress, event.tx_position, now.mark, stage);
-                tracked.connection.on_end(Direction::Egress, End::Finished, now.mark, stage);
+                // Where events were lost a response may be among them: the close, with its positions, tells then.
+                if !lossy {
+                    tracked.connection.on_end(Direction::Egress, End::Finished, now.mark, stage);
+                }
             }
             if how == SHUT_RDWR {
                 tracked.connection.on_end(Direction::Ingress, End::Finished, now.mark, stage);
