@@ -2,7 +2,6 @@
 //! (`INFO commandstats`, `INFO errorstats`), and every reply that names its command must be that command's.
 
 #![expect(clippy::unwrap_used, reason = "a test's own support fails by panicking, like the test")]
-#![expect(clippy::expect_used, reason = "a test's own support fails by panicking, like the test")]
 
 mod commands;
 mod dialogue;
