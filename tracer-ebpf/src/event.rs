@@ -83,7 +83,13 @@ pub struct Header {
     /// ([`crate::runtime`]): an asyncio task's, a greenlet's. An address of the process, used again after it is
     /// freed; 0 when nothing is known.
     pub context: u64,
+    /// Contexts that wait for this one: the next is that of the asyncio task that awaits this task, and so on; 0 where
+    /// none does.
+    pub waiters: [u64; WAITERS],
 }
+
+/// How many contexts that wait for each other are followed.
+pub const WAITERS: usize = 3;
 
 /// Bits of [`Header::flags`].
 pub mod flag {
@@ -279,8 +285,8 @@ pub struct CgroupEvent {
 }
 
 // Both sides are built by different compilers for different targets: the layout is part of the contract.
-const _: () = assert!(size_of::<Header>() == 64);
-const _: () = assert!(size_of::<DataEvent>() == 112);
-const _: () = assert!(size_of::<ConnectionEvent>() == 64 + 32 + 12 + 4 + 8 + 32 + 108 + 4);
-const _: () = assert!(size_of::<ProcessEvent>() == 88);
-const _: () = assert!(size_of::<CgroupEvent>() == 88);
+const _: () = assert!(size_of::<Header>() == 88);
+const _: () = assert!(size_of::<DataEvent>() == 136);
+const _: () = assert!(size_of::<ConnectionEvent>() == 88 + 32 + 12 + 4 + 8 + 32 + 108 + 4);
+const _: () = assert!(size_of::<ProcessEvent>() == 112);
+const _: () = assert!(size_of::<CgroupEvent>() == 112);

@@ -4,7 +4,8 @@
 /// were proved on that very process.
 ///
 /// CPython: the thread state lies behind a slot of the thread's own storage. It is taken for the thread's only if it
-/// says so itself.
+/// says so itself. The running task of asyncio is the one of `_asyncio`'s dictionary that has the thread's context; a
+/// task waits for another only if both say so.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Runtime {
@@ -20,18 +21,40 @@ pub struct Runtime {
     pub chunk: u32,
     /// Bits: see [`source`].
     pub sources: u32,
-    /// Zero.
-    pub padding: u32,
+    /// `tp_basicsize` of `_asyncio.Future`, where `_asyncio.Task` goes on: 0 when tasks are not read.
+    pub future_size: u32,
+    /// `current_tasks` of `_asyncio`: a dictionary, by event loop.
+    pub tasks: u64,
+    /// `_asyncio.Task`.
+    pub task_type: u64,
+    /// What the byte at 8 of a dictionary's keys is when there is room for five: the size, or its logarithm.
+    pub small: u32,
+    /// Where such keys have their entries.
+    pub entries: u32,
+    /// Where that which wakes a task up names it.
+    pub wakeup: u32,
+    /// `PyFunctionObject.func_closure`.
+    pub closure: u32,
+    /// `PyFunctionObject.func_module`.
+    pub module: u32,
+    /// Where an ASCII string's characters are.
+    pub text: u32,
+    /// Where an object has the values of its attributes: from the object, or if it is negative from what the word there
+    /// points to. 0 when that is not known.
+    pub values: i64,
 }
 
 impl Runtime {
     /// As the words of the map's value.
     #[must_use]
-    pub fn words(&self) -> [u64; 4] {
+    pub fn words(&self) -> [u64; WORDS] {
         // SAFETY: `repr(C)` without padding, of the same size and alignment (asserted below), and any bits are words.
         unsafe { core::mem::transmute_copy(self) }
     }
 }
+
+/// Words of a [`Runtime`].
+pub const WORDS: usize = 10;
 
 /// Bits of [`Runtime::sources`]: what tells contexts apart.
 pub mod source {
@@ -43,4 +66,4 @@ pub mod source {
     pub const ANY_CONTEXT: u32 = 1 << 2;
 }
 
-const _: () = assert!(size_of::<Runtime>() == 32);
+const _: () = assert!(size_of::<Runtime>() == 8 * WORDS);

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 pub use tracer_ebpf::Direction;
 use tracer_ebpf::Header;
+use tracer_ebpf::event::WAITERS;
 
 /// Nanoseconds of CLOCK_MONOTONIC, as the kernel stamped them.
 pub type Nanos = u64;
@@ -72,6 +73,8 @@ pub struct Mark {
     /// Which of the contexts that take turns on the thread made the call, as its runtime tells: an asyncio task's, a
     /// greenlet's. An address, used again after it is freed; 0 when nothing tells.
     pub context: u64,
+    /// Contexts that wait for that one, nearest first; 0 where none does.
+    pub waiters: [u64; WAITERS],
 }
 
 /// What a process is to a connection.

@@ -72,7 +72,7 @@ async def grouped(calls):
             group.create_task(call)
 
 
-WAYS = itertools.cycle([gather, one_after_the_other, in_time] + [grouped] * hasattr(asyncio, "TaskGroup"))
+WAYS = itertools.cycle([gather, in_time] + [grouped] * hasattr(asyncio, "TaskGroup"))
 
 
 async def work(mode, name, wanted):
@@ -81,8 +81,9 @@ async def work(mode, name, wanted):
         tasks.add(task)
         task.add_done_callback(tasks.discard)
     if mode == "children":
-        calls = [call(kind, f"ga{name}", number) for number, kind in enumerate(steps.CHILDREN)]
-        await next(WAYS)(calls)
+        await next(WAYS)([call(kind, f"ga{name}", number) for number, kind in enumerate(steps.CHILDREN)])
+    if mode == "ahead":
+        await one_after_the_other([call(kind, f"ah{name}", number) for number, kind in enumerate(steps.CHILDREN)])
     for number, (kind, pause) in enumerate(wanted):
         await asyncio.sleep(pause)
         if mode == "lock":

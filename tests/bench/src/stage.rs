@@ -88,7 +88,7 @@ impl Records {
             cgroup_id: 1,
             wait_epoch: 1,
             mux_epoch: 1,
-            context: 0,
+            ..Header::default()
         }
     }
 

@@ -196,6 +196,7 @@ impl Stage {
             mux_epoch: self.epoch,
             // Contexts take turns, some of them of nothing.
             context: u64::from(self.epoch % 3),
+            waiters: [u64::from(self.epoch % 2), 0, 0],
         }
     }
 

@@ -56,6 +56,16 @@ impl Server {
         if self == Self::GunicornThreads { 4 } else { 8 }
     }
 
+    /// Its processes that run CPython.
+    pub fn interpreters(self) -> usize {
+        match self {
+            Self::GunicornSync => 5,
+            Self::GunicornThreads | Self::Gevent => 2,
+            Self::Flask | Self::Uvicorn => 1,
+            Self::Node => 0,
+        }
+    }
+
     fn command(self, port: u16) -> Command {
         let directory = workspace::apps().join("oracle");
         let python = workspace::apps_virtualenv().join("bin/python");

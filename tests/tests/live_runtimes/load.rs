@@ -19,6 +19,8 @@ pub enum Mode {
     Background,
     /// Several things at the same time, before the steps.
     Children,
+    /// The same by tasks that run before the request waits for them (asyncio).
+    Ahead,
 }
 
 /// Calls and lines that a request does at the same time: `CHILDREN` of the applications.
@@ -52,6 +54,7 @@ impl Request {
             Mode::Lock => "lock",
             Mode::Background => "background",
             Mode::Children => "children",
+            Mode::Ahead => "ahead",
         };
         let steps: Vec<String> = self.steps.iter().map(|(kind, pause)| format!("{kind}{pause}")).collect();
         format!("/{mode}/{}?steps={}", self.id, steps.join(","))
@@ -85,9 +88,9 @@ impl Plan {
         (steps.count() - lines, lines)
     }
 
-    /// Calls and lines that parts of the requests make at the same time.
-    pub fn children(&self) -> (usize, usize) {
-        let requests = self.count(Mode::Children);
+    /// Calls and lines that parts of the requests of a mode make at the same time.
+    pub fn children(&self, mode: Mode) -> (usize, usize) {
+        let requests = self.count(mode);
         (requests * CHILDREN.0, requests * CHILDREN.1)
     }
 

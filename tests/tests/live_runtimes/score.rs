@@ -6,7 +6,7 @@ use std::fmt;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use tests::live::{Telemetry, text};
 
-use super::load::Plan;
+use super::load::{Mode, Plan};
 
 /// Wrong parents that are shown; the rest is counted.
 const SHOWN: usize = 10;
@@ -18,11 +18,13 @@ pub enum Part {
     Own,
     /// One of several things that it does at the same time, and waits for.
     Child,
+    /// The same, before it waits for it.
+    Ahead,
     /// What it began and nobody waits for.
     Background,
 }
 
-const PARTS: [Part; 3] = [Part::Own, Part::Child, Part::Background];
+const PARTS: [Part; 4] = [Part::Own, Part::Child, Part::Ahead, Part::Background];
 
 /// What was done for requests, and what was told of it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,6 +37,10 @@ struct Count {
 }
 
 impl Count {
+    fn any(&self) -> bool {
+        self.done + self.right + self.wrong + self.without > 0
+    }
+
     fn precision(self) -> f64 {
         let given = self.right + self.wrong;
         if given == 0 { 1.0 } else { self.right as f64 / given as f64 }
@@ -57,7 +63,9 @@ impl Score {
     /// Compares what was told with the plan.
     pub fn of(plan: &Plan, telemetry: &Telemetry) -> Self {
         let mut score = Self::default();
-        for (part, (calls, lines)) in [(Part::Own, plan.own()), (Part::Child, plan.children())] {
+        let (children, ahead) = (plan.children(Mode::Children), plan.children(Mode::Ahead));
+        for (part, (calls, lines)) in [(Part::Own, plan.own()), (Part::Child, children), (Part::Ahead, ahead)]
+        {
             score.calls.entry(part).or_default().done = calls;
             score.lines.entry(part).or_default().done = lines;
         }
@@ -115,7 +123,7 @@ impl fmt::Display for Score {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for part in PARTS {
             for (what, counts) in [("calls", &self.calls), ("lines", &self.lines)] {
-                let count = counts.get(&part).copied().unwrap_or_default();
+                let Some(count) = counts.get(&part).filter(|count| count.any()).copied() else { continue };
                 let Count { done, right, wrong, without } = count;
                 write!(f, "  {part:?} {what}: precision {:.4}, ", count.precision())?;
                 if part != Part::Background {
@@ -135,6 +143,7 @@ fn name(text: &str) -> Option<(Part, &str)> {
     let digits = id.get(2..)?.bytes().take_while(u8::is_ascii_digit).count();
     let part = match before {
         _ if before.ends_with("ga") => Part::Child,
+        _ if before.ends_with("ah") => Part::Ahead,
         _ if before.ends_with("bg") => Part::Background,
         _ => Part::Own,
     };

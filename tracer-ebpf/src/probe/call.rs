@@ -68,9 +68,9 @@ struct Capture {
     tail: u32,
 }
 
-// SAFETY: the event's 112 bytes, and a word.
+// SAFETY: the event's 136 bytes, and a word.
 unsafe impl Words for Capture {}
-const _: () = assert!(size_of::<Capture>() == 120);
+const _: () = assert!(size_of::<Capture>() == 144);
 
 /// Handles the exit of call `number` with its registers and result.
 #[inline(always)]
@@ -337,7 +337,7 @@ fn prepare<'a>(
 fn event(call: &Moved, kind: EventKind, sock: u64, ino: u64) -> DataEvent {
     let mut header = emit::header(&call.caller);
     header.kind = kind as u16;
-    header.context = runtime::context(call.task, call.caller.tgid);
+    header.context = runtime::context(call.task, call.caller.tgid, &mut header.waiters);
     // Of zeros that it knows the compiler makes a call of `memset`: a frame of the little stack, and a loop.
     let zero = opaque(0) as u32;
     DataEvent {

@@ -5,7 +5,7 @@ use aya_ebpf::helpers::generated::{
     bpf_ringbuf_submit,
 };
 
-use tracer_ebpf::event::flag;
+use tracer_ebpf::event::{WAITERS, flag};
 use tracer_ebpf::limits::{HUGE_HEAD, LARGE_HEAD, MAX_TAIL, SIZE_CLASSES};
 use tracer_ebpf::{DataEvent, EventKind, Header, LossReason};
 
@@ -102,6 +102,7 @@ pub fn header(caller: &Caller) -> Header {
         wait_epoch: waits.any,
         mux_epoch: waits.multiplexed,
         context: 0,
+        waiters: [0; WAITERS],
     }
 }
 

@@ -10,6 +10,7 @@ macro_rules! config {
 }
 
 pub mod arch;
+mod asyncio;
 pub mod call;
 pub mod cgroup;
 pub mod connection;

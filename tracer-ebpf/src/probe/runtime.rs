@@ -3,17 +3,19 @@
 //! Everything here is read from the application's memory, so nothing of it is trusted: what cannot be read, or
 //! contradicts itself, is no context. Pages that are not in memory are not fetched.
 
+use tracer_ebpf::event::WAITERS;
 use tracer_ebpf::runtime::{Runtime, source};
 
+use super::asyncio;
 use super::kernel::{read, read_user};
 use super::maps::RUNTIMES;
 
 /// Chunks of a data stack that are followed to its first one. One holds some fifty frames.
 const MAX_CHUNKS: usize = 8;
 
-/// The context that the current thread runs, or 0. (A function of its own, for its stack.)
+/// The context that the current thread runs, or 0; and those that wait for it. (A function of its own, for its stack.)
 #[inline(never)]
-pub fn context(task: u64, tgid: u32) -> u64 {
+pub fn context(task: u64, tgid: u32, waiters: &mut [u64; WAITERS]) -> u64 {
     let Some(runtime) = RUNTIMES.get_ptr(&tgid) else {
         return 0;
     };
@@ -32,6 +34,9 @@ pub fn context(task: u64, tgid: u32) -> u64 {
         && context != 0
         && read_user::<u32>(context + runtime.entered as u64) == Some(1)
     {
+        if runtime.tasks != 0 {
+            asyncio::waiters(runtime, tgid, context, waiters);
+        }
         return context;
     }
     if runtime.sources & source::STACK != 0 {

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 use tracer_ebpf::runtime::Runtime;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::node::SharedProbe;
 use crate::enrich::process::Proc;
-use crate::probe::runtime::{Locator, Unread};
+use crate::probe::runtime::{Found, Locator, Unread};
 
 /// Processes that are watched; a further one is not looked at.
 const MAX_WATCHED: usize = 4096;
@@ -28,6 +28,9 @@ const RETRY_MILLIS: [u64; 6] = [50, 100, 200, 500, 2000, 5000];
 
 /// How soon one is looked at again whose runtime is read.
 const RECHECK_MILLIS: [u64; 4] = [500, 1000, 2000, 10_000];
+
+/// Processes of whose runtime the log tells without being asked for more.
+const MAX_TOLD: usize = 64;
 
 /// What is told of processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +58,7 @@ impl Runtimes {
             locator: Locator::default(),
             watched: FxHashMap::default(),
             told: HashSet::new(),
+            told_of: HashSet::new(),
         };
         thread::Builder::new().name("runtimes".to_owned()).spawn(move || watch.run(&notices))?;
         Ok(Self(sender))
@@ -79,6 +83,8 @@ struct Watch {
     watched: FxHashMap<u32, Watched>,
     /// Reasons that were told.
     told: HashSet<&'static str>,
+    /// Processes that were told of.
+    told_of: HashSet<u32>,
 }
 
 struct Watched {
@@ -124,14 +130,15 @@ impl Watch {
         }
     }
 
-    fn take(&mut self, pid: u32, found: Result<Runtime, Unread>, now: Instant) {
+    fn take(&mut self, pid: u32, found: Result<Found, Unread>, now: Instant) {
         let Some(watched) = self.watched.get_mut(&pid) else { return };
         let known = watched.runtime;
         let delays: &[u64] = if found.is_ok() { &RECHECK_MILLIS } else { &RETRY_MILLIS };
-        if found.as_ref().ok() != known.as_ref() {
+        let runtime = found.as_ref().ok().map(|found| found.runtime);
+        if runtime != known {
             watched.looks = 0;
         }
-        watched.runtime = found.as_ref().ok().copied();
+        watched.runtime = runtime;
         let delay = delays.get(watched.looks).or(delays.last()).copied().unwrap_or_default();
         watched.due = now + Duration::from_millis(delay);
         watched.looks += 1;
@@ -139,10 +146,18 @@ impl Watch {
         // A panic elsewhere does not make the maps wrong.
         let mut probe = self.probe.lock().unwrap_or_else(PoisonError::into_inner);
         match found {
-            Ok(runtime) if known != Some(runtime) => match probe.set_runtime(pid, &runtime) {
-                Ok(()) => debug!(pid, ?runtime, "its CPython is read"),
-                Err(error) => warn!("a process's runtime cannot be noted: {error}"),
-            },
+            Ok(Found { runtime, version }) if known != Some(runtime) => {
+                match probe.set_runtime(pid, &runtime) {
+                    Ok(()) if self.told_of.len() < MAX_TOLD && self.told_of.insert(pid) => {
+                        info!(
+                            "process {pid} runs CPython {version}, whose tasks and greenlets are told apart"
+                        );
+                        debug!(pid, ?runtime, "its CPython is read");
+                    }
+                    Ok(()) => debug!(pid, ?runtime, "its CPython is read"),
+                    Err(error) => warn!("a process's runtime cannot be noted: {error}"),
+                }
+            }
             Ok(_) => {}
             Err(error) => {
                 probe.forget_runtime(pid);

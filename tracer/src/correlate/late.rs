@@ -16,6 +16,9 @@
 //! context that answers two exchanges whose windows meet has proved nothing, and owns neither. Contexts of different
 //! threads have nothing to do with each other. After a loss nothing that waits is told.
 //!
+//! A call of an asyncio task that another task waits for is made for whatever that one works for: the call tells both
+//! contexts, and the nearest that owns an exchange decides.
+//!
 //! The other thing that is known late: a thread that was made for a request. It inherits the request only if it ends
 //! with it; a worker of a pool outlives it, and then serves others.
 
@@ -24,6 +27,7 @@ use std::num::NonZeroUsize;
 
 use lru::LruCache;
 use rustc_hash::{FxHashMap, FxHashSet};
+use tracer_ebpf::event::WAITERS;
 
 use super::active::{Evidence, Inactive};
 use super::stats::LateStats;
@@ -109,7 +113,8 @@ struct Thread {
 #[derive(Clone, Copy, Debug)]
 struct Question {
     ticket: Ticket,
-    context: u64,
+    /// The context of the call, and those that wait for it, nearest first; 0 where there is none.
+    contexts: [u64; 1 + WAITERS],
     call: u64,
 }
 
@@ -143,7 +148,7 @@ impl LateParents {
     /// # Errors
     /// When nothing that could still happen would tell.
     pub fn ask(&mut self, mark: Mark) -> Result<Ticket, Inactive> {
-        let question = Question { ticket: Ticket(self.last + 1), context: mark.context, call: mark.call };
+        let question = Question { ticket: Ticket(self.last + 1), contexts: contexts(mark), call: mark.call };
         let waiting = if let Some(inheriting) = self.inheriting.get_mut(&mark.thread) {
             if inheriting.ended.is_some() {
                 return Err(Inactive::Outlived);
@@ -227,8 +232,11 @@ impl LateParents {
         served.ambiguous |= met || served.since < thread.forgotten;
         self.stats.ambiguous += u64::from(met);
         let (since, ambiguous) = (served.since, served.ambiguous);
+        let open = thread.open.iter().filter_map(|id| self.served.get(id));
+        let owners: FxHashSet<u64> = open.filter_map(|served| served.owner).collect();
         thread.waiting.retain(|question| {
-            let within = question.context == owner && (since..=mark.call).contains(&question.call);
+            let nearest = question.contexts.iter().find(|context| owners.contains(context));
+            let within = nearest == Some(&owner) && (since..=mark.call).contains(&question.call);
             if within {
                 let answer =
                     if ambiguous { Err(Inactive::Ambiguous) } else { Ok((exchange, Evidence::Context)) };
@@ -380,8 +388,8 @@ impl LateParents {
         let undecided = open.clone().filter(|served| served.owner.is_none()).map(|served| served.begun).min();
         let owners: FxHashSet<u64> = open.filter_map(|served| served.owner).collect();
         thread.waiting.retain(|question| {
-            let waits =
-                undecided.is_some_and(|begun| begun < question.call) || owners.contains(&question.context);
+            let waits = undecided.is_some_and(|begun| begun < question.call)
+                || owners.iter().any(|owner| question.contexts.contains(owner));
             if !waits {
                 self.answers.give(question.ticket, Err(Inactive::OtherContext));
                 self.waiting -= 1;
@@ -415,10 +423,15 @@ impl LateParents {
     }
 }
 
+fn contexts(mark: Mark) -> [u64; 1 + WAITERS] {
+    let [first, second, third] = mark.waiters;
+    [mark.context, first, second, third]
+}
+
 /// Whether one of the thread's exchanges may turn out to be the question's answer.
 fn may_own(served: &FxHashMap<ActiveId, Served>, thread: &Thread, question: &Question) -> bool {
     thread.open.iter().filter_map(|id| served.get(id)).any(|served| match served.owner {
         None => served.begun < question.call,
-        Some(owner) => owner == question.context,
+        Some(owner) => question.contexts.contains(&owner),
     })
 }

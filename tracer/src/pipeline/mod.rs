@@ -254,6 +254,7 @@ impl Pipeline {
             call: self.calls,
             thread,
             context: header.context,
+            waiters: header.waiters,
             ..Mark::default()
         };
         let process = Process::from(header);

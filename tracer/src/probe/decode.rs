@@ -126,6 +126,7 @@ fn header(fields: &mut Fields<'_>) -> Result<Header, DecodeError> {
         wait_epoch: fields.u32()?,
         mux_epoch: fields.u32()?,
         context: fields.u64()?,
+        waiters: [fields.u64()?, fields.u64()?, fields.u64()?],
     })
 }
 
@@ -302,12 +303,12 @@ mod tests {
         bytes.extend(8_u64.to_ne_bytes());
         bytes.extend(9_u32.to_ne_bytes());
         bytes.extend(10_u32.to_ne_bytes());
-        bytes.extend(33_u64.to_ne_bytes());
+        [33_u64, 34, 35, 36].iter().for_each(|context| bytes.extend(context.to_ne_bytes()));
         bytes
     }
 
     fn data_bytes(length: u32, head: u32, tail: u32, direction: u8, captured: &[u8]) -> Vec<u8> {
-        let mut bytes = header_bytes(1, 112 + captured.len());
+        let mut bytes = header_bytes(1, 136 + captured.len());
         for field in [11_u64, 12, 13] {
             bytes.extend(field.to_ne_bytes());
         }
@@ -335,6 +336,7 @@ mod tests {
         assert_eq!((flags, time_ns, tgid, tid, thread_start_ns), (2, 3, 4, 5, 6));
         let Header { process_start_ns, cgroup_id, wait_epoch, mux_epoch, context, .. } = data.header;
         assert_eq!((process_start_ns, cgroup_id, wait_epoch, mux_epoch, context), (7, 8, 9, 10, 33));
+        assert_eq!(data.header.waiters, [34, 35, 36]);
     }
 
     #[test]
@@ -343,8 +345,8 @@ mod tests {
         assert_eq!(decode(&data_bytes(u32::MAX, u32::MAX, 1, 0, b"")), Err(DecodeError::Inconsistent));
         assert_eq!(decode(&data_bytes(9, 3, 2, 2, b"abc-yz")), Err(DecodeError::Inconsistent));
         assert_eq!(decode(&data_bytes(9, 3, 2, 0, b"abc-y")), Err(DecodeError::TooShort));
-        assert_eq!(decode(&header_bytes(6, 64)), Err(DecodeError::UnknownKind(6)));
-        assert_eq!(decode(&header_bytes(1, 65)), Err(DecodeError::TooShort));
+        assert_eq!(decode(&header_bytes(6, 88)), Err(DecodeError::UnknownKind(6)));
+        assert_eq!(decode(&header_bytes(1, 89)), Err(DecodeError::TooShort));
         assert_eq!(decode(&header_bytes(1, 0)), Err(DecodeError::TooShort));
     }
 
@@ -358,7 +360,7 @@ mod tests {
 
     #[test]
     fn a_connection_event_reads_every_field_in_its_place() {
-        let mut record = header_bytes(3, 264);
+        let mut record = header_bytes(3, 288);
         for field in [21_u64, 22, 23, 24] {
             record.extend(field.to_ne_bytes());
         }

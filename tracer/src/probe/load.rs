@@ -6,7 +6,7 @@ use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::BtfTracePoint;
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, VerifierLogLevel};
 use tracer_ebpf::config::{self, ProbeConfig, option};
-use tracer_ebpf::runtime::Runtime;
+use tracer_ebpf::runtime::{Runtime, WORDS};
 use tracer_ebpf::{LossReason, limits};
 use tracing::{Level, debug};
 
@@ -56,7 +56,7 @@ pub struct Probe {
     ebpf: Option<Ebpf>,
     cgroups: HashMap<MapData, u64, u32>,
     processes: HashMap<MapData, u32, u32>,
-    runtimes: HashMap<MapData, u32, [u64; 4]>,
+    runtimes: HashMap<MapData, u32, [u64; WORDS]>,
     ports: HashMap<MapData, u16, u32>,
     log_inodes: HashMap<MapData, [u64; 2], u32>,
     windows: HashMap<MapData, u64, [u64; 2]>,

@@ -106,6 +106,7 @@ fn start(header: Header, size: usize) -> Vec<u8> {
     );
     record.extend([header.wait_epoch, header.mux_epoch].map(u32::to_ne_bytes).concat());
     record.extend(header.context.to_ne_bytes());
+    header.waiters.iter().for_each(|waiter| record.extend(waiter.to_ne_bytes()));
     record
 }
 

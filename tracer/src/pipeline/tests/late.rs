@@ -77,6 +77,61 @@ fn who_writes_the_response_made_the_calls() {
 }
 
 #[test]
+fn what_a_task_does_is_done_for_who_waits_for_it() {
+    const CHILD: u64 = 0xc0;
+    const GRANDCHILD: u64 = 0xd0;
+    let mut s = connected();
+    request(&mut s, WEB, "one");
+    request(&mut s, WEB2, "two");
+    for (context, waiters, name) in [
+        (CHILD, &[A][..], "child"),
+        (GRANDCHILD, &[CHILD, A], "grandchild"),
+        (GRANDCHILD, &[CHILD], "nobody"),
+        (CHILD, &[B], "second"),
+    ] {
+        s.run_for(1, context, waiters);
+        s.send(1, DB, &format!("?{name}\n"));
+        s.log(1, &format!("{name}\n"));
+        s.epoll(1);
+        s.run(1, LOOP);
+        s.recv(1, DB, "!rows\n");
+    }
+    respond(&mut s, B, WEB2);
+    respond(&mut s, A, WEB);
+    for (child, parent) in [("child", "one"), ("grandchild", "one"), ("second", "two")] {
+        s.assert_child(child, parent);
+        s.assert_line(child, Some(parent));
+    }
+    s.assert_root("nobody");
+    s.assert_line("nobody", None);
+    assert_eq!((s.pipeline.stats().spans.roots_other_context, s.pipeline.stats().tables.waiting), (1, 0));
+}
+
+#[test]
+fn a_task_that_answers_a_request_itself_works_for_that_one() {
+    let mut s = connected();
+    request(&mut s, WEB, "outer");
+    request(&mut s, WEB2, "inner");
+    s.run_for(1, B, &[A]);
+    s.send(1, DB, "?query\n");
+    // B owns the one before A owns the other.
+    s.send(1, WEB2, "!o");
+    s.run(1, A);
+    s.send(1, WEB, "!o");
+    s.run_for(1, B, &[A]);
+    s.send(1, DB2, "?later\n");
+    s.run(1, A);
+    s.send(1, WEB, "k\n");
+    s.run(1, B);
+    s.send(1, WEB2, "k\n");
+    s.run(1, LOOP);
+    s.recv(1, DB, "!rows\n");
+    s.recv(1, DB2, "!rows\n");
+    s.assert_child("query", "inner");
+    s.assert_child("later", "inner");
+}
+
+#[test]
 fn a_task_that_answers_nobody_has_no_parent() {
     let mut s = connected();
     request(&mut s, WEB, "one");

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use tracer_ebpf::event::WAITERS;
 use tracer_ebpf::event::flag;
 use tracer_ebpf::{ConnectionEvent, ConnectionNote, Direction, Family, Header, ProcessEvent, ProcessNote};
 
@@ -46,7 +47,7 @@ pub(crate) struct Script {
     pub(crate) time: u64,
     positions: HashMap<(Conn, Direction), u32>,
     epochs: HashMap<Tid, (u32, u32)>,
-    contexts: HashMap<Tid, u64>,
+    contexts: HashMap<Tid, (u64, [u64; WAITERS])>,
     /// Whose calls follow.
     pub(crate) tgid: u32,
     lost: bool,
@@ -107,6 +108,7 @@ impl Script {
 
     pub(crate) fn header(&mut self, tid: Tid) -> Header {
         self.time += 10;
+        let (context, waiters) = self.contexts.get(&tid).copied().unwrap_or_default();
         let (wait_epoch, mux_epoch) = self.epochs.get(&tid).copied().unwrap_or((5, 3));
         Header {
             time_ns: self.time,
@@ -117,7 +119,8 @@ impl Script {
             cgroup_id: 55,
             wait_epoch,
             mux_epoch,
-            context: self.contexts.get(&tid).copied().unwrap_or_default(),
+            context,
+            waiters,
             flags: if std::mem::take(&mut self.lost) { flag::LOST } else { 0 },
             ..Header::default()
         }
@@ -136,7 +139,14 @@ impl Script {
 
     /// The context that runs on the thread from now on.
     pub(crate) fn run(&mut self, tid: Tid, context: u64) {
-        self.contexts.insert(tid, context);
+        self.run_for(tid, context, &[]);
+    }
+
+    /// The same, with contexts that wait for it, nearest first.
+    pub(crate) fn run_for(&mut self, tid: Tid, context: u64, waiters: &[u64]) {
+        let mut all = [0; WAITERS];
+        all[..waiters.len()].copy_from_slice(waiters);
+        self.contexts.insert(tid, (context, all));
     }
 
     /// The thread comes back from a poll of one descriptor.

@@ -53,6 +53,13 @@ pub(super) struct Layout {
     pub(super) chunk: Option<u32>,
     /// `PyContext.ctx_entered`.
     pub(super) entered: u32,
+    /// `PyInterpreterState.imports.modules`, since `_asyncio` keeps what it knows in its module.
+    pub(super) modules: Option<u32>,
+    /// Where an ASCII string's characters are.
+    pub(super) text: u32,
+    /// Where an object's attributes have their values: see [`tracer_ebpf::runtime::Runtime::values`]. From
+    /// `_PyObject_ValuesPointer` (3.11), `_PyObject_DictOrValuesPointer` (3.12), `_PyObject_InlineValues` (3.13).
+    pub(super) values: i64,
 }
 
 /// `PyThreadState.next` and `.interp`.
@@ -73,6 +80,9 @@ const LAYOUTS: [Layout; 4] = [
         context: 240,
         chunk: None,
         entered: 40,
+        modules: None,
+        text: 48,
+        values: 0,
     },
     Layout {
         minors: (11, 11),
@@ -83,6 +93,9 @@ const LAYOUTS: [Layout; 4] = [
         context: 224,
         chunk: Some(296),
         entered: 40,
+        modules: None,
+        text: 48,
+        values: -32,
     },
     Layout {
         minors: (12, 12),
@@ -93,6 +106,9 @@ const LAYOUTS: [Layout; 4] = [
         context: 208,
         chunk: Some(232),
         entered: 40,
+        modules: Some(944),
+        text: 40,
+        values: -24,
     },
     Layout {
         minors: (13, 13),
@@ -103,6 +119,9 @@ const LAYOUTS: [Layout; 4] = [
         context: 208,
         chunk: Some(232),
         entered: 40,
+        modules: Some(7656),
+        text: 40,
+        values: 24,
     },
 ];
 
@@ -112,12 +131,16 @@ pub(super) struct Proof {
     pub(super) layout: Layout,
     /// From a thread's pointer to the slot that names its state.
     pub(super) slot: i64,
+    /// The main interpreter.
+    pub(super) interpreter: u64,
+    pub(super) version: Version,
 }
 
 /// Proves that the interpreter is laid out as its version is, and finds the slot.
 pub(super) fn prove(memory: &Memory, place: Interpreter) -> Result<Proof, Unread> {
-    let layout = layout(memory, place)?;
-    let mut interpreter = word(memory, place.runtime + layout.interpreters)?;
+    let (layout, version) = layout(memory, place)?;
+    let main = word(memory, place.runtime + layout.interpreters)?;
+    let mut interpreter = main;
     let mut slots: Option<Vec<usize>> = None;
     for _ in 0..MAX_INTERPRETERS {
         if interpreter == 0 {
@@ -130,21 +153,23 @@ pub(super) fn prove(memory: &Memory, place: Interpreter) -> Result<Proof, Unread
     let slot =
         slots.first().ok_or(Unread::NotProved("no thread's storage names its state; is this musl?"))?;
     let slot = i64::try_from(*slot).map_err(|_| Unread::NotProved("the slot"))?;
-    Ok(Proof { layout, slot })
+    Ok(Proof { layout, slot, interpreter: main, version })
 }
 
-fn layout(memory: &Memory, place: Interpreter) -> Result<Layout, Unread> {
+fn layout(memory: &Memory, place: Interpreter) -> Result<(Layout, Version), Unread> {
     // `Py_Version` came with 3.11. Before, 3.9 and 3.10 are alike in what is read here.
     let version = match place.version {
         Some(address) => {
             let [_, _, minor, major] = memory.bytes(address).map_err(Unread::Unreadable)?;
             Version { major, minor }
         }
-        None if place.since_3_9 => Version { major: 3, minor: 10 },
+        None if place.since_3_10 => Version { major: 3, minor: 10 },
+        None if place.since_3_9 => Version { major: 3, minor: 9 },
         None => Version { major: 3, minor: 8 },
     };
     let known = LAYOUTS.iter().find(|layout| (layout.minors.0..=layout.minors.1).contains(&version.minor));
-    known.filter(|_| version.major == 3).copied().ok_or(Unread::UnknownVersion(version))
+    let known = known.filter(|_| version.major == 3).ok_or(Unread::UnknownVersion(version))?;
+    Ok((*known, version))
 }
 
 /// Checks the states of an interpreter's threads, and keeps of `slots` those that name every one of them.

@@ -9,6 +9,7 @@ use lru::LruCache;
 use object::read::ReadCache;
 use object::{Object as _, ObjectSegment as _, ObjectSymbol as _};
 
+use super::asyncio::Variables;
 use super::memory::{Mapping, Mappings};
 use crate::enrich::process::Proc;
 
@@ -27,6 +28,8 @@ pub(super) struct Interpreter {
     pub(super) version: Option<u64>,
     /// Whether it has `PyThreadState_GetInterpreter`, since 3.9.
     pub(super) since_3_9: bool,
+    /// Whether it has `PyModule_AddObjectRef`, since 3.10.
+    pub(super) since_3_10: bool,
 }
 
 /// A file's identity: device, inode, time of its last change in nanoseconds.
@@ -77,28 +80,44 @@ impl Images {
             .find(|(offset, length, _)| (offset & !0xfff..offset + length).contains(&mapping.offset))?;
         let address = segment.2.wrapping_add(mapping.offset).wrapping_sub(segment.0);
         let moved = mapping.start.wrapping_sub(address);
-        let Interpreter { runtime, version, since_3_9 } = image.symbols;
+        let Interpreter { runtime, version, since_3_9, since_3_10 } = image.symbols;
         Some(Interpreter {
             runtime: runtime.wrapping_add(moved),
             version: version.map(|address| address.wrapping_add(moved)),
             since_3_9,
+            since_3_10,
         })
     }
+}
+
+/// The variables of the library with `part` in its path.
+pub(super) fn variables(proc: &Proc, pid: u32, mappings: &Mappings, part: &str) -> Option<Variables> {
+    let mapping = mappings.0.iter().find(|mapping| mapping.offset == 0 && mapping.path.contains(part))?;
+    let path = proc.path(pid, "root").join(mapping.path.trim_start_matches('/'));
+    let cache = ReadCache::new(File::open(path).ok()?);
+    let object = object::File::parse(&cache).ok()?;
+    let moved = mapping.start.wrapping_sub(object.segments().next()?.address());
+    // The segment that is longer in memory than in the file ends with what is zero at first.
+    let segment = object.segments().find(|segment| segment.size() > segment.file_range().1)?;
+    let start = moved.wrapping_add(segment.address());
+    let middle = start.wrapping_add(segment.file_range().1);
+    Some(Variables { initialised: start..middle, zeroed: middle..start.wrapping_add(segment.size()) })
 }
 
 /// Reads the symbols of a file. Dynamic ones are there even in a stripped file, because extension modules need them.
 fn read(file: File) -> Option<Image> {
     let cache = ReadCache::new(file);
     let object = object::File::parse(&cache).ok()?;
-    let mut symbols = Interpreter { runtime: 0, version: None, since_3_9: false };
+    let mut symbols = Interpreter { runtime: 0, version: None, since_3_9: false, since_3_10: false };
     for symbol in object.dynamic_symbols().chain(object.symbols()) {
         match symbol.name_bytes() {
             Ok(b"_PyRuntime") if symbol.is_definition() => symbols.runtime = symbol.address(),
             Ok(b"Py_Version") if symbol.is_definition() => symbols.version = Some(symbol.address()),
             Ok(b"PyThreadState_GetInterpreter") if symbol.is_definition() => symbols.since_3_9 = true,
+            Ok(b"PyModule_AddObjectRef") if symbol.is_definition() => symbols.since_3_10 = true,
             _ => continue,
         }
-        if symbols.runtime != 0 && symbols.version.is_some() && symbols.since_3_9 {
+        if symbols.runtime != 0 && symbols.version.is_some() && symbols.since_3_9 && symbols.since_3_10 {
             break;
         }
     }

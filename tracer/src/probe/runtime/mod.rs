@@ -5,6 +5,7 @@
 //! the version's own headers and are proved on the live process: every thread state names its interpreter, and the
 //! thread that it says it belongs to, and that thread's storage names the state. What is not proved is not used.
 
+mod asyncio;
 mod cpython;
 mod image;
 mod memory;
@@ -14,6 +15,8 @@ use std::io;
 use thiserror::Error;
 use tracer_ebpf::runtime::{Runtime, source};
 
+use self::asyncio::Tasks;
+use self::cpython::Proof;
 pub use self::cpython::Version;
 use self::image::Images;
 use self::memory::{Mappings, Memory};
@@ -61,6 +64,15 @@ impl Unread {
     }
 }
 
+/// A runtime that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// How.
+    pub runtime: Runtime,
+    /// Of CPython.
+    pub version: Version,
+}
+
 /// Finds runtimes. Remembers what it read of executables and libraries.
 #[derive(Debug, Default)]
 pub struct Locator {
@@ -72,7 +84,7 @@ impl Locator {
     ///
     /// # Errors
     /// Why it is not.
-    pub fn locate(&mut self, proc: &Proc, pid: u32) -> Result<Runtime, Unread> {
+    pub fn locate(&mut self, proc: &Proc, pid: u32) -> Result<Found, Unread> {
         if !cfg!(target_arch = "x86_64") {
             return Err(Unread::Architecture);
         }
@@ -91,8 +103,14 @@ impl Locator {
             entered: layout.entered,
             chunk: 0,
             sources: source::ENTERED,
-            padding: 0,
+            ..Runtime::default()
         };
+        let variables = image::variables(proc, pid, &mappings, "/_asyncio.");
+        let tasks =
+            variables.and_then(|variables| asyncio::find(&memory, &layout, proof.interpreter, &variables));
+        if let Some(tasks) = tasks {
+            tell_tasks(&mut runtime, &proof, tasks);
+        }
         if mappings.has("/gevent/") {
             match layout.chunk {
                 Some(chunk) => {
@@ -102,8 +120,24 @@ impl Locator {
                 None => runtime.sources |= source::ANY_CONTEXT,
             }
         }
-        Ok(runtime)
+        Ok(Found { runtime, version: proof.version })
     }
+}
+
+fn tell_tasks(runtime: &mut Runtime, proof: &Proof, tasks: Tasks) {
+    let layout = &proof.layout;
+    let is_3_9 = proof.version.minor == 9;
+    // `dk_size`, since 3.11 `dk_log2_size`; with one more word in the head before.
+    let is_before_3_11 = layout.chunk.is_none();
+    (runtime.small, runtime.entries) = if is_before_3_11 { (8, 48) } else { (3, 40) };
+    // `TaskWakeupMethWrapper.ww_task`, since 3.10 `PyCFunctionObject.m_self`.
+    runtime.wakeup = if is_3_9 { 16 } else { 24 };
+    (runtime.closure, runtime.module) = if is_3_9 { (48, 88) } else { (72, 104) };
+    runtime.text = layout.text;
+    runtime.values = layout.values;
+    runtime.tasks = tasks.current;
+    runtime.task_type = tasks.task_type;
+    runtime.future_size = tasks.future_size;
 }
 
 #[cfg(test)]

@@ -66,10 +66,15 @@ fn real_interpreters_are_proved_or_refused() {
         let located = Locator::default().locate(&Proc::default(), python.0.id());
         let minor: u8 = version.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap();
         match located {
-            Ok(runtime) => {
-                assert!((9..=13).contains(&minor), "{version} is not known, and yet {runtime:?}");
+            Ok(found) => {
+                assert!((9..=13).contains(&minor), "{version} is not known, and yet {found:?}");
+                assert_eq!(found.version.to_string(), version);
+                let runtime = found.runtime;
                 assert_eq!(runtime.sources, source::ENTERED);
                 assert!(runtime.slot > 0);
+                assert!(runtime.tasks != 0 && runtime.task_type != 0, "{version}: its tasks are not found");
+                let size = if minor == 9 { 144 } else { [152, 128, 128, 104][usize::from(minor) - 10] };
+                assert_eq!(runtime.future_size, size, "{version}");
                 proved += 1;
             }
             Err(error) => assert!(!(9..=13).contains(&minor), "{} ({version}): {error}", path.display()),

@@ -107,7 +107,7 @@ impl Run {
 
     pub(crate) fn mark(&self) -> Mark {
         let (time, call, thread) = (self.time, self.call, self.thread);
-        Mark { time, call, thread, active: self.active, multiplexed: self.multiplexed, context: 0 }
+        Mark { time, call, thread, active: self.active, multiplexed: self.multiplexed, ..Mark::default() }
     }
 
     /// A call of its own.

@@ -1,0 +1,194 @@
+//! Which asyncio task waits for the running one, as CPython's own structures say.
+//!
+//! A future has what is called when it is done: what wakes a task up, where a task awaits it. That task says too which
+//! future it waits for; only where both agree one waits for the other. Between them can be a future that a function of
+//! asyncio itself made (`gather`, `wait`, `wait_for`, `shield`) and is called with, or a `TaskGroup`.
+
+use tracer_ebpf::event::WAITERS;
+use tracer_ebpf::runtime::Runtime;
+
+use super::kernel::read_user;
+use super::maps::RUNTIMES;
+
+/// Event loops that run tasks at the same time: entries of the smallest dictionary.
+const MAX_LOOPS: u64 = 5;
+
+/// What a function's closure holds that is looked at.
+const MAX_CELLS: u64 = 6;
+
+/// What is to be called when a future is done, that is looked at beside the first. With more nobody is known to wait.
+const MAX_CALLBACKS: u64 = 2;
+
+/// Attributes of a group that are looked at, in the order in which they were set.
+const MAX_ATTRIBUTES: u64 = 6;
+
+/// `PyObject.ob_type`, `PyVarObject.ob_size`.
+const TYPE: u64 = 8;
+const SIZE: u64 = 16;
+
+/// `PyDictObject.ma_keys`; a key's size in `DictKeysKind` general, its value; bytes before them that tell the room.
+const DICT_KEYS: u64 = 32;
+const ENTRY: u64 = 24;
+const ENTRY_VALUE: u64 = 16;
+const KEYS_SIZE: u64 = 8;
+
+/// `FutureObj`: `fut_callback0`, `fut_callbacks`. `TaskObj`, behind it: `task_fut_waiter`, `task_context`.
+const CALLBACK: u64 = 24;
+const CALLBACKS: u64 = 40;
+const TASK_CONTEXT: u64 = 24;
+
+/// `PyListObject.ob_item`; `PyTupleObject.ob_item`; `PyCellObject.ob_ref`.
+const LIST_ITEMS: u64 = 24;
+const TUPLE_ITEMS: u64 = 24;
+const CELL: u64 = 16;
+
+/// `partialobject`: `fn`, `args`. `PyMethodObject`: `im_func`, `im_self`.
+const PARTIAL_FUNCTION: u64 = 16;
+const PARTIAL_ARGUMENTS: u64 = 24;
+
+/// How the names of asyncio's modules begin.
+const ASYNCIO: u64 = u64::from_ne_bytes(*b"asyncio.");
+
+/// A pointer in the application's memory; 0 where none can be read.
+#[inline(always)]
+fn pointer(address: u64) -> u64 {
+    read_user(address).unwrap_or(0)
+}
+
+/// The contexts of the task that awaits the one that runs in `context`, and so on.
+#[inline(always)]
+pub fn waiters(runtime: &Runtime, tgid: u32, context: u64, found: &mut [u64; WAITERS]) {
+    let mut task = asyncio_running(tgid, context);
+    for place in found.iter_mut() {
+        task = asyncio_waiter(tgid, task);
+        *place = if task == 0 { 0 } else { pointer(task + runtime.future_size as u64 + TASK_CONTEXT) };
+    }
+}
+
+/// The running task with this context. (Of a function of this kind, with numbers alone, the verifier looks at the body
+/// once, and not again from each place and state in which it is called.)
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn asyncio_running(tgid: u32, context: u64) -> u64 {
+    let Some(runtime) = runtime(tgid) else {
+        return 0;
+    };
+    let keys = pointer(runtime.tasks + DICT_KEYS);
+    if read_user::<u8>(keys + KEYS_SIZE) != Some(runtime.small as u8) {
+        return 0;
+    }
+    let mut found = 0;
+    for index in 0..MAX_LOOPS {
+        let task = pointer(keys + runtime.entries as u64 + index * ENTRY + ENTRY_VALUE);
+        if task != 0
+            && pointer(task + TYPE) == runtime.task_type
+            && pointer(task + runtime.future_size as u64 + TASK_CONTEXT) == context
+        {
+            found = task;
+        }
+    }
+    found
+}
+
+#[inline(always)]
+fn runtime(tgid: u32) -> Option<&'static Runtime> {
+    // SAFETY: the pointer is to a map value.
+    RUNTIMES.get_ptr(&tgid).map(|runtime| unsafe { &*runtime })
+}
+
+/// The one task that waits for a future; 0 when there is none, or may be another.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn asyncio_waiter(tgid: u32, future: u64) -> u64 {
+    let Some(runtime) = runtime(tgid).filter(|_| future != 0) else {
+        return 0;
+    };
+    let mut found = by(runtime, future, pointer(future + CALLBACK));
+    let callbacks = pointer(future + CALLBACKS);
+    if callbacks == 0 {
+        return found;
+    }
+    let count = pointer(callbacks + SIZE);
+    if count > MAX_CALLBACKS {
+        return 0;
+    }
+    let items = pointer(callbacks + LIST_ITEMS);
+    for index in 0..MAX_CALLBACKS {
+        if index < count {
+            // A tuple of what is called and a context.
+            let other = by(runtime, future, pointer(pointer(items + index * 8) + TUPLE_ITEMS));
+            if other != 0 {
+                if found != 0 {
+                    return 0;
+                }
+                found = other;
+            }
+        }
+    }
+    found
+}
+
+/// The task that waits for a future by what is called when it is done.
+#[inline(never)]
+fn by(runtime: &Runtime, future: u64, callback: u64) -> u64 {
+    if callback == 0 {
+        return 0;
+    }
+    let task = woken(runtime, future, callback);
+    if task != 0 {
+        return task;
+    }
+    if is_asyncio(runtime, callback) {
+        let closure = pointer(callback + runtime.closure as u64);
+        for index in 0..MAX_CELLS {
+            let between = pointer(pointer(closure + TUPLE_ITEMS + index * 8) + CELL);
+            let task = woken(runtime, between, pointer(between + CALLBACK));
+            if task != 0 {
+                return task;
+            }
+        }
+        return 0;
+    }
+    if is_asyncio(runtime, pointer(callback + PARTIAL_FUNCTION)) {
+        let owner = pointer(callback + PARTIAL_ARGUMENTS);
+        let between = pointer(owner + TUPLE_ITEMS);
+        let task = woken(runtime, between, pointer(between + CALLBACK));
+        return if task == 0 { grouping(runtime, owner) } else { task };
+    }
+    0
+}
+
+/// The task that began a `TaskGroup`, which does not go on before all tasks of the group are over. It is the only task
+/// among the group's attributes.
+#[inline(always)]
+fn grouping(runtime: &Runtime, group: u64) -> u64 {
+    let values = match runtime.values {
+        0 => return 0,
+        // The word there is the address, or one below.
+        offset if offset < 0 => (pointer(group.wrapping_add(offset as u64)) + 1) & !1,
+        offset => group + offset as u64,
+    };
+    for index in 0..MAX_ATTRIBUTES {
+        let value = pointer(values + index * 8);
+        if value != 0 && pointer(value + TYPE) == runtime.task_type {
+            return value;
+        }
+    }
+    0
+}
+
+/// The task that a future's callback wakes up, if it waits for that future.
+#[inline(always)]
+fn woken(runtime: &Runtime, future: u64, callback: u64) -> u64 {
+    let task = pointer(callback + runtime.wakeup as u64);
+    let waits = future != 0
+        && pointer(task + TYPE) == runtime.task_type
+        && pointer(task + runtime.future_size as u64) == future;
+    if waits { task } else { 0 }
+}
+
+/// Whether a function is of one of asyncio's modules.
+#[inline(always)]
+fn is_asyncio(runtime: &Runtime, function: u64) -> bool {
+    pointer(pointer(function + runtime.module as u64) + runtime.text as u64) == ASYNCIO
+}

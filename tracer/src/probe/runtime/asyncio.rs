@@ -1,0 +1,133 @@
+//! Where asyncio's tasks are: what the C module `_asyncio` knows of them.
+//!
+//! Until 3.11 its types and its dictionary of running tasks are variables of the library, since 3.12 they belong to the
+//! module's state. Both are told by what they are: types by their names, the dictionary because it is the only one.
+
+use std::ops::Range;
+
+use super::cpython::Layout;
+use super::memory::Memory;
+
+/// Most bytes of a library's variables, or of a module's state, that are looked through.
+const MAX_VARIABLES: u64 = 16 * 1024;
+
+/// Modules of an interpreter that are looked through.
+const MAX_MODULES: u64 = 16 * 1024;
+
+/// `PyObject.ob_type`, `PyTypeObject.tp_name`, `PyTypeObject.tp_basicsize`.
+const TYPE: u64 = 8;
+const NAME: u64 = 24;
+const BASIC_SIZE: u64 = 32;
+
+/// `PyDictObject.ma_keys`. Of its keys, since 3.11: logarithm of the size, logarithm of the index's bytes, kind;
+/// entries; the index, before the entries.
+const DICT_KEYS: u64 = 32;
+const KEYS_SIZES: u64 = 8;
+const KEYS_COUNT: u64 = 24;
+const KEYS_INDEX: u64 = 32;
+
+/// `PyModuleObject.md_def`, `md_state`; `PyModuleDef.m_size`.
+const MODULE_DEFINITION: u64 = 24;
+const MODULE_STATE: u64 = 32;
+const DEFINITION_SIZE: u64 = 56;
+
+/// What is needed to tell which task runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tasks {
+    /// The dictionary of running tasks, by loop.
+    pub(super) current: u64,
+    /// `_asyncio.Task`.
+    pub(super) task_type: u64,
+    /// `tp_basicsize` of `_asyncio.Future`: where what only tasks have begins.
+    pub(super) future_size: u32,
+}
+
+/// Variables of a library in a process's memory.
+#[derive(Clone, Debug)]
+pub(super) struct Variables {
+    /// Those that have a value from the start.
+    pub(super) initialised: Range<u64>,
+    /// Those that are zero at the start.
+    pub(super) zeroed: Range<u64>,
+}
+
+/// Finds them; `None` when `_asyncio` is not there yet, or is not as its releases are.
+pub(super) fn find(
+    memory: &Memory,
+    layout: &Layout,
+    interpreter: u64,
+    variables: &Variables,
+) -> Option<Tasks> {
+    let (types, objects) = match layout.modules {
+        None => {
+            // The types themselves lie there.
+            let types = words(variables.initialised.clone()).filter(|address| named(memory, *address));
+            (types.collect(), values(memory, &variables.zeroed))
+        }
+        Some(modules) => {
+            let state = state(memory, memory.word(interpreter + u64::from(modules)).ok()?)?;
+            let values = values(memory, &state);
+            (values.iter().copied().filter(|address| named(memory, *address)).collect::<Vec<_>>(), values)
+        }
+    };
+    let of =
+        |name: &[u8]| types.iter().copied().find(|address| type_name(memory, *address).starts_with(name));
+    let (future, task) = (of(b"_asyncio.Future\0")?, of(b"_asyncio.Task\0")?);
+    let future_size = memory.word(future + BASIC_SIZE).ok()?;
+    // What it waits for, coroutine, name and context, then some bits.
+    let task_size = memory.word(task + BASIC_SIZE).ok()?;
+    if !(future_size + 40..=future_size + 48).contains(&task_size) {
+        return None;
+    }
+    let is_dict = |object: &u64| {
+        memory
+            .word(object.wrapping_add(TYPE))
+            .is_ok_and(|kind| type_name(memory, kind).starts_with(b"dict\0"))
+    };
+    let mut dicts = objects.into_iter().filter(is_dict);
+    let current = dicts.next().filter(|_| dicts.next().is_none())?;
+    Some(Tasks { current, task_type: task, future_size: u32::try_from(future_size).ok()? })
+}
+
+/// The addresses of whole words.
+fn words(range: Range<u64>) -> impl Iterator<Item = u64> {
+    let end = range.end.min(range.start.saturating_add(MAX_VARIABLES));
+    (range.start.next_multiple_of(8)..end.saturating_sub(7)).step_by(8)
+}
+
+/// What words hold, but for zeros.
+fn values(memory: &Memory, range: &Range<u64>) -> Vec<u64> {
+    words(range.clone()).filter_map(|address| memory.word(address).ok()).filter(|word| *word != 0).collect()
+}
+
+fn named(memory: &Memory, address: u64) -> bool {
+    type_name(memory, address).starts_with(b"_asyncio.")
+}
+
+/// The beginning of a type's name; zeros where there is none.
+fn type_name(memory: &Memory, address: u64) -> [u8; 16] {
+    let name = memory.word(address.wrapping_add(NAME));
+    name.and_then(|name| memory.bytes(name)).unwrap_or_default()
+}
+
+/// The state of the module `_asyncio`, by way of `sys.modules`.
+fn state(memory: &Memory, modules: u64) -> Option<Range<u64>> {
+    let keys = memory.word(modules + DICT_KEYS).ok()?;
+    let [_, index, kind, ..] = memory.bytes::<8>(keys + KEYS_SIZES).ok()?;
+    let count = memory.word(keys + KEYS_COUNT).ok()?.min(MAX_MODULES);
+    // Keys that are all strings (kinds other than 0) are kept without their hashes.
+    let (entry, key) = if kind == 0 { (24, 8) } else { (16, 0) };
+    let first = keys + KEYS_INDEX + 1_u64.checked_shl(u32::from(index))?;
+    let name = *b"_asyncio\0";
+    let is_it = |at: &u64| {
+        let key = memory.word(first + at * entry + key).unwrap_or_default();
+        // The characters of an ASCII string, since 3.12.
+        key != 0 && memory.bytes(key + 40).is_ok_and(|bytes: [u8; 9]| bytes == name)
+    };
+    let at = (0..count).find(is_it)?;
+    let module = memory.word(first + at * entry + key + 8).ok()?;
+    let definition = memory.word(module + MODULE_DEFINITION).ok()?;
+    let start = memory.word(module + MODULE_STATE).ok()?;
+    let size = memory.word(definition + DEFINITION_SIZE).ok()?;
+    (start != 0).then(|| start..start.saturating_add(size))
+}
