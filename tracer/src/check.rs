@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::enrich::process::{Proc, read_capped};
+use crate::probe::runtime::{Locator, Unread};
 use crate::probe::targets::CgroupMount;
 
 /// Most bytes read of the small files here.
@@ -111,6 +112,13 @@ impl Report {
         u8::from(self.state == State::Missing)
     }
 
+    /// Looks at the language runtimes of processes too.
+    pub fn add_runtimes(&mut self, node: &Node, pids: &[u32]) {
+        let mut locator = Locator::default();
+        self.items.extend(pids.iter().map(|pid| runtime(node, &mut locator, *pid)));
+        self.state = self.items.iter().map(|item| item.state).max().unwrap_or(State::Ok);
+    }
+
     /// The report as one JSON object.
     ///
     /// # Errors
@@ -193,6 +201,28 @@ pub fn report(node: &Node) -> Report {
     ];
     let state = items.iter().map(|item| item.state).max().unwrap_or(State::Ok);
     Report { state, kernel: release, arch: std::env::consts::ARCH, items }
+}
+
+fn runtime(node: &Node, locator: &mut Locator, pid: u32) -> Item {
+    const NAME: &str = "runtime";
+    if !node.proc.exists(pid) {
+        return Item::degraded(NAME, format!("there is no process {pid}"), "name one that runs");
+    }
+    match locator.locate(&node.proc, pid) {
+        Ok(found) => {
+            let version = found.version;
+            Item::ok(
+                NAME,
+                format!("process {pid} runs CPython {version}, whose tasks and greenlets are told apart"),
+            )
+        }
+        Err(error @ Unread::NotPython) => Item::ok(NAME, format!("process {pid}: {error}")),
+        Err(error) => Item::degraded(
+            NAME,
+            format!("process {pid} serves without runtime evidence: {error}"),
+            "where its threads serve several requests at once, calls have no parents",
+        ),
+    }
 }
 
 fn kernel(release: &str, version: Option<(u32, u32)>) -> Item {

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         Err(error) => return error.report(),
         Ok(Command::Run(config)) => run(*config),
         Ok(Command::Replay(config)) => play(*config),
-        Ok(Command::Check { json }) => report(json),
+        Ok(Command::Check { json, pids }) => report(json, &pids),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {}", cli::sentence(error.as_ref()));
@@ -44,8 +44,10 @@ fn play(config: ReplayConfig) -> anyhow::Result<ExitCode> {
 }
 
 /// `tracer check`.
-fn report(json: bool) -> anyhow::Result<ExitCode> {
-    let report = check::report(&check::Node::default());
+fn report(json: bool, pids: &[u32]) -> anyhow::Result<ExitCode> {
+    let node = check::Node::default();
+    let mut report = check::report(&node);
+    report.add_runtimes(&node, pids);
     if json {
         println!("{}", report.json()?);
     } else {

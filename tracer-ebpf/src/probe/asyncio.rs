@@ -57,20 +57,31 @@ fn pointer(address: u64) -> u64 {
 
 /// The contexts of the task that awaits the one that runs in `context`, and so on.
 #[inline(always)]
-pub fn waiters(runtime: &Runtime, tgid: u32, context: u64, found: &mut [u64; WAITERS]) {
-    let mut task = asyncio_running(tgid, context);
+pub fn waiters(tgid: u32, context: u64, found: &mut [u64; WAITERS]) {
+    let mut task = if context == 0 { 0 } else { asyncio_running(tgid, context) };
     for place in found.iter_mut() {
-        task = asyncio_waiter(tgid, task);
-        *place = if task == 0 { 0 } else { pointer(task + runtime.future_size as u64 + TASK_CONTEXT) };
+        if task != 0 {
+            task = asyncio_waiter(tgid, task);
+            *place = asyncio_context(tgid, task);
+        }
     }
 }
 
-/// The running task with this context. (Of a function of this kind, with numbers alone, the verifier looks at the body
-/// once, and not again from each place and state in which it is called.)
+/// The context of a task; 0 of none.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn asyncio_context(tgid: u32, task: u64) -> u64 {
+    match runtime(tgid) {
+        Some(runtime) if task != 0 => pointer(task + runtime.future_size as u64 + TASK_CONTEXT),
+        _ => 0,
+    }
+}
+
+/// The running task with this context.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn asyncio_running(tgid: u32, context: u64) -> u64 {
-    let Some(runtime) = runtime(tgid) else {
+    let Some(runtime) = runtime(tgid).filter(|runtime| runtime.tasks != 0) else {
         return 0;
     };
     let keys = pointer(runtime.tasks + DICT_KEYS);

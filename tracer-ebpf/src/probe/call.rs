@@ -17,7 +17,7 @@ use super::maps::{LOG_INODES, count_loss};
 use super::segments;
 use super::socket::{self, File, Socket};
 use super::verifier::{Words, blur, ignore, nothing, opaque};
-use super::{arch, runtime, wait};
+use super::{arch, wait};
 
 const MSG_OOB: u64 = 0x1;
 const MSG_PEEK: u64 = 0x2;
@@ -337,7 +337,6 @@ fn prepare<'a>(
 fn event(call: &Moved, kind: EventKind, sock: u64, ino: u64) -> DataEvent {
     let mut header = emit::header(&call.caller);
     header.kind = kind as u16;
-    header.context = runtime::context(call.task, call.caller.tgid, &mut header.waiters);
     // Of zeros that it knows the compiler makes a call of `memset`: a frame of the little stack, and a loop.
     let zero = opaque(0) as u32;
     DataEvent {

@@ -12,6 +12,7 @@ use tracer_ebpf::{DataEvent, EventKind, Header, LossReason};
 use super::filter::Caller;
 use super::kernel::read;
 use super::maps::{EVENTS, count_loss};
+use super::runtime;
 use super::verifier::{clamp, forget};
 use super::wait;
 
@@ -116,7 +117,10 @@ pub fn begin(event: &DataEvent, payload: u64) -> Option<*mut DataEvent> {
         if event.header.kind == EventKind::Log as u16 { LossReason::RingLog } else { LossReason::RingData };
     let record: *mut DataEvent = reserve_bytes(size_of::<DataEvent>() as u64 + payload, reason)?.cast();
     // SAFETY: the record is at least as long as the event and aligned to 8.
-    unsafe { record.write(*event) };
+    unsafe {
+        record.write(*event);
+        runtime::tell(&raw mut (*record).header);
+    }
     Some(record)
 }
 

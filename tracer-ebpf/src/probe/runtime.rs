@@ -3,7 +3,8 @@
 //! Everything here is read from the application's memory, so nothing of it is trusted: what cannot be read, or
 //! contradicts itself, is no context. Pages that are not in memory are not fetched.
 
-use tracer_ebpf::event::WAITERS;
+use aya_ebpf::helpers::generated::bpf_get_current_task;
+use tracer_ebpf::Header;
 use tracer_ebpf::runtime::{Runtime, source};
 
 use super::asyncio;
@@ -13,14 +14,33 @@ use super::maps::RUNTIMES;
 /// Chunks of a data stack that are followed to its first one. One holds some fifty frames.
 const MAX_CHUNKS: usize = 8;
 
-/// The context that the current thread runs, or 0; and those that wait for it. (A function of its own, for its stack.)
+/// Writes into a record's header which context runs on the current thread, and those that wait for it. (Into the record:
+/// the stack is too small. A function of its own, which the verifier leaves with one state.)
+///
+/// # Safety
+/// The header is the begin of a reserved record.
+#[inline(always)]
+pub unsafe fn tell(header: *mut Header) {
+    // SAFETY: the caller's promise.
+    let header = unsafe { &mut *header };
+    header.context = runtime_context(header.tgid);
+    if header.context & 1 == 0 {
+        asyncio::waiters(header.tgid, header.context, &mut header.waiters);
+    }
+}
+
+/// The context that the current thread runs, or 0. (Of a function of this kind, with numbers alone, the verifier looks at
+/// the body once, and not again from each place and state in which it is called.)
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn context(task: u64, tgid: u32, waiters: &mut [u64; WAITERS]) -> u64 {
+pub extern "C" fn runtime_context(tgid: u32) -> u64 {
     let Some(runtime) = RUNTIMES.get_ptr(&tgid) else {
         return 0;
     };
     // SAFETY: the pointer is to a map value.
     let runtime: &Runtime = unsafe { &*runtime };
+    // SAFETY: no arguments; always allowed in tracing programs.
+    let task = unsafe { bpf_get_current_task() };
     let thread: u64 = read(task, config!(task_thread_pointer));
     let Some(state) = read_user::<u64>(thread.wrapping_add(runtime.slot as u64)) else {
         return 0;
@@ -34,9 +54,6 @@ pub fn context(task: u64, tgid: u32, waiters: &mut [u64; WAITERS]) -> u64 {
         && context != 0
         && read_user::<u32>(context + runtime.entered as u64) == Some(1)
     {
-        if runtime.tasks != 0 {
-            asyncio::waiters(runtime, tgid, context, waiters);
-        }
         return context;
     }
     if runtime.sources & source::STACK != 0 {

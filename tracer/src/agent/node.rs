@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 use tracer_ebpf::{ProcessEvent, ProcessNote};
 use tracing::{debug, warn};
 
-use super::runtimes::Runtimes;
+use super::runtimes::{Counts, Runtimes};
 use super::sdk::SdkPolicy;
 use crate::correlate::telemetry_post::TelemetryPost;
 use crate::enrich::Resource;
@@ -107,6 +107,12 @@ impl Node {
         for root in &targets.log_roots {
             self.learn_logs(*root);
         }
+    }
+
+    /// What was found of targets' runtimes.
+    #[must_use]
+    pub fn runtimes(&self) -> Arc<Counts> {
+        self.runtimes.counts()
     }
 
     /// Processes that are selected by themselves.

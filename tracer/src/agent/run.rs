@@ -122,7 +122,7 @@ async fn start(config: &RunConfig, variables: &Variables) -> Result<Running, Run
     let (found, finds) = mpsc::channel();
     let node = adopt(config, variables, &proc, &probe, &pods, finds)?;
     let shown = pods.as_ref().map(Pods::shared);
-    let state = Arc::new(State::new(Arc::clone(&probe), exporter.stats().clone(), shown));
+    let state = Arc::new(State::new(Arc::clone(&probe), exporter.stats().clone(), shown, node.runtimes()));
     let following = pods::start(pods, &config.selection, &probe, found);
     let serving = listener.map(|listener| tokio::spawn(server::serve(listener, Arc::clone(&state))));
     let detached = Arc::new(AtomicBool::new(false));

@@ -4,8 +4,10 @@
 //! executed, and modules that matter (gevent, uvloop) may be imported later still, so processes are looked at again.
 
 use std::collections::HashSet;
-use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,6 +34,28 @@ const RECHECK_MILLIS: [u64; 4] = [500, 1000, 2000, 10_000];
 /// Processes of whose runtime the log tells without being asked for more.
 const MAX_TOLD: usize = 64;
 
+/// How many processes had their runtime read, or why not: each counts once for each answer.
+#[derive(Debug, Default)]
+pub struct Counts {
+    read: AtomicU64,
+    unread: [AtomicU64; Unread::REASONS.len()],
+}
+
+impl Counts {
+    /// By answer: `read`, or why not.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let unread = Unread::REASONS.into_iter().zip(&self.unread);
+        [("read", &self.read)].into_iter().chain(unread).map(|(answer, count)| (answer, count.load(Relaxed)))
+    }
+
+    fn note_unread(&self, reason: &str) {
+        let place = Unread::REASONS.iter().position(|known| *known == reason);
+        if let Some(count) = place.and_then(|place| self.unread.get(place)) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+}
+
 /// What is told of processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Notice {
@@ -43,7 +67,10 @@ enum Notice {
 
 /// Tells the thread of processes. The thread ends with it.
 #[derive(Clone, Debug)]
-pub struct Runtimes(SyncSender<Notice>);
+pub struct Runtimes {
+    notices: SyncSender<Notice>,
+    counts: Arc<Counts>,
+}
 
 impl Runtimes {
     /// Starts the thread.
@@ -52,7 +79,9 @@ impl Runtimes {
     /// When the system refuses a thread.
     pub fn start(proc: Proc, probe: SharedProbe) -> std::io::Result<Self> {
         let (sender, notices) = sync_channel(MAX_NOTICES);
+        let counts = Arc::new(Counts::default());
         let watch = Watch {
+            counts: Arc::clone(&counts),
             proc,
             probe,
             locator: Locator::default(),
@@ -61,18 +90,24 @@ impl Runtimes {
             told_of: HashSet::new(),
         };
         thread::Builder::new().name("runtimes".to_owned()).spawn(move || watch.run(&notices))?;
-        Ok(Self(sender))
+        Ok(Self { notices: sender, counts })
+    }
+
+    /// What was found.
+    #[must_use]
+    pub fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts)
     }
 
     /// A process is a target, or runs another program.
     pub fn look(&self, pid: u32) {
         // Full: it is heard of again with its next exec or fork, and until then has no evidence.
-        let _ = self.0.try_send(Notice::Look(pid));
+        let _ = self.notices.try_send(Notice::Look(pid));
     }
 
     /// A process has ended.
     pub fn gone(&self, pid: u32) {
-        let _ = self.0.try_send(Notice::Gone(pid));
+        let _ = self.notices.try_send(Notice::Gone(pid));
     }
 }
 
@@ -84,7 +119,8 @@ struct Watch {
     /// Reasons that were told.
     told: HashSet<&'static str>,
     /// Processes that were told of.
-    told_of: HashSet<u32>,
+    told_of: HashSet<(u32, &'static str)>,
+    counts: Arc<Counts>,
 }
 
 struct Watched {
@@ -92,6 +128,8 @@ struct Watched {
     /// Looks since the last change.
     looks: usize,
     runtime: Option<Runtime>,
+    /// Why it is not read, once that is final or long the same.
+    unread: Option<&'static str>,
 }
 
 impl Watch {
@@ -112,7 +150,8 @@ impl Watch {
     fn note(&mut self, notice: Notice) {
         match notice {
             Notice::Look(pid) if self.watched.contains_key(&pid) || self.watched.len() < MAX_WATCHED => {
-                self.watched.insert(pid, Watched { due: Instant::now(), looks: 0, runtime: None });
+                self.watched
+                    .insert(pid, Watched { due: Instant::now(), looks: 0, runtime: None, unread: None });
             }
             Notice::Look(pid) => debug!(pid, "too many processes: its runtime is not read"),
             Notice::Gone(pid) => {
@@ -142,40 +181,57 @@ impl Watch {
         let delay = delays.get(watched.looks).or(delays.last()).copied().unwrap_or_default();
         watched.due = now + Duration::from_millis(delay);
         watched.looks += 1;
-        let looks = watched.looks;
-        // A panic elsewhere does not make the maps wrong.
-        let mut probe = self.probe.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = watched.looks >= RETRY_MILLIS.len();
         match found {
-            Ok(Found { runtime, version }) if known != Some(runtime) => {
-                match probe.set_runtime(pid, &runtime) {
-                    Ok(()) if self.told_of.len() < MAX_TOLD && self.told_of.insert(pid) => {
-                        info!(
-                            "process {pid} runs CPython {version}, whose tasks and greenlets are told apart"
-                        );
-                        debug!(pid, ?runtime, "its CPython is read");
-                    }
-                    Ok(()) => debug!(pid, ?runtime, "its CPython is read"),
-                    Err(error) => warn!("a process's runtime cannot be noted: {error}"),
-                }
+            Ok(found) if known != Some(found.runtime) => {
+                self.counts.read.fetch_add(u64::from(known.is_none()), Relaxed);
+                self.tell_found(pid, &found);
             }
             Ok(_) => {}
-            Err(error) => {
-                probe.forget_runtime(pid);
-                drop(probe);
-                let last = looks >= RETRY_MILLIS.len();
-                if last && matches!(error, Unread::NotPython) {
-                    self.watched.remove(&pid);
-                } else if !self.proc.exists(pid) {
-                    debug!(pid, "runtime: the process is gone");
-                } else if (last || matches!(error, Unread::Uvloop)) && self.told.insert(error.reason()) {
-                    warn!("process {pid} serves without runtime evidence: {error}");
-                } else {
-                    debug!(pid, "runtime: {error}");
-                }
-                if last && !self.proc.exists(pid) {
-                    self.watched.remove(&pid);
-                }
+            Err(error) => self.tell_unread(pid, &error, last),
+        }
+    }
+
+    fn tell_found(&mut self, pid: u32, found: &Found) {
+        // A panic elsewhere does not make the maps wrong.
+        let told = self.probe.lock().unwrap_or_else(PoisonError::into_inner).set_runtime(pid, &found.runtime);
+        if let Err(error) = told {
+            warn!("a process's runtime cannot be noted: {error}");
+        } else if self.is_news(pid, "read") {
+            info!("process {pid} runs CPython {}, whose tasks and greenlets are told apart", found.version);
+        }
+        debug!(pid, runtime = ?found.runtime, "its CPython is read");
+    }
+
+    fn tell_unread(&mut self, pid: u32, error: &Unread, last: bool) {
+        self.probe.lock().unwrap_or_else(PoisonError::into_inner).forget_runtime(pid);
+        let reason = error.reason();
+        if !self.proc.exists(pid) {
+            debug!(pid, "runtime: the process is gone");
+            if last {
+                self.watched.remove(&pid);
+            }
+            return;
+        }
+        let Some(watched) = self.watched.get_mut(&pid) else { return };
+        if (last || !error.may_change()) && watched.unread != Some(reason) {
+            watched.unread = Some(reason);
+            self.counts.note_unread(reason);
+            if matches!(error, Unread::NotPython) {
+                debug!(pid, "runtime: {error}");
+            } else if self.told.insert(reason) {
+                warn!("process {pid} serves without runtime evidence: {error}");
+            } else if self.is_news(pid, reason) {
+                info!("process {pid} serves without runtime evidence: {error}");
             }
         }
+        if last && matches!(error, Unread::NotPython | Unread::Node) {
+            self.watched.remove(&pid);
+        }
+    }
+
+    /// Whether the log should tell this of a process: once, and of the first processes only.
+    fn is_news(&mut self, pid: u32, what: &'static str) -> bool {
+        self.told_of.len() < MAX_TOLD && self.told_of.insert((pid, what))
     }
 }

@@ -117,6 +117,9 @@ struct CheckArguments {
     /// As JSON
     #[arg(long)]
     json: bool,
+    /// Say too whether this process's language runtime can be read; repeatable
+    #[arg(long, value_name = "PID")]
+    pid: Vec<u32>,
 }
 
 /// What the user wants done.
@@ -130,6 +133,8 @@ pub enum Command {
     Check {
         /// As JSON rather than words.
         json: bool,
+        /// Processes whose language runtimes are looked at.
+        pids: Vec<u32>,
     },
 }
 
@@ -167,7 +172,7 @@ where
             let config = ReplayConfig::new(replay.file, replay.role, options, surroundings)?;
             Ok(Command::Replay(Box::new(config)))
         }
-        Subcommands::Check(check) => Ok(Command::Check { json: check.json }),
+        Subcommands::Check(check) => Ok(Command::Check { json: check.json, pids: check.pid }),
     }
 }
 

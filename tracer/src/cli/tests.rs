@@ -296,7 +296,7 @@ fn clap_refuses_what_it_knows() {
 
 #[test]
 fn the_other_commands() {
-    assert_eq!(parse_bare(&["check", "--json"]).unwrap(), Command::Check { json: true });
+    assert_eq!(parse_bare(&["check", "--json"]).unwrap(), Command::Check { json: true, pids: Vec::new() });
 }
 
 fn replay(arguments: &[&str]) -> ReplayConfig {

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::agent::runtimes::Counts;
 use crate::enrich::process::read_capped;
 use crate::export::{DropReason, ExportStats, Signal};
 use crate::kubernetes::run::Shared as Pods;
@@ -84,6 +85,11 @@ pub fn of_publications(count: u64) -> Sample {
 #[must_use]
 pub fn of_selection(cgroups: u64) -> Sample {
     Sample::new("kernel_selected_cgroups", &[], Kind::Gauge, cgroups)
+}
+
+/// Targets' language runtimes, by whether they are read, or why not.
+pub fn of_runtimes(counts: &Counts) -> impl Iterator<Item = Sample> {
+    counts.all().map(|(answer, count)| Sample::new("runtimes", &[("evidence", answer)], Kind::Counter, count))
 }
 
 /// What became of what was offered to each sink.

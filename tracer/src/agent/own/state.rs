@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::samples::{self, Sample};
 use crate::agent::clock;
 use crate::agent::node::SharedProbe;
+use crate::agent::runtimes::Counts;
 use crate::event::Nanos;
 use crate::export::ExportStats;
 use crate::kubernetes::run::Shared as Pods;
@@ -23,6 +24,7 @@ pub struct State {
     probe: SharedProbe,
     exported: ExportStats,
     pods: Option<Arc<Pods>>,
+    runtimes: Arc<Counts>,
     beat: AtomicU64,
     published: AtomicU64,
     publications: AtomicU64,
@@ -32,11 +34,17 @@ pub struct State {
 impl State {
     /// The state of an agent that starts now.
     #[must_use]
-    pub fn new(probe: SharedProbe, exported: ExportStats, pods: Option<Arc<Pods>>) -> Self {
+    pub fn new(
+        probe: SharedProbe,
+        exported: ExportStats,
+        pods: Option<Arc<Pods>>,
+        runtimes: Arc<Counts>,
+    ) -> Self {
         Self {
             probe,
             exported,
             pods,
+            runtimes,
             beat: AtomicU64::new(clock::monotonic()),
             published: AtomicU64::new(0),
             publications: AtomicU64::new(0),
@@ -84,6 +92,7 @@ impl State {
         }
         samples.extend(samples::of_export(&self.exported));
         samples.extend(self.pods.iter().flat_map(|pods| samples::of_pods(pods)));
+        samples.extend(samples::of_runtimes(&self.runtimes));
         samples.push(samples::of_memory());
         samples
     }

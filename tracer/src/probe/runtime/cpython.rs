@@ -150,8 +150,7 @@ pub(super) fn prove(memory: &Memory, place: Interpreter) -> Result<Proof, Unread
         interpreter = word(memory, interpreter + layout.next_interpreter)?;
     }
     let slots = slots.ok_or(Unread::NotReady)?;
-    let slot =
-        slots.first().ok_or(Unread::NotProved("no thread's storage names its state; is this musl?"))?;
+    let slot = slots.first().ok_or(Unread::NotProved("no thread's storage names its state"))?;
     let slot = i64::try_from(*slot).map_err(|_| Unread::NotProved("the slot"))?;
     Ok(Proof { layout, slot, interpreter: main, version })
 }

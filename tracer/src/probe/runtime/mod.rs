@@ -26,8 +26,14 @@ use crate::enrich::process::Proc;
 #[derive(Debug, Error)]
 pub enum Unread {
     /// It has none that is known.
-    #[error("it runs no CPython")]
+    #[error("it runs no runtime that is known: its threads alone tell which request they work for")]
     NotPython,
+    /// Node tells of asynchronous contexts only to code that runs in it.
+    #[error("it runs Node.js, whose memory does not tell which request a callback works for")]
+    Node,
+    /// Another C library, another place for a thread's own storage.
+    #[error("its CPython runs on musl, where a thread's state is not found: take an image with glibc")]
+    Musl,
     /// It cannot be looked at.
     #[error("its memory cannot be read ({0}): the tracer needs CAP_SYS_PTRACE")]
     Unreadable(#[source] io::Error),
@@ -49,11 +55,32 @@ pub enum Unread {
 }
 
 impl Unread {
+    /// All short names.
+    pub const REASONS: [&'static str; 9] = [
+        "no_runtime",
+        "node",
+        "musl",
+        "unreadable",
+        "not_ready",
+        "unknown_version",
+        "not_proved",
+        "uvloop",
+        "architecture",
+    ];
+
+    /// Whether looking again in a moment could give something else.
+    #[must_use]
+    pub fn may_change(&self) -> bool {
+        matches!(self, Self::NotPython | Self::Unreadable(_) | Self::NotReady | Self::NotProved(_))
+    }
+
     /// A short name for metrics.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NotPython => "no_runtime",
+            Self::Node => "node",
+            Self::Musl => "musl",
             Self::Unreadable(_) => "unreadable",
             Self::NotReady => "not_ready",
             Self::UnknownVersion(_) => "unknown_version",
@@ -89,7 +116,12 @@ impl Locator {
             return Err(Unread::Architecture);
         }
         let mappings = Mappings::read(proc, pid).map_err(Unread::Unreadable)?;
-        let place = self.images.interpreter(proc, pid, &mappings).ok_or(Unread::NotPython)?;
+        let Some(place) = self.images.interpreter(proc, pid, &mappings) else {
+            return Err(if is_node(proc, pid) { Unread::Node } else { Unread::NotPython });
+        };
+        if mappings.has("/ld-musl-") {
+            return Err(Unread::Musl);
+        }
         if mappings.has("/uvloop/") {
             return Err(Unread::Uvloop);
         }
@@ -122,6 +154,13 @@ impl Locator {
         }
         Ok(Found { runtime, version: proof.version })
     }
+}
+
+/// Whether the executable is Node's. (It has V8 in it, and thousands of symbols to look for it by.)
+fn is_node(proc: &Proc, pid: u32) -> bool {
+    proc.link(pid, "exe").is_ok_and(|exe| {
+        exe.file_name().is_some_and(|name| matches!(name.as_encoded_bytes(), b"node" | b"nodejs"))
+    })
 }
 
 fn tell_tasks(runtime: &mut Runtime, proof: &Proof, tasks: Tasks) {
