@@ -5,14 +5,12 @@
 //! first. Both are true, and a reader who sees them can tell. One thing is adjusted: of two calls on two processors
 //! the later one's event can come first, stamped a moment before; a span does not end before it starts for that.
 
-use clap::ValueEnum;
-use serde::Deserialize;
-
 use super::Now;
 use super::active::{ActiveThreads, Evidence, Inactive};
 use super::contexts::{Contexts, SpanContext};
 use super::draft::{Draft, Place};
 use super::exchanges::{Open, OpenExchanges, OwnIds, Parent, Part};
+use super::health::{HealthChecks, Verdict};
 use super::held::{Held, WaitsFor};
 use super::hops::{ClientEnd, Hops, Spot};
 use super::ids::IdGenerator;
@@ -73,19 +71,6 @@ pub struct TracingOptions {
     pub tell_unsampled: bool,
     /// Which requests that only ask how the server is begin no trace.
     pub health_checks: HealthChecks,
-}
-
-/// `--health-checks`.
-#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum HealthChecks {
-    /// Trace them like other requests
-    Keep,
-    /// Drop what the kubelet asks (User-Agent kube-probe/…), with what that causes
-    #[default]
-    DropProbes,
-    /// Drop every GET of a usual health route (/healthz, /readyz, /health, …), too
-    DropAll,
 }
 
 /// What became of a span that was told.
@@ -335,14 +320,18 @@ impl Assembler {
     /// A request that only asks how the server is begins no trace, if that is wanted: neither it nor what it causes
     /// is sampled.
     fn judge_health_check(&mut self, id: ExchangeId, health: Option<HealthCheck>, open: &mut OpenExchanges) {
-        let Some(Part::Server(active)) = open.get_mut(id).map(|begun| begun.part) else { return };
-        let dropped = matches!(
-            (health, self.tracing.health_checks),
-            (Some(HealthCheck::Kubelet), HealthChecks::DropProbes) | (Some(_), HealthChecks::DropAll)
-        );
-        if let Some(context) = self.contexts.get_open_mut(active).filter(|_| dropped) {
-            self.stats.health_checks += 1;
-            context.sampled = false;
+        let (Some(health), Some(Part::Server(active))) = (health, open.get_mut(id).map(|begun| begun.part))
+        else {
+            return;
+        };
+        let Some(context) = self.contexts.get_open_mut(active) else { return };
+        match self.tracing.health_checks.judge(health, context.trace_id) {
+            Verdict::Ordinary => {}
+            Verdict::Dropped => {
+                self.stats.health_checks += 1;
+                context.sampled = false;
+            }
+            Verdict::Sampled => self.stats.health_checks_sampled += 1,
         }
     }
 
