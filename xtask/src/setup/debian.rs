@@ -23,7 +23,7 @@ const TOOLCHAIN: [&str; 8] = [
 
 /// What the tests and the demo run besides what guests are made of. `g++` builds libFuzzer, `gcc-multilib` a 32-bit program;
 /// `libpython3.11` is what the collector of the tests is linked with.
-const TESTS: [&str; 15] = [
+const TESTS: [&str; 16] = [
     "g++",
     "mariadb-client",
     "nginx",
@@ -34,6 +34,7 @@ const TESTS: [&str; 15] = [
     "valgrind",
     "bpftool",
     "iproute2",
+    "nftables",
     "curl",
     "gcc-multilib",
     "libc6-dev",
