@@ -214,7 +214,7 @@ fn command(options: &BackendOptions, address: &Address) -> Result<Command> {
 }
 
 /// The environment that tells the backend where its stores are.
-fn stores(route: DatabaseRoute, mariadb: &MariaDb, redis: &Redis) -> Vec<(&'static str, String)> {
+pub(super) fn stores(route: DatabaseRoute, mariadb: &MariaDb, redis: &Redis) -> Vec<(&'static str, String)> {
     let mut environment = vec![
         ("DB_USER", mariadb::USER.to_owned()),
         ("DB_PASSWORD", mariadb::PASSWORD.to_owned()),

@@ -65,6 +65,12 @@ impl Testbed {
         Backend::start(&self.directory, &self.mariadb, &self.redis, options)
     }
 
+    /// The environment that tells an application where these stores are: `DB_HOST`, `DB_PORT`, `DB_USER`,
+    /// `DB_PASSWORD`, `DB_NAME`, `REDIS_HOST`, `REDIS_PORT`, or the sockets.
+    pub fn stores(&self, route: DatabaseRoute) -> Vec<(&'static str, String)> {
+        backend::stores(route, &self.mariadb, &self.redis)
+    }
+
     /// Where the servers' logs lie: `<name>.out` and `<name>.err`.
     pub fn logs(&self) -> &Path {
         self.directory.logs()
