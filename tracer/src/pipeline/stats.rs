@@ -173,7 +173,10 @@ fn exchanges(f: &mut fmt::Formatter<'_>, stats: &SpanStats) -> fmt::Result {
     }
     if stats.incomplete > 0 {
         let count = stats.incomplete;
-        writeln!(f, "{count} of them are told as far as they are known (tracer.incomplete): calls belong to them.")?;
+        writeln!(
+            f,
+            "{count} of them are told as far as they are known (tracer.incomplete): calls belong to them."
+        )?;
     }
     Ok(())
 }
