@@ -56,7 +56,7 @@ impl Connection {
         let held = detecting.held.take();
         let mut conversation = (protocol.start)(Start { role, fresh });
         conversation.tell_health_checks_by(stage.health);
-        let mut following = Following { role, conversation };
+        let mut following = Following { protocol: protocol.name, role, conversation };
         match &held {
             None => following.take(piece, stage.out),
             Some(held) => {

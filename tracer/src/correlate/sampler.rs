@@ -81,6 +81,12 @@ impl Sampler {
         ratio(share).map(|share| Self { share, parent_based: false })
     }
 
+    /// Whether callers' decisions count.
+    #[must_use]
+    pub fn heeds_callers(&self) -> bool {
+        self.parent_based
+    }
+
     /// Whether a trace is sampled. `told` is the caller's decision, if there is one.
     #[must_use]
     pub fn samples(&self, trace: TraceId, told: Option<bool>) -> bool {

@@ -23,7 +23,7 @@ const TOOLCHAIN: [&str; 8] = [
 
 /// What the tests and the demo run besides what guests are made of. `g++` builds libFuzzer, `gcc-multilib` a 32-bit program;
 /// `libpython3.11` is what the collector of the tests is linked with.
-const TESTS: [&str; 17] = [
+const TESTS: [&str; 18] = [
     "file",
     "g++",
     "mariadb-client",
@@ -35,6 +35,7 @@ const TESTS: [&str; 17] = [
     "valgrind",
     "bpftool",
     "iproute2",
+    "nftables",
     "curl",
     "gcc-multilib",
     "libc6-dev",

@@ -31,14 +31,23 @@ impl Redis {
     /// # Errors
     /// When it is not installed or does not start; with its last words.
     pub fn start(directory: &RunDirectory) -> Result<Self> {
+        // The minus lets the server do without IPv6 where there is none.
+        Self::start_on(directory, &["127.0.0.1", "-::1"])
+    }
+
+    /// As [`Self::start`], on these addresses, as `--bind` takes them.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_on(directory: &RunDirectory, addresses: &[&str]) -> Result<Self> {
         let data = directory.data("redis");
         fs::create_dir_all(&data).with_context(|| format!("cannot create {}", data.display()))?;
         let port = free_port()?;
         let socket = directory.socket("redis");
         let mut command = Command::new(workspace::program("redis-server")?);
         command
-            // The minus lets the server do without IPv6 where there is none.
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "-::1"])
+            .args(["--port", &port.to_string(), "--protected-mode", "no", "--bind"])
+            .args(addresses)
             .args(["--daemonize", "no", "--save", "", "--appendonly", "no", "--dir"])
             .arg(&data)
             .arg("--unixsocket")
