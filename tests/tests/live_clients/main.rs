@@ -14,5 +14,6 @@ mod run;
 mod http;
 mod mariadb;
 mod redis;
+mod redis_errors;
 mod sdk;
 mod volume;

@@ -31,10 +31,19 @@ impl Redis {
     /// # Errors
     /// When it is not installed or does not start; with its last words.
     pub fn start(directory: &RunDirectory) -> Result<Self> {
-        let data = directory.data("redis");
+        Self::start_with(directory, "redis", &[])
+    }
+
+    /// The same, with further options of `redis-server`. `name` names its files; two servers of one directory need
+    /// different ones.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(directory: &RunDirectory, name: &str, options: &[&str]) -> Result<Self> {
+        let data = directory.data(name);
         fs::create_dir_all(&data).with_context(|| format!("cannot create {}", data.display()))?;
         let port = free_port()?;
-        let socket = directory.socket("redis");
+        let socket = directory.socket(name);
         let mut command = Command::new(workspace::program("redis-server")?);
         command
             // The minus lets the server do without IPv6 where there is none.
@@ -42,8 +51,9 @@ impl Redis {
             .args(["--daemonize", "no", "--save", "", "--appendonly", "no", "--dir"])
             .arg(&data)
             .arg("--unixsocket")
-            .arg(&socket);
-        let mut process = Process::start("redis", command, directory.logs())?;
+            .arg(&socket)
+            .args(options);
+        let mut process = Process::start(name, command, directory.logs())?;
         let address = Address::Unix(socket.clone());
         process.wait_until(PATIENCE, || answers(&address))?;
         Ok(Self { process, port, socket })
