@@ -141,7 +141,7 @@ def commands(session):
     tried("FIELD_LIST", lambda: fields(b"items"))
     tried("FIELD_LIST", lambda: fields(b"missing"))
     tried("INIT_DB", lambda: session.ok(COMMAND.COM_INIT_DB, b"information_schema"))
-    tried("INIT_DB", lambda: session.ok(COMMAND.COM_INIT_DB, b"planted_missing"))
+    tried("INIT_DB", lambda: session.ok(COMMAND.COM_INIT_DB, b"not_there"))
     tried("PROCESS_KILL", lambda: session.ok(COMMAND.COM_PROCESS_KILL, struct.pack("<I", 999999)))
     tried("CHANGE_USER", lambda: session.change_user(os.environ["DB_PASSWORD"], os.environ["DB_NAME"]))
     tried("PING", lambda: session.ok(COMMAND.COM_PING))
@@ -168,7 +168,7 @@ def killed(session):
 
 def refused():
     tried("CONNECT", lambda: connect(password="planted-wrong-password"))
-    tried("CONNECT", lambda: connect(database="planted_missing"))
+    tried("CONNECT", lambda: connect(database="not_there"))
 
 
 def several():

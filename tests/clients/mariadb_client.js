@@ -13,6 +13,8 @@ async function main() {
     password: process.env.DB_PASSWORD,
     database: process.env.DB_NAME,
   });
+  // What the driver sets on a new connection.
+  account.add("SET");
   const texts = Array.from({ length: 100 }, async (_, number) => {
     const rows = await connection.query("SELECT id, name FROM items WHERE id > ?", [number]);
     account.add("SELECT items", { rows: rows.length });

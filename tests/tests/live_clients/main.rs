@@ -16,4 +16,5 @@ mod mariadb;
 mod redis;
 mod redis_errors;
 mod sdk;
+mod secrets;
 mod volume;

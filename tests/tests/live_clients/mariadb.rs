@@ -50,11 +50,11 @@ fn commands_that_drivers_seldom_send_are_told_with_what_they_are_about() {
         assert_eq!(texts(&spans, "SELECT items DELETE notes SELECT many"), [several]);
         // The current database before and after INIT_DB and CHANGE_USER, whether they succeed or not.
         let ours = database::DATABASE;
-        let names = ["information_schema", "planted_missing", ours];
+        let names = ["information_schema", "not_there", ours];
         assert_eq!(namespaces(&spans, "INIT_DB"), names);
         assert_eq!(namespaces(&spans, "PING"), [ours, ours]);
         assert_eq!(namespaces(&spans, "CHANGE_USER"), [ours, ours]);
-        assert_eq!(namespaces(&spans, "CONNECT"), [ours, "planted_missing"]);
+        assert_eq!(namespaces(&spans, "CONNECT"), [ours, "not_there"]);
     }
 }
 
