@@ -51,6 +51,16 @@ pub fn clients_virtualenv() -> PathBuf {
     target().join("clients/venv")
 }
 
+/// The applications that the live tests trace.
+pub fn apps() -> PathBuf {
+    root().join("tests/apps")
+}
+
+/// The Python environment of those of the oracle.
+pub fn apps_virtualenv() -> PathBuf {
+    target().join("apps/venv")
+}
+
 /// Where the packages of those clients for Node are installed.
 pub fn clients_node() -> PathBuf {
     target().join("clients/node")

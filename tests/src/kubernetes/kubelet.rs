@@ -31,7 +31,7 @@ impl Kubelet {
     /// When cgroups cannot be made.
     #[must_use]
     pub fn new(name: &str, systemd: bool) -> Self {
-        let root = mount().join(format!("tracer-test-{}-{name}", std::process::id()));
+        let root = cgroup_mount().join(format!("tracer-test-{}-{name}", std::process::id()));
         let kubelet = Self { root, systemd };
         fs::create_dir_all(kubelet.parent()).expect("cgroups can be made");
         kubelet
@@ -177,7 +177,11 @@ impl Running {
 }
 
 /// Where cgroup v2 is mounted.
-fn mount() -> PathBuf {
+///
+/// # Panics
+/// When it is not.
+#[must_use]
+pub fn cgroup_mount() -> PathBuf {
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
     let line = mounts.lines().find(|line| line.contains(" - cgroup2 ")).expect("a mount of cgroup v2");
     line.split(' ').nth(4).expect("its place").into()

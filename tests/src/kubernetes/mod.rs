@@ -8,5 +8,5 @@ mod objects;
 mod store;
 
 pub use api_server::ApiServer;
-pub use kubelet::{Kubelet, PodSandbox, Running};
+pub use kubelet::{Kubelet, PodSandbox, Running, cgroup_mount};
 pub use objects::PodSpec;

@@ -72,7 +72,9 @@ impl Reader {
             // Read before the ring is emptied: nothing is put in it after it was set.
             let stopping = self.detached.load(Ordering::Acquire);
             let events = self.empty_ring();
-            self.tick(clock::monotonic());
+            // Who waits for an event waits no longer than until it could have been read: what happened before the
+            // clock was looked at is taken by now, if the ring was emptied.
+            self.tick(if events < ROUND { now } else { now.min(self.pipeline.latest()) });
             self.hand_over();
             self.state.beat(now, || self.pipeline.stats());
             if stopping && events == 0 {

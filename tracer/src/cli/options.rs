@@ -9,7 +9,7 @@ use super::listen::Listen;
 use super::pods::RuleOptions;
 use super::size::ByteSize;
 use super::span_of_time::SpanOfTime;
-use crate::correlate::assemble::HealthChecks;
+use crate::correlate::tracing_options::HealthChecks;
 use crate::enrich::sdk::SdkTargets;
 use crate::export::Target;
 use crate::pipeline::LogMode;

@@ -5,9 +5,6 @@
 //! first. Both are true, and a reader who sees them can tell. One thing is adjusted: of two calls on two processors
 //! the later one's event can come first, stamped a moment before; a span does not end before it starts for that.
 
-use clap::ValueEnum;
-use serde::Deserialize;
-
 use super::Now;
 use super::active::{ActiveThreads, Evidence, Inactive};
 use super::contexts::{Contexts, SpanContext};
@@ -17,11 +14,11 @@ use super::held::{Held, WaitsFor};
 use super::hops::{ClientEnd, Hops, Spot};
 use super::ids::IdGenerator;
 use super::join::{Caller, Receivers};
-use super::late::{Answer, LateParents, Ticket};
-use super::sampler::Sampler;
+use super::late::LateParents;
 use super::stats::SpanStats;
 use super::telemetry_post::{TelemetryPost, is_telemetry_post, judge};
-use super::trace_context::Propagators;
+use super::tell::Told;
+use super::tracing_options::{HealthChecks, TracingOptions};
 use crate::event::{ActiveId, ConnectionId, Endpoints, Mark, Nanos, Process, Role, Side};
 use crate::protocol::{AbandonReason, Exchange, ExchangeId, HealthCheck, Progress, TraceHeaders};
 use crate::span::{Span, SpanOptions};
@@ -47,56 +44,19 @@ pub struct Assembler {
     /// Counters.
     pub stats: SpanStats,
     pub(super) contexts: Contexts,
-    held: Held<(Place, Draft)>,
+    pub(super) held: Held<(Place, Draft)>,
     /// Exchanges whose ids were settled, and what waits for them is still to be told.
-    settled: Vec<ActiveId>,
+    pub(super) settled: Vec<ActiveId>,
     pub(super) hops: Hops<Caller>,
     /// Server exchanges whose client is known, but not yet what it belongs to.
     pub(super) callers: Held<(ActiveId, Caller)>,
     /// Open server exchanges by the trace context that they received.
     pub(super) receivers: Receivers,
     posts: Vec<(Process, TelemetryPost)>,
-    ids: IdGenerator,
-    wall_offset: i64,
-    tracing: TracingOptions,
+    pub(super) ids: IdGenerator,
+    pub(super) wall_offset: i64,
+    pub(super) tracing: TracingOptions,
     options: SpanOptions,
-}
-
-/// Whose traces are continued, and which traces are exported.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct TracingOptions {
-    /// Formats of trace context that are read.
-    pub propagators: Propagators,
-    /// Which traces are sampled.
-    pub sampler: Sampler,
-    /// Spans of traces that are not sampled are told too: it is decided later whether they are exported.
-    pub tell_unsampled: bool,
-    /// Which requests that only ask how the server is begin no trace.
-    pub health_checks: HealthChecks,
-}
-
-/// `--health-checks`.
-#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum HealthChecks {
-    /// Trace them like other requests
-    Keep,
-    /// Drop what the kubelet asks (User-Agent kube-probe/…), with what that causes
-    #[default]
-    DropProbes,
-    /// Drop every GET of a usual health route (/healthz, /readyz, /health, …), too
-    DropAll,
-}
-
-/// What became of a span that was told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// It is exported.
-    Exported,
-    /// Its process exports by itself.
-    ByTarget,
-    /// It is not sampled, and waits for what its trace turns out to be.
-    Held,
 }
 
 impl Assembler {
@@ -408,154 +368,6 @@ impl Assembler {
         self.end_context(active);
     }
 
-    /// Tells spans whose parents, or ids, have become known.
-    pub fn release(
-        &mut self,
-        answered: &[Ticket],
-        settled: &[ActiveId],
-        emit: &mut impl FnMut(Process, Box<Span>) -> Told,
-    ) {
-        self.join_released(answered, settled);
-        for ticket in answered {
-            let Some(answer) = self.late.answer(*ticket) else { continue };
-            for (_, draft) in self.held.release(WaitsFor::Parent(*ticket)) {
-                let place = self.place(answer);
-                self.complete(place, draft, emit);
-            }
-        }
-        for active in settled {
-            for (place, draft) in self.held.release(WaitsFor::Ids(*active)) {
-                self.complete(place, draft, emit);
-            }
-        }
-    }
-
-    /// Tells all that is held, with what is known now.
-    pub fn finish(&mut self, emit: &mut impl FnMut(Process, Box<Span>) -> Told) {
-        while let Some((place, draft)) = self.held.oldest() {
-            self.give_out(place, draft, emit);
-        }
-    }
-
-    /// A server exchange's ids may still change: its span, and all below it, wait until [`Self::settle_ids`]. For an
-    /// exchange whose parent may turn up on this node.
-    pub fn unsettle_ids(&mut self, active: ActiveId) {
-        self.contexts.unsettle(active);
-    }
-
-    /// A server exchange's ids will not change any more. `change` has the last word.
-    pub fn settle_ids(&mut self, active: ActiveId, change: impl FnOnce(&mut SpanContext)) {
-        if self.contexts.settle(active, change) {
-            self.settled.push(active);
-        }
-    }
-
-    /// Exchanges whose ids were settled since the last call.
-    pub fn take_settled(&mut self) -> Vec<ActiveId> {
-        std::mem::take(&mut self.settled)
-    }
-
-    /// Whether a server exchange's ids may still change.
-    #[must_use]
-    pub fn is_unsettled(&self, active: ActiveId) -> bool {
-        self.contexts.is_unsettled(active)
-    }
-
-    /// Number of spans that are held.
-    #[must_use]
-    pub fn held(&self) -> usize {
-        self.held.len()
-    }
-
-    fn hold(
-        &mut self,
-        waits_for: WaitsFor,
-        place: Place,
-        draft: Draft,
-        emit: &mut impl FnMut(Process, Box<Span>) -> Told,
-    ) {
-        self.stats.held_for_parent += 1;
-        if let Some((place, draft)) = self.held.hold(waits_for, (place, draft)) {
-            self.give_out(place, draft, emit);
-        }
-    }
-
-    /// Tells a span that can wait no longer.
-    fn give_out(&mut self, place: Place, draft: Draft, emit: &mut impl FnMut(Process, Box<Span>) -> Told) {
-        // Ids that are not settled may be wrong for whoever is below them; a server's own are at least its own.
-        let place = match place {
-            Place::Server(_) => place,
-            Place::Below(..) | Place::Root => {
-                self.stats.roots_limit += 1;
-                Place::Root
-            }
-        };
-        self.tell(place, draft, emit);
-    }
-
-    fn complete(&mut self, place: Place, draft: Draft, emit: &mut impl FnMut(Process, Box<Span>) -> Told) {
-        match self.waits_for_ids(place) {
-            Some(waits_for) => self.hold(waits_for, place, draft, emit),
-            None => self.tell(place, draft, emit),
-        }
-    }
-
-    fn tell(&mut self, place: Place, draft: Draft, emit: &mut impl FnMut(Process, Box<Span>) -> Told) {
-        let ids = self.ids(place, draft.own);
-        if self.is_told(&ids) {
-            self.emit(place, draft, &ids, emit);
-        }
-    }
-
-    fn waits_for_ids(&self, place: Place) -> Option<WaitsFor> {
-        match place {
-            Place::Server(active) | Place::Below(active, _) if self.contexts.is_unsettled(active) => {
-                Some(WaitsFor::Ids(active))
-            }
-            _ => None,
-        }
-    }
-
-    fn is_told(&mut self, ids: &SpanContext) -> bool {
-        let told = ids.sampled || self.tracing.tell_unsampled;
-        self.stats.unsampled += u64::from(!told);
-        told
-    }
-
-    /// A client span's place: below its parent if that is known. Counts why not.
-    fn place(&mut self, parent: Answer) -> Place {
-        let stats = &mut self.stats;
-        let counter = match parent {
-            Ok((active, evidence)) if self.contexts.get(active).is_some() => {
-                stats.children += 1;
-                stats.children_by_context += u64::from(evidence == Evidence::Context);
-                stats.children_by_thread += u64::from(evidence == Evidence::Thread);
-                stats.children_by_forwarding += u64::from(evidence == Evidence::Forwarded);
-                return Place::Below(active, evidence);
-            }
-            Ok(_) => &mut stats.roots_evicted,
-            Err(Inactive::NoBinding) => &mut stats.roots_no_binding,
-            Err(Inactive::Suspended) => &mut stats.roots_suspended,
-            Err(Inactive::Doubtful) => &mut stats.roots_doubtful,
-            Err(Inactive::OtherContext) => &mut stats.roots_other_context,
-            Err(Inactive::Ambiguous) => &mut stats.roots_ambiguous,
-            Err(Inactive::Outlived) => &mut stats.roots_outlived,
-            Err(Inactive::Expired) => &mut stats.roots_expired,
-            Err(Inactive::Limit) => &mut stats.roots_limit,
-        };
-        *counter += 1;
-        Place::Root
-    }
-
-    fn ids(&self, place: Place, own: OwnIds) -> SpanContext {
-        match place {
-            Place::Server(active) => self.contexts.get(active).cloned(),
-            Place::Below(active, _) => self.contexts.get(active).map(|parent| parent.child(own.span_id)),
-            Place::Root => None,
-        }
-        .unwrap_or_else(|| self.root(own))
-    }
-
     fn own_ids(&mut self) -> OwnIds {
         OwnIds { trace_id: self.ids.trace_id(), span_id: self.ids.span_id() }
     }
@@ -571,31 +383,6 @@ impl Assembler {
             trace_state: None,
             received: None,
             hop: None,
-        }
-    }
-
-    fn emit(
-        &mut self,
-        place: Place,
-        draft: Draft,
-        ids: &SpanContext,
-        emit: &mut impl FnMut(Process, Box<Span>) -> Told,
-    ) {
-        let evidence = match place {
-            Place::Below(_, evidence) => evidence.name(),
-            Place::Server(_) => ids.hop.map(|_| "same_node"),
-            Place::Root => None,
-        };
-        let (process, offset) = (draft.process, self.wall_offset);
-        let Self { ids: generator, stats, .. } = self;
-        let unix = |time: Nanos| time.saturating_add_signed(offset);
-        for span in draft.spans(ids, evidence, || generator.span_id(), unix) {
-            let counter = match emit(process, span) {
-                Told::Exported => &mut stats.exported,
-                Told::ByTarget => &mut stats.exported_by_target,
-                Told::Held => &mut stats.held,
-            };
-            *counter += 1;
         }
     }
 }

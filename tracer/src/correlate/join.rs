@@ -94,9 +94,9 @@ impl Assembler {
         }
     }
 
-    /// Nothing more will become known.
-    pub fn finish_hops(&mut self) {
-        self.expire_hops(Nanos::MAX);
+    /// Nothing more will become known: servers' exchanges whose client is known, but not what that belongs to, go on
+    /// without it.
+    pub fn give_up_callers(&mut self) {
         while let Some((server, _)) = self.callers.oldest() {
             self.settle_ids(server, |_| {});
         }

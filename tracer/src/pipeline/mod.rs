@@ -35,8 +35,9 @@ use crate::connection::table::ConnectionTable;
 use crate::connection::{Connection, ConnectionStats, Ends, Stage};
 use crate::correlate::Now;
 use crate::correlate::active::{ActiveThreads, Inactive};
-use crate::correlate::assemble::{Assembler, TracingOptions};
+use crate::correlate::assemble::Assembler;
 use crate::correlate::ids::IdGenerator;
+use crate::correlate::tracing_options::TracingOptions;
 use crate::event::{ConnectionId, Mark, Nanos, Process, ThreadId};
 use crate::export::Telemetry;
 use crate::probe::decode::{Data, DecodeError, Event, decode};
@@ -72,6 +73,7 @@ pub struct Pipeline {
     events: stats::EventStats,
     connections: ConnectionStats,
     calls: u64,
+    latest: Nanos,
     /// The process of the last event: most events come in runs of one process.
     last_process: Process,
     progress: Vec<Progress>,
@@ -110,6 +112,7 @@ impl Pipeline {
             events: stats::EventStats::default(),
             connections: ConnectionStats::default(),
             calls: 0,
+            latest: 0,
             last_process: Process::default(),
             progress: Vec::new(),
             out: Vec::new(),
@@ -136,6 +139,7 @@ impl Pipeline {
 
     /// Takes one event.
     pub fn on_event(&mut self, event: &Event<'_>) {
+        self.latest = self.latest.max(event.header().time_ns);
         if event.header().flags & flag::LOST != 0 {
             self.events.losses += 1;
             self.assembler.threads.doubt(self.calls);
@@ -195,7 +199,9 @@ impl Pipeline {
         }
         self.closing.clear();
         self.assembler.late.finish();
-        self.assembler.finish_hops();
+        self.assembler.expire_hops(Nanos::MAX);
+        self.release(now);
+        self.assembler.give_up_callers();
         self.release(now);
         let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
         let mut stages = SpanStages { routes: &mut self.routes, retention: &mut self.retention };
@@ -212,6 +218,12 @@ impl Pipeline {
     /// The wishes that have come up since the last call.
     pub fn drain_asks(&mut self) -> std::vec::Drain<'_, Ask> {
         self.asks.drain(..)
+    }
+
+    /// The latest time of an event, by CLOCK_MONOTONIC.
+    #[must_use]
+    pub fn latest(&self) -> Nanos {
+        self.latest
     }
 
     /// The settings it was made with.

@@ -18,7 +18,7 @@ use lru::LruCache;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
-use crate::correlate::assemble::Told;
+use crate::correlate::tell::Told;
 use crate::enrich::Resource;
 use crate::event::Nanos;
 use crate::export::{Item, Telemetry};

@@ -1,7 +1,8 @@
-//! The Python environments of the tests: `target/venv` of the backend, `target/clients/venv` of the clients.
+//! The Python environments of the tests: `target/venv` of the backend, `target/clients/venv` of the clients,
+//! `target/apps/venv` of the oracle's applications.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -9,11 +10,12 @@ use xtask::workspace;
 
 use super::{run_quietly, say};
 
-/// Makes both.
+/// Makes them.
 pub(super) fn install() -> Result<()> {
-    let clients = workspace::clients();
-    make("test backend", &workspace::virtualenv(), &workspace::backend().join("requirements.txt"))?;
-    make("clients under test", &workspace::clients_virtualenv(), &clients.join("requirements.txt"))
+    let list = |directory: PathBuf| directory.join("requirements.txt");
+    make("test backend", &workspace::virtualenv(), &list(workspace::backend()))?;
+    make("clients under test", &workspace::clients_virtualenv(), &list(workspace::clients()))?;
+    make("oracle's applications", &workspace::apps_virtualenv(), &list(workspace::apps()))
 }
 
 /// Makes an environment, unless the one that is there was made from the same list by the same Python.

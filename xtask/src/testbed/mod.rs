@@ -5,6 +5,7 @@
 
 mod backend;
 mod mariadb;
+mod network;
 mod nginx;
 mod port;
 mod redis;
@@ -16,6 +17,7 @@ use anyhow::Result;
 
 pub use backend::{Backend, BackendOptions, Bind, DatabaseRoute, Server, WorkerClass};
 pub use mariadb::MariaDb;
+pub use network::{Namespace, Network};
 pub use nginx::Nginx;
 pub use port::{free_port, has_ipv6};
 pub use redis::Redis;
@@ -44,12 +46,29 @@ impl Testbed {
         Ok(Self { mariadb, redis, directory })
     }
 
+    /// As [`Self::start`], but they listen on all addresses: in a network of their own ([`Network`]). MariaDB listens
+    /// on one IPv6 socket, which takes IPv4 too.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_on_all_addresses(directory: RunDirectory) -> Result<Self> {
+        let mariadb = MariaDb::start_on(&directory, "*")?;
+        let redis = Redis::start_on(&directory, &["0.0.0.0"])?;
+        Ok(Self { mariadb, redis, directory })
+    }
+
     /// Starts the backend against these stores.
     ///
     /// # Errors
     /// When the Python environment is missing or the backend does not answer; with its last words.
     pub fn backend(&self, options: &BackendOptions) -> Result<Backend> {
         Backend::start(&self.directory, &self.mariadb, &self.redis, options)
+    }
+
+    /// The environment that tells an application where these stores are: `DB_HOST`, `DB_PORT`, `DB_USER`,
+    /// `DB_PASSWORD`, `DB_NAME`, `REDIS_HOST`, `REDIS_PORT`, or the sockets.
+    pub fn stores(&self, route: DatabaseRoute) -> Vec<(&'static str, String)> {
+        backend::stores(route, &self.mariadb, &self.redis)
     }
 
     /// Where the servers' logs lie: `<name>.out` and `<name>.err`.

@@ -239,3 +239,26 @@ fn two_requests_with_one_context_tell_nothing_of_who_passes_it_on() {
     settle(&mut s);
     assert_eq!(s.span("ask_").parent, None);
 }
+
+#[test]
+fn whole_chains_are_joined_at_the_end_too() {
+    let mut s = scene();
+    let header = format!("traceparent={PARENT}-01");
+    s.recv(1, WEB, &format!("?web {header}\n"));
+    s.epoll(1);
+    s.send(1, UP, &format!("?ask_ {header}\n"));
+    as_backend(&mut s, |s| {
+        s.recv(3, BACK, &format!("?serve {header}\n"));
+        s.send(3, DB, "?select\n");
+        s.recv(3, DB, "!rows\n");
+        s.send(3, BACK, "!ok\n");
+    });
+    s.epoll(1);
+    s.recv(1, UP, "!ok\n");
+    s.send(1, WEB, "!ok\n");
+    assert!(s.spans().is_empty(), "the browser may be on this node: {:?}", s.names());
+    s.finish();
+    s.assert_child("ask_", "web");
+    assert!(pair(&s, "ask_", "serve"));
+    s.assert_child("select", "serve");
+}

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use tracer_ebpf::Direction;
 
 use super::script::{Conn, Script, WALL};
-use crate::correlate::assemble::HealthChecks;
 use crate::correlate::sampler::Sampler;
 use crate::correlate::trace_context::Propagators;
+use crate::correlate::tracing_options::HealthChecks;
 use crate::pipeline::{Keep, PipelineConfig};
 use crate::protocol::PROTOCOLS;
 use crate::span::SpanKind;

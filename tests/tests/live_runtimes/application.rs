@@ -1,0 +1,139 @@
+//! The applications of `tests/apps/oracle`, each under its server.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use xtask::http::Address;
+use xtask::process::Process;
+use xtask::testbed::{DatabaseRoute, Testbed, free_port};
+use xtask::workspace;
+
+use super::downstream::Downstream;
+use super::load::{Mode, Plan};
+
+/// How long a server may take to start, and background work to end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether it has.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// What serves the requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// gunicorn: four workers of one thread.
+    GunicornSync,
+    /// gunicorn: a worker with eight threads.
+    GunicornThreads,
+    /// gunicorn: a worker with greenlets.
+    Gevent,
+    /// Flask's own server.
+    Flask,
+    /// uvicorn on asyncio.
+    Uvicorn,
+    /// Node's own server.
+    Node,
+}
+
+impl Server {
+    /// For the run's directory, and to be read.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::GunicornSync => "gunicorn-sync",
+            Self::GunicornThreads => "gunicorn-gthread",
+            Self::Gevent => "gunicorn-gevent",
+            Self::Flask => "flask-threaded",
+            Self::Uvicorn => "uvicorn-asyncio",
+            Self::Node => "node",
+        }
+    }
+
+    /// Connections of each pool: fewer than requests at the same time.
+    fn pool(self) -> usize {
+        if self == Self::GunicornThreads { 4 } else { 8 }
+    }
+
+    fn command(self, port: u16) -> Command {
+        let directory = workspace::apps().join("oracle");
+        let python = workspace::apps_virtualenv().join("bin/python");
+        let bind = format!("127.0.0.1:{port}");
+        let port = port.to_string();
+        let gunicorn = ["-m", "gunicorn", "--no-control-socket", "--bind", &bind];
+        let mut command = Command::new(python);
+        match self {
+            Self::GunicornSync => {
+                command.args(gunicorn).args(["--worker-class", "sync", "--workers", "4", "wsgi:app"])
+            }
+            Self::GunicornThreads => {
+                command.args(gunicorn).args(["--worker-class", "gthread", "--threads", "8", "wsgi:app"])
+            }
+            Self::Gevent => command.args(gunicorn).args(["--worker-class", "gevent", "wsgi:app"]),
+            Self::Flask => {
+                command.args(["-m", "flask", "--app", "wsgi", "run", "--with-threads", "--port", &port])
+            }
+            Self::Uvicorn => command.args(["-m", "uvicorn", "--no-access-log", "--port", &port, "asgi:app"]),
+            Self::Node => {
+                command = Command::new(workspace::program("node").unwrap());
+                command.env("NODE_PATH", workspace::clients_node().join("node_modules"));
+                command.env("PORT", &port).arg("server.js")
+            }
+        };
+        command.current_dir(directory).env("PYTHONDONTWRITEBYTECODE", "1");
+        command.env("POOL", self.pool().to_string()).env("OTEL_SERVICE_NAME", self.name());
+        command
+    }
+}
+
+/// A running application.
+#[derive(Debug)]
+pub struct Application {
+    process: Process,
+    address: Address,
+    output: PathBuf,
+}
+
+impl Application {
+    /// Starts it, and waits until it accepts connections.
+    ///
+    /// # Panics
+    /// When it does not; with its last words.
+    pub fn start(testbed: &Testbed, downstream: &Downstream, server: Server) -> Self {
+        let port = free_port().unwrap();
+        let mut command = server.command(port);
+        command.envs(testbed.stores(DatabaseRoute::Ipv4)).env("DOWNSTREAM", downstream.url());
+        let logs = testbed.directory().logs();
+        let mut process = Process::start(server.name(), command, logs).unwrap();
+        let address = Address::Tcp((Ipv4Addr::LOCALHOST, port).into());
+        process.wait_until(PATIENCE, || address.connect().is_ok()).unwrap();
+        Self { process, address, output: logs.join(format!("{}.out", server.name())) }
+    }
+
+    /// The process id, of gunicorn's master.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Waits until what nobody waits for is over, of which each request logs a line.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn wait_for_background(&self, plan: &Plan) {
+        let since = Instant::now();
+        let done = || {
+            let log = fs::read_to_string(&self.output).unwrap();
+            log.lines().filter(|line| line.contains(" bgrq")).count() >= plan.count(Mode::Background)
+        };
+        while !done() {
+            assert!(since.elapsed() < PATIENCE, "background work is missing in {}", self.output.display());
+            thread::sleep(POLL_INTERVAL);
+        }
+    }
+}

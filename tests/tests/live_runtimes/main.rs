@@ -1,0 +1,91 @@
+//! Whose call, whose line: every statement, command, downstream request and log line carries the id of the request
+//! that it was made for, and from the exported telemetry alone it is told how many parents are right.
+//!
+//! *Precision* is the share of parents given that are right: it must be 1. *Recall* is the share of what was done
+//! for requests that has its parent. The truth is the clients' plan, so that what was not exported at all counts as
+//! not found. What nobody waits for needs no parent; one that it gets must be right all the same.
+
+#![expect(clippy::unwrap_used, reason = "a test's own support fails by panicking, like the test")]
+#![expect(clippy::expect_used, reason = "a test's own support fails by panicking, like the test")]
+
+mod application;
+mod downstream;
+mod load;
+mod score;
+
+use tests::live::Tracer;
+use xtask::testbed::Testbed;
+
+use self::application::{Application, Server};
+use self::downstream::Downstream;
+use self::load::{Mode, Plan};
+use self::score::{Part, Score};
+
+/// Clients that send at the same time.
+const CLIENTS: usize = 50;
+
+/// Requests of each client.
+const REQUESTS: usize = 8;
+
+/// What is wanted of a thread that serves one request at a time.
+const THREADS: f64 = 0.999;
+
+/// What is wanted where several requests take turns on a thread.
+const TURNS: f64 = 0.99;
+
+const ALL: [Mode; 4] = [Mode::Plain, Mode::Lock, Mode::Background, Mode::Children];
+
+/// Without what each request does on greenlets of its own.
+const ONE_AT_A_TIME: [Mode; 3] = [Mode::Plain, Mode::Lock, Mode::Background];
+
+#[test]
+fn a_worker_with_one_thread() {
+    let score = judge(Server::GunicornSync, &ALL);
+    score.require(&[(Part::Own, THREADS), (Part::Child, THREADS)]);
+}
+
+#[test]
+fn a_pool_of_threads_and_an_executor_in_a_request() {
+    let score = judge(Server::GunicornThreads, &ALL);
+    score.require(&[(Part::Own, THREADS), (Part::Child, THREADS)]);
+}
+
+#[test]
+fn a_thread_for_each_connection() {
+    let score = judge(Server::Flask, &ALL);
+    score.require(&[(Part::Own, THREADS), (Part::Child, THREADS)]);
+}
+
+#[test]
+fn greenlets_of_gevent() {
+    let score = judge(Server::Gevent, &ONE_AT_A_TIME);
+    score.require(&[(Part::Own, TURNS)]);
+}
+
+#[test]
+fn tasks_of_asyncio() {
+    judge(Server::Uvicorn, &ALL).require(&[]);
+}
+
+#[test]
+fn callbacks_of_node() {
+    // Nothing tells whose call it is: few parents, none of them wrong.
+    judge(Server::Node, &ALL).require(&[]);
+}
+
+/// Has the clients send to the application while it is traced.
+fn judge(server: Server, modes: &[Mode]) -> Score {
+    let testbed = Testbed::start(server.name()).unwrap();
+    let downstream = Downstream::start();
+    let application = Application::start(&testbed, &downstream, server);
+    let tracer =
+        Tracer::start(testbed.directory(), &["--pid", &application.id().to_string(), "--ring-size", "64M"]);
+    let plan = Plan::new(CLIENTS, REQUESTS, modes);
+    let seconds = plan.send(application.address());
+    application.wait_for_background(&plan);
+    let outcome = tracer.stop();
+    let score = Score::of(&plan, &outcome.telemetry);
+    println!("{}: {} requests in {seconds:.1} s\n{score}{}", server.name(), plan.len(), outcome.summary());
+    assert_eq!(outcome.lost_in_all(), 0, "the kernel side lost events");
+    score
+}
