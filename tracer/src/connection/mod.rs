@@ -93,6 +93,7 @@ struct Detecting {
 
 #[derive(Debug)]
 struct Following {
+    protocol: &'static str,
     role: Role,
     conversation: Box<dyn Conversation>,
 }
@@ -166,6 +167,15 @@ impl Connection {
         match &self.state {
             State::Following(following) => Some(following.role),
             State::Detecting(_) | State::Ignored => self.role,
+        }
+    }
+
+    /// The name of the protocol that is followed.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&'static str> {
+        match &self.state {
+            State::Following(following) => Some(following.protocol),
+            State::Detecting(_) | State::Ignored => None,
         }
     }
 

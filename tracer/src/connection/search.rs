@@ -54,7 +54,11 @@ impl Connection {
         }
         let fresh = detecting.fresh;
         let held = detecting.held.take();
-        let mut following = Following { role, conversation: (protocol.start)(Start { role, fresh }) };
+        let mut following = Following {
+            protocol: protocol.name,
+            role,
+            conversation: (protocol.start)(Start { role, fresh }),
+        };
         match &held {
             None => following.take(piece, stage.out),
             Some(held) => {

@@ -5,6 +5,10 @@
 //! first. Both are true, and a reader who sees them can tell. One thing is adjusted: of two calls on two processors
 //! the later one's event can come first, stamped a moment before; a span does not end before it starts for that.
 
+use std::num::NonZeroUsize;
+
+use lru::LruCache;
+
 use super::Now;
 use super::active::{ActiveThreads, Evidence, Inactive};
 use super::contexts::{Contexts, SpanContext};
@@ -23,6 +27,12 @@ use crate::event::{ActiveId, ConnectionId, Endpoints, Mark, Nanos, Process, Role
 use crate::protocol::{AbandonReason, Exchange, ExchangeId, HealthCheck, Progress, TraceHeaders};
 use crate::span::{Span, SpanOptions};
 
+/// Requests that a call without a parent is linked to at most.
+const MAX_CANDIDATES: usize = 8;
+
+/// Server exchanges that were lost, and what is known of them, for spans below them that are told later.
+const MAX_LOST: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
+
 /// The connection that progress comes from.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
@@ -32,6 +42,10 @@ pub struct Source<'a> {
     pub role: Role,
     /// Both ends.
     pub endpoints: &'a Endpoints,
+    /// Its protocol's name, as long as it is followed.
+    pub protocol: Option<&'static str>,
+    /// Spans of the process that moved the bytes are exported.
+    pub exported: bool,
 }
 
 /// Makes spans.
@@ -52,6 +66,8 @@ pub struct Assembler {
     pub(super) callers: Held<(ActiveId, Caller)>,
     /// Open server exchanges by the trace context that they received.
     pub(super) receivers: Receivers,
+    /// What stands for server exchanges that were lost before a span below them was told.
+    pub(super) lost: LruCache<ActiveId, Draft>,
     posts: Vec<(Process, TelemetryPost)>,
     pub(super) ids: IdGenerator,
     pub(super) wall_offset: i64,
@@ -78,6 +94,7 @@ impl Assembler {
             hops: Hops::default(),
             callers: Held::default(),
             receivers: Receivers::default(),
+            lost: LruCache::new(MAX_LOST),
             posts: Vec::new(),
             ids,
             wall_offset: 0,
@@ -125,7 +142,7 @@ impl Assembler {
         emit: &mut impl FnMut(Process, Box<Span>) -> Told,
     ) {
         match progress {
-            Progress::Begun { id, mark } => self.begin(id, mark, source, open, now),
+            Progress::Begun { id, mark } => self.begin(id, mark, source, open, now, emit),
             Progress::Touched { id, side, mark } => self.touch(id, side, mark, open),
             Progress::Context { id, headers, health } => {
                 self.continue_trace(id, &headers, source, open, now);
@@ -141,35 +158,52 @@ impl Assembler {
             Progress::Abandoned { id, reason } => match open.remove(id) {
                 Some(begun) => {
                     self.forget_client(&begun, source.connection);
-                    self.abandon(&begun, Some(reason));
+                    self.abandon(&begun, Some(reason), source.protocol, now.mark.time, emit);
                 }
                 None => self.stats.unknown_exchange += 1,
             },
         }
     }
 
-    /// Gives up an exchange that its conversation will not end any more (`None`), or has given up itself.
-    pub fn abandon(&mut self, begun: &Open, reason: Option<AbandonReason>) {
-        let counter = match reason {
-            Some(AbandonReason::Gap) => &mut self.stats.abandoned_gap,
-            Some(AbandonReason::Malformed) => &mut self.stats.abandoned_malformed,
-            Some(AbandonReason::NoSpan) => &mut self.stats.abandoned_no_span,
-            Some(AbandonReason::Encrypted) => &mut self.stats.abandoned_encrypted,
-            Some(AbandonReason::Limit) => &mut self.stats.abandoned_limit,
-            Some(AbandonReason::Forgotten) => &mut self.stats.abandoned_forgotten,
-            None => &mut self.stats.abandoned_unfinished,
+    /// Gives up an exchange at `time` that its conversation will not end any more (`None`), or has given up itself.
+    pub fn abandon(
+        &mut self,
+        begun: &Open,
+        reason: Option<AbandonReason>,
+        protocol: Option<&'static str>,
+        time: Nanos,
+        emit: &mut impl FnMut(Process, Box<Span>) -> Told,
+    ) {
+        let stats = &mut self.stats;
+        let (counter, why) = match reason {
+            Some(AbandonReason::Gap) => (&mut stats.abandoned_gap, "bytes_lost"),
+            Some(AbandonReason::Malformed) => (&mut stats.abandoned_malformed, "malformed"),
+            Some(AbandonReason::NoSpan) => (&mut stats.abandoned_no_span, "no_span"),
+            Some(AbandonReason::Encrypted) => (&mut stats.abandoned_encrypted, "encrypted"),
+            Some(AbandonReason::Limit) => (&mut stats.abandoned_limit, "limit"),
+            Some(AbandonReason::Forgotten) => (&mut stats.abandoned_forgotten, "end_not_seen"),
+            None => (&mut stats.abandoned_unfinished, "unfinished"),
         };
         *counter += 1;
         if let Part::Server(active) = begun.part {
             self.threads.end(active, None);
             self.late.end(active);
             self.late.end_for_threads(active, None);
-            // Its span will be missing, but what it caused still belongs together.
+            // What it caused still belongs together, below what is known of it.
             self.end_context(active);
+            self.stand_in(active, Draft::lost(begun, time, protocol, why), emit);
         }
     }
 
-    fn begin(&mut self, id: ExchangeId, mark: Mark, source: Source<'_>, open: &mut OpenExchanges, now: &Now) {
+    fn begin(
+        &mut self,
+        id: ExchangeId,
+        mark: Mark,
+        source: Source<'_>,
+        open: &mut OpenExchanges,
+        now: &Now,
+        emit: &mut impl FnMut(Process, Box<Span>) -> Told,
+    ) {
         let call = open.call(mark.call).copied();
         let own = self.own_ids();
         let standing = call.map(|call| call.standing).filter(|_| open.is_empty());
@@ -189,7 +223,8 @@ impl Assembler {
             Role::Client => {
                 self.stats.client_begun += 1;
                 let parent = self.parent(mark);
-                if let Some(spot) = spot {
+                // What is not exported is nobody's parent.
+                if let Some(spot) = spot.filter(|_| source.exported) {
                     let end = ClientEnd { connection: source.connection, id };
                     self.find_server(spot, end, Caller { parent, own });
                 }
@@ -201,11 +236,11 @@ impl Assembler {
             None if now.process.tgid == mark.thread.tgid => now.process,
             None => Process { tgid: mark.thread.tgid, ..Process::default() },
         };
-        if let Some(displaced) =
-            open.insert(Open { id, begun: mark, process, answered: false, part, spot, own })
-        {
+        let begun =
+            Open { id, begun: mark, process, answered: false, part, spot, own, candidates: Vec::new() };
+        if let Some(displaced) = open.insert(begun) {
             self.forget_client(&displaced, source.connection);
-            self.abandon(&displaced, Some(AbandonReason::Limit));
+            self.abandon(&displaced, Some(AbandonReason::Limit), source.protocol, mark.time, emit);
         }
     }
 
@@ -255,8 +290,12 @@ impl Assembler {
             Part::Client(Parent::Unknown(_)) => {
                 let (incoming, _) = self.tracing.propagators.extract(headers);
                 let received = incoming.and_then(|incoming| incoming.parent);
-                let receiver = received.and_then(|received| self.receivers.only(received, begun.process));
-                if let Some(active) = receiver {
+                let Some(received) = received else { return };
+                let mut receivers: Vec<_> =
+                    self.receivers.of(received, begun.process).take(MAX_CANDIDATES).collect();
+                if receivers.len() > 1 {
+                    begun.candidates = receivers;
+                } else if let Some(active) = receivers.pop() {
                     let parent = Parent::Forwarded(active);
                     begun.part = Part::Client(parent);
                     let end = ClientEnd { connection: source.connection, id };
@@ -279,14 +318,22 @@ impl Assembler {
             context.received = Some(received);
             self.receivers.add(received, active, process);
         }
+        if incoming.parent.is_none()
+            && incoming.sampled == Some(false)
+            && self.tracing.sampler.heeds_callers()
+        {
+            (context.refused, context.sampled) = (true, false);
+        }
         // What the caller only passed on says less than the caller itself.
         if context.hop.is_some_and(|hop| incoming.parent.is_none() || hop.passed_on == incoming.parent) {
             return;
         }
         if let Some((trace_id, span_id)) = incoming.parent {
+            if context.hop.take().is_some() && context.sampled {
+                context.other_client = context.remote_parent.map(|span_id| (context.trace_id, span_id));
+            }
             context.trace_id = trace_id;
             context.remote_parent = Some(span_id);
-            context.hop = None;
         }
         context.sampled = self.tracing.sampler.samples(context.trace_id, incoming.sampled);
         context.trace_state = incoming.state;
@@ -302,7 +349,7 @@ impl Assembler {
         );
         if let Some(context) = self.contexts.get_open_mut(active).filter(|_| dropped) {
             self.stats.health_checks += 1;
-            context.sampled = false;
+            (context.refused, context.sampled) = (true, false);
         }
     }
 
@@ -354,7 +401,8 @@ impl Assembler {
         let ids = self.ids(place, begun.own);
         if self.is_told(&ids) {
             let draft = Draft::new(begun, exchange, source, &self.options);
-            self.emit(place, draft, &ids, emit);
+            let links = self.links(&begun.candidates);
+            self.emit(place, draft.linked(links), &ids, emit);
         }
     }
 
@@ -383,6 +431,9 @@ impl Assembler {
             trace_state: None,
             received: None,
             hop: None,
+            other_client: None,
+            refused: false,
+            has_children: false,
         }
     }
 }

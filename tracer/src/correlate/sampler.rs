@@ -72,6 +72,12 @@ impl Sampler {
         Self { share: Share::All, parent_based: false }
     }
 
+    /// Whether callers' decisions count.
+    #[must_use]
+    pub fn heeds_callers(&self) -> bool {
+        self.parent_based
+    }
+
     /// Whether a trace is sampled. `told` is the caller's decision, if there is one.
     #[must_use]
     pub fn samples(&self, trace: TraceId, told: Option<bool>) -> bool {

@@ -51,6 +51,8 @@ pub struct SpanStats {
     pub server_ended: u64,
     /// The same of clients.
     pub client_ended: u64,
+    /// Server spans of exchanges that were lost, told because a span below them was.
+    pub incomplete: u64,
     /// Spans handed on for export.
     pub exported: u64,
     /// Exchanges that did not become spans because bytes of them were not captured.
@@ -109,6 +111,8 @@ pub struct SpanStats {
     pub remote_parents: u64,
     /// Server spans below the client's span at the other end of their connection, on this node.
     pub same_node: u64,
+    /// Exchanges that were not joined because another connection stood where theirs does: nobody can tell which is which.
+    pub ambiguous_ends: u64,
     /// Client spans below the one request of their process that had received the trace context which they pass on.
     pub children_by_forwarding: u64,
     /// `traceparent` headers that were not well-formed.

@@ -8,7 +8,7 @@ use super::exchanges::OwnIds;
 use super::held::WaitsFor;
 use super::late::{Answer, Ticket};
 use crate::event::{ActiveId, Nanos, Process};
-use crate::span::Span;
+use crate::span::{Link, LinkKind, Span};
 
 /// What became of a span that was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,6 +170,39 @@ impl Assembler {
         .unwrap_or_else(|| self.root(own))
     }
 
+    /// A server exchange was lost. What is below it names it: so it is told with what is known, if anything is below
+    /// it, or as soon as something is.
+    pub(super) fn stand_in(
+        &mut self,
+        active: ActiveId,
+        draft: Draft,
+        emit: &mut impl FnMut(Process, Box<Span>) -> Told,
+    ) {
+        let has_children = self.contexts.get(active).is_some_and(|context| context.has_children);
+        self.lost.push(active, draft);
+        if has_children {
+            self.tell_lost(active, emit);
+        }
+    }
+
+    fn tell_lost(&mut self, active: ActiveId, emit: &mut impl FnMut(Process, Box<Span>) -> Told) {
+        if let Some(draft) = self.lost.pop(&active) {
+            self.stats.incomplete += 1;
+            self.complete(Place::Server(active), draft, emit);
+        }
+    }
+
+    /// Links to requests that a call can have been made for.
+    pub(super) fn links(&self, candidates: &[ActiveId]) -> Vec<Link> {
+        let contexts = candidates.iter().filter_map(|active| self.contexts.get(*active));
+        let link = |context: &SpanContext| Link {
+            trace_id: context.trace_id,
+            span_id: context.span_id,
+            kind: LinkKind::PossibleParent,
+        };
+        contexts.filter(|context| context.sampled).map(link).collect()
+    }
+
     pub(super) fn emit(
         &mut self,
         place: Place,
@@ -178,7 +211,11 @@ impl Assembler {
         emit: &mut impl FnMut(Process, Box<Span>) -> Told,
     ) {
         let evidence = match place {
-            Place::Below(_, evidence) => evidence.name(),
+            Place::Below(active, evidence) => {
+                self.contexts.add_child(active);
+                self.tell_lost(active, emit);
+                evidence.name()
+            }
             Place::Server(_) => ids.hop.map(|_| "same_node"),
             Place::Root => None,
         };

@@ -174,6 +174,13 @@ fn exchanges(f: &mut fmt::Formatter<'_>, stats: &SpanStats) -> fmt::Result {
     for (count, reason) in reasons.into_iter().filter(|(count, _)| *count > 0) {
         writeln!(f, "{count} exchanges became no span {reason}.")?;
     }
+    if stats.incomplete > 0 {
+        let count = stats.incomplete;
+        writeln!(
+            f,
+            "{count} of them are told as far as they are known (tracer.incomplete): calls belong to them."
+        )?;
+    }
     Ok(())
 }
 
