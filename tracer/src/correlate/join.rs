@@ -53,6 +53,7 @@ impl Assembler {
             }
             Err(Waits::No) => {}
         }
+        self.stats.ambiguous_ends = self.hops.ambiguous;
     }
 
     /// A client's exchange begins: its server may be on this node, and its event have come first.
@@ -60,6 +61,7 @@ impl Assembler {
         if let Some(server) = self.hops.begin_client(spot, end, caller) {
             self.join(server, caller);
         }
+        self.stats.ambiguous_ends = self.hops.ambiguous;
     }
 
     /// More is known of a client's exchange.

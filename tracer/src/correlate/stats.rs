@@ -113,6 +113,8 @@ pub struct SpanStats {
     pub remote_parents: u64,
     /// Server spans below the client's span at the other end of their connection, on this node.
     pub same_node: u64,
+    /// Exchanges that were not joined because another connection stood where theirs does: nobody can tell which is which.
+    pub ambiguous_ends: u64,
     /// Client spans below the one request of their process that had received the trace context which they pass on.
     pub children_by_forwarding: u64,
     /// `traceparent` headers that were not well-formed.
