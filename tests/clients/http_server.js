@@ -9,6 +9,7 @@ http
     request.on("data", (bytes) => (size += bytes.length));
     request.on("end", () => {
       response.statusCode = request.url.startsWith("/absent") ? 404 : 200;
+      response.setHeader("Set-Cookie", "session=planted-cookie");
       response.end(JSON.stringify({ size }));
     });
   })

@@ -1,4 +1,4 @@
-"""PyMySQL: a result of 100,000 rows, and a statement of some 20 KB; with the times of the transfer."""
+"""PyMySQL: a result of 100,000 rows, and statements of some 20 KB; with the times of the transfer."""
 
 import os
 import time
@@ -26,6 +26,9 @@ assert cursor.executemany("INSERT INTO notes (body, size) VALUES (%s, %s)", valu
 account.add("INSERT notes")
 connection.commit()
 account.add("COMMIT")
+# No value in it, and longer than what is kept of a text.
+cursor.execute("SELECT " + ", ".join(["name"] * 4000) + " FROM items WHERE id = 1")
+account.add("SELECT", rows=len(cursor.fetchall()))
 connection.close()
 account.add("SET", times=2)
 account.write()

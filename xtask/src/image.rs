@@ -3,16 +3,13 @@
 //! An OCI image layout (<https://github.com/opencontainers/image-spec/blob/main/image-layout.md>) in one tar archive:
 //! one layer with one static binary, on nothing. The same source and toolchain give the same bytes.
 
-mod layer;
-mod layout;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use xtask::oci::Image;
 use xtask::workspace;
 
-use self::layout::Image;
 use crate::{cargo, setup};
 
 /// What to make of the binary.

@@ -4,6 +4,7 @@
 //! bytes; `tests/corpus.rs` runs every target over its corpus and over the recordings in the tree.
 
 mod conversation;
+mod files;
 mod lines;
 pub mod memory;
 pub mod recordings;
@@ -32,6 +33,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "records", run: records::raw, seeds: records::raw_seeds },
     Target { name: "sql", run: sql::run, seeds: sql::seeds },
     Target { name: "lines", run: lines::run, seeds: lines::seeds },
+    Target { name: "capture", run: files::capture, seeds: files::capture_seeds },
+    Target { name: "recording", run: files::recording, seeds: files::recording_seeds },
     Target { name: "trace", run: trace::run, seeds: trace::seeds },
 ];
 

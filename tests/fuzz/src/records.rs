@@ -22,7 +22,7 @@ pub mod encode;
 use encode::{Moved, Note};
 
 /// Few, so that the tables' bounds are met.
-const LIMITS: Limits = Limits { connections: 3, threads: 2 };
+pub(crate) const LIMITS: Limits = Limits { connections: 3, threads: 2 };
 
 struct World;
 
@@ -44,7 +44,7 @@ fn pipeline() -> Pipeline {
 }
 
 /// Takes what has come out.
-fn drain(pipeline: &mut Pipeline) {
+pub(crate) fn drain(pipeline: &mut Pipeline) {
     for telemetry in pipeline.drain() {
         if let Item::Span(span) = telemetry.item {
             assert!(span.start_unix_ns <= span.end_unix_ns, "{span:?}");
@@ -57,7 +57,12 @@ fn drain(pipeline: &mut Pipeline) {
 
 fn finish(mut pipeline: Pipeline, now: u64) {
     pipeline.finish(now);
-    drain(&mut pipeline);
+    check_finished(&mut pipeline);
+}
+
+/// Nothing is left of a pipeline that has been finished.
+pub(crate) fn check_finished(pipeline: &mut Pipeline) {
+    drain(pipeline);
     let stats = pipeline.stats();
     let spans = &stats.spans;
     assert_eq!((spans.unknown_exchange, spans.abandoned_unfinished), (0, 0));

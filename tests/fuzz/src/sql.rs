@@ -22,6 +22,8 @@ pub(crate) fn run(input: &[u8]) {
     assert!(digits <= text.bytes().filter(u8::is_ascii_digit).count());
     assert!(statement.summary().chars().count() <= MAX_SUMMARY);
     let _ = statement.has_placeholder();
+    let masked = statement.mask();
+    assert!(masked.len() <= most(&text), "{} bytes became {}", text.len(), masked.len());
     let again = Statement { text: &shown, ..statement };
     assert!(again.sanitise().len() <= most(&shown));
     // In text that is not UTF-8 a backslash may be half a character: how it was meant cannot be told.
@@ -43,6 +45,8 @@ fn hides(value: &str) {
                 "SELECT a FROM t WHERE b = ? AND c = ? LIMIT ?",
                 "{text:?}"
             );
+            let masked = "SELECT a FROM t WHERE b = ? AND c = -12.5e3 LIMIT 0x1F";
+            assert_eq!(Statement::new(&text).mask(), masked, "{text:?}");
         }
     }
 }

@@ -54,7 +54,7 @@ macro_rules! each {
     };
 }
 
-each!(http, mysql, redis, pipeline, records, sql, lines, trace);
+each!(http, mysql, redis, pipeline, records, sql, lines, trace, capture, recording);
 
 /// The meter would be no bound if nothing were counted.
 #[test]

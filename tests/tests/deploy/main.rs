@@ -5,5 +5,7 @@
 #![expect(clippy::expect_used, reason = "a test's own support fails by panicking, like the test")]
 
 mod chart;
+mod dashboard;
+mod image;
 mod kustomize;
 mod tools;

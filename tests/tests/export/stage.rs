@@ -115,6 +115,7 @@ pub(crate) fn span(resource: &Arc<Resource>, id: u64) -> Telemetry {
         start_unix_ns: START + id,
         end_unix_ns: START + id + 1_000_000,
         first_byte_unix_ns: Some(START + id + 500),
+        links: Vec::new(),
         description: Description {
             name: format!("span {id}"),
             attributes: vec![

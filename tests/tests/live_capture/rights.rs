@@ -4,12 +4,11 @@
 //! in a mount namespace of its own. The target belongs to another user.
 
 use std::ffi::OsString;
-use std::fs;
 use std::process::Command;
 
 use serde_json::json;
 use tests::live::{Outcome, Tracer, TracerOptions, text};
-use xtask::workspace;
+use tests::manifest;
 
 use super::hands::Hands;
 use super::scene::{Scene, accepted, serve};
@@ -27,11 +26,7 @@ exec "$@"
 
 /// The capabilities that the manifest adds, in the words of setpriv.
 fn granted() -> Vec<String> {
-    let manifest = workspace::root().join("deploy/kustomize/base/daemonset.yaml");
-    let manifest = fs::read_to_string(manifest).unwrap();
-    let added = manifest.lines().skip_while(|line| line.trim() != "add:").skip(1);
-    let added = added.map_while(|line| line.trim().strip_prefix("- "));
-    added.filter_map(|line| line.split_whitespace().next()).map(str::to_lowercase).collect()
+    manifest::capabilities().iter().map(|capability| capability.to_lowercase()).collect()
 }
 
 /// What runs the tracer with these capabilities and no others.

@@ -14,5 +14,7 @@ mod run;
 mod http;
 mod mariadb;
 mod redis;
+mod redis_errors;
 mod sdk;
+mod secrets;
 mod volume;

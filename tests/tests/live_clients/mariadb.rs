@@ -3,6 +3,9 @@
 use std::fmt::Write as _;
 use std::process::Command;
 
+use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use tests::live::text;
 use xtask::testbed::{MariaDb, RunDirectory};
 
 use super::client::{Client, node, python, tool};
@@ -19,12 +22,56 @@ fn drivers_in_python_and_node_are_told_as_they_count_themselves() {
         ("connector-pure", python("connector_client.py", &["pure"])),
         ("connector-c", python("connector_client.py", &["c"])),
         ("mysql2", node("mysql2_client.js", &[])),
+        ("mariadb-node", node("mariadb_client.js", &[])),
     ]
     .map(|(name, command)| hold(&directory, &mariadb, name, command));
     let told = trace(&directory, &mut clients, &[mariadb.id()], &[], at_once);
     let served = clients.iter().fold(Counts::default(), |sum, client| sum.and(&client.account()));
     told.require_accounts(&clients);
     told.require(&[(SERVER, served, told.server(SERVER))]);
+}
+
+#[test]
+fn commands_that_drivers_seldom_send_are_told_with_what_they_are_about() {
+    let directory = RunDirectory::create("clients-mariadb-commands").unwrap();
+    let mariadb = database::start(&directory);
+    let mut clients = [hold(&directory, &mariadb, "commands", python("commands_client.py", &[]))];
+    let told = trace(&directory, &mut clients, &[mariadb.id()], &[], at_once);
+    let done = clients[0].account();
+    told.require(&[("commands", done.clone(), told.client("commands")), (SERVER, done, told.server(SERVER))]);
+    for spans in [told.spans("commands", SpanKind::Client), told.spans(SERVER, SpanKind::Server)] {
+        // Values that were sent before EXECUTE, and cursors, are executions of the same text.
+        let insert = "INSERT INTO notes (body, size) VALUES (?, ?)";
+        assert_eq!(texts(&spans, "INSERT notes"), [insert]);
+        assert_eq!(texts(&spans, "PREPARE INSERT notes"), [insert]);
+        assert_eq!(texts(&spans, "SELECT items"), ["SELECT id, name FROM items WHERE id > ?"; 3]);
+        assert_eq!(texts(&spans, "EXECUTE"), [""; 0]);
+        let several = "SELECT id FROM items WHERE id <= ?; DELETE FROM notes WHERE body = ?; SELECT name FROM many LIMIT ?";
+        assert_eq!(texts(&spans, "SELECT items DELETE notes SELECT many"), [several]);
+        // The current database before and after INIT_DB and CHANGE_USER, whether they succeed or not.
+        let ours = database::DATABASE;
+        let names = ["information_schema", "not_there", ours];
+        assert_eq!(namespaces(&spans, "INIT_DB"), names);
+        assert_eq!(namespaces(&spans, "PING"), [ours, ours]);
+        assert_eq!(namespaces(&spans, "CHANGE_USER"), [ours, ours]);
+        assert_eq!(namespaces(&spans, "CONNECT"), [ours, "not_there"]);
+    }
+}
+
+/// `db.query.text` of the spans of this name.
+fn texts<'a>(spans: &[&'a Span], name: &str) -> Vec<&'a str> {
+    attributes(spans, name, "db.query.text")
+}
+
+fn namespaces<'a>(spans: &[&'a Span], name: &str) -> Vec<&'a str> {
+    attributes(spans, name, "db.namespace")
+}
+
+/// In the order in which they began.
+fn attributes<'a>(spans: &[&'a Span], name: &str, key: &str) -> Vec<&'a str> {
+    let mut spans: Vec<_> = spans.iter().filter(|span| span.name == name).collect();
+    spans.sort_by_key(|span| span.start_time_unix_nano);
+    spans.iter().filter_map(|span| text(&span.attributes, key)).collect()
 }
 
 #[test]

@@ -3,4 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test's own support fails by panicking, like the test")]
 
 mod browser;
+mod networks;
 mod proxied;
+mod tree;

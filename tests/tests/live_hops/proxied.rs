@@ -2,13 +2,13 @@
 
 use std::net::Ipv4Addr;
 
-use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use tests::live::{Outcome, Tracer};
 use xtask::http::Address;
 use xtask::testbed::{Backend, BackendOptions, Bind, Nginx, Testbed, free_port};
 
 use super::browser::{self, Sent};
+use super::tree::{below, check_chain, first};
 
 struct Scene {
     testbed: Testbed,
@@ -46,46 +46,12 @@ impl Scene {
     }
 }
 
-fn below<'a>(outcome: &'a Outcome, parent: &'a Span, kind: SpanKind) -> Vec<&'a Span> {
-    outcome.telemetry.children(parent).filter(|span| span.kind == kind as i32).collect()
-}
-
-/// The only span of this kind below `parent`.
-fn only<'a>(outcome: &'a Outcome, parent: &'a Span, kind: SpanKind) -> &'a Span {
-    let found = below(outcome, parent, kind);
-    assert_eq!(found.len(), 1, "below {parent:?}: {found:?}");
-    found[0]
-}
-
-/// The server span that answers the browser.
-fn first<'a>(outcome: &'a Outcome, sent: &Sent) -> &'a Span {
-    let found: Vec<_> = outcome.telemetry.servers().filter(|span| sent.is_parent_of(span)).collect();
-    assert_eq!(found.len(), 1, "{sent:?}: {found:?}");
-    found[0]
-}
-
-/// The backend's statements, each with the database's own span below it.
-fn check_statements(outcome: &Outcome, backend: &Span) -> usize {
-    let statements = below(outcome, backend, SpanKind::Client);
-    assert!(statements.iter().any(|span| span.name.starts_with("SELECT")), "{statements:?}");
-    for statement in &statements {
-        let answered = only(outcome, statement, SpanKind::Server);
-        assert_eq!(answered.name, statement.name);
-    }
-    statements.len()
-}
-
 fn whole_chain(name: &str, bind: Bind, keep_alive: bool) {
     let scene = Scene::new(name, bind, keep_alive);
     let processes = [scene.nginx.id(), scene.backend.id(), scene.testbed.mariadb.id()];
     let (sent, outcome) = scene.trace(&processes);
     for sent in &sent {
-        let proxy = first(&outcome, sent);
-        let call = only(&outcome, proxy, SpanKind::Client);
-        let backend = only(&outcome, call, SpanKind::Server);
-        let statements = check_statements(&outcome, backend);
-        let all = outcome.telemetry.spans.iter().filter(|span| sent.has_in_trace(&span.item)).count();
-        assert_eq!(all, 3 + 2 * statements, "nothing else is in the trace");
+        check_chain(&outcome, sent, "SELECT");
     }
 }
 

@@ -1,5 +1,6 @@
 //! The agent's own endpoints.
 
+use tests::dashboard::queries;
 use tests::kubernetes::ApiServer;
 
 use super::scene::Scene;
@@ -25,5 +26,25 @@ fn health_readiness_and_metrics() {
     ] {
         assert!(metrics.contains(name), "{name} is not in\n{metrics}");
     }
+    the_dashboard_asks_for(&metrics);
     let _ = agent.stop();
+}
+
+/// Every metric and label in the dashboard's queries is among those that an agent shows.
+fn the_dashboard_asks_for(metrics: &str) {
+    let mut asked = 0;
+    for query in queries().into_iter().filter(|query| query.source.0 == "prometheus") {
+        for name in query.names("tracer_", &['_']) {
+            let name = format!("tracer_{name}");
+            let samples: Vec<_> =
+                metrics.lines().filter(|line| line.split(['{', ' ']).next() == Some(&name)).collect();
+            assert!(!samples.is_empty(), "{}: there is no metric {name} in\n{metrics}", query.panel);
+            for label in query.labels() {
+                let has = samples.iter().all(|sample| sample.contains(&format!("{label}=\"")));
+                assert!(has, "{}: {name} has no label {label}", query.panel);
+            }
+            asked += 1;
+        }
+    }
+    assert!(asked > 20, "the dashboard shows the agents' health");
 }

@@ -13,6 +13,8 @@ pub mod stream;
 pub mod table;
 mod wanted;
 
+use std::sync::Arc;
+
 use tracer_ebpf::event::flag;
 use tracer_ebpf::{ConnectionEvent, ConnectionNote, Direction};
 
@@ -24,7 +26,7 @@ use self::stream::{Extent, Step, Stream};
 pub use self::wanted::WantedEnds;
 use crate::event::{Endpoints, Mark, Role, Side};
 use crate::probe::decode::Data;
-use crate::protocol::{Conversation, End, Input, Progress, Protocol, Successor, Window};
+use crate::protocol::{Conversation, End, HealthPatterns, Input, Progress, Protocol, Successor, Window};
 
 /// What the connection stage works with, beside the connection itself.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub struct Stage<'a> {
     pub protocols: &'static [Protocol],
     /// Which ends become spans.
     pub wanted: WantedEnds,
+    /// What tells health checks.
+    pub health: &'a Arc<HealthPatterns>,
     /// What servers spoke before.
     pub hints: &'a mut Hints,
     /// Counters.
@@ -93,6 +97,7 @@ struct Detecting {
 
 #[derive(Debug)]
 struct Following {
+    protocol: &'static str,
     role: Role,
     conversation: Box<dyn Conversation>,
 }
@@ -166,6 +171,15 @@ impl Connection {
         match &self.state {
             State::Following(following) => Some(following.role),
             State::Detecting(_) | State::Ignored => self.role,
+        }
+    }
+
+    /// The name of the protocol that is followed.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&'static str> {
+        match &self.state {
+            State::Following(following) => Some(following.protocol),
+            State::Detecting(_) | State::Ignored => None,
         }
     }
 

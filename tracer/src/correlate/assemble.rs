@@ -5,26 +5,34 @@
 //! first. Both are true, and a reader who sees them can tell. One thing is adjusted: of two calls on two processors
 //! the later one's event can come first, stamped a moment before; a span does not end before it starts for that.
 
-use clap::ValueEnum;
-use serde::Deserialize;
+use std::num::NonZeroUsize;
+
+use lru::LruCache;
 
 use super::Now;
 use super::active::{ActiveThreads, Evidence, Inactive};
 use super::contexts::{Contexts, SpanContext};
 use super::draft::{Draft, Place};
 use super::exchanges::{Open, OpenExchanges, OwnIds, Parent, Part};
+use super::health::Verdict;
 use super::held::{Held, WaitsFor};
 use super::hops::{ClientEnd, Hops, Spot};
 use super::ids::IdGenerator;
 use super::join::{Caller, Receivers};
-use super::late::{Answer, LateParents, Ticket};
-use super::sampler::Sampler;
+use super::late::LateParents;
 use super::stats::SpanStats;
 use super::telemetry_post::{TelemetryPost, is_telemetry_post, judge};
-use super::trace_context::Propagators;
+use super::tell::Told;
+use super::tracing_options::TracingOptions;
 use crate::event::{ActiveId, ConnectionId, Endpoints, Mark, Nanos, Process, Role, Side};
 use crate::protocol::{AbandonReason, Exchange, ExchangeId, HealthCheck, Progress, TraceHeaders};
 use crate::span::{Span, SpanOptions};
+
+/// Requests that a call without a parent is linked to at most.
+const MAX_CANDIDATES: usize = 8;
+
+/// Server exchanges that were lost, and what is known of them, for spans below them that are told later.
+const MAX_LOST: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 
 /// The connection that progress comes from.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +43,10 @@ pub struct Source<'a> {
     pub role: Role,
     /// Both ends.
     pub endpoints: &'a Endpoints,
+    /// Its protocol's name, as long as it is followed.
+    pub protocol: Option<&'static str>,
+    /// Spans of the process that moved the bytes are exported.
+    pub exported: bool,
 }
 
 /// Makes spans.
@@ -47,56 +59,21 @@ pub struct Assembler {
     /// Counters.
     pub stats: SpanStats,
     pub(super) contexts: Contexts,
-    held: Held<(Place, Draft)>,
+    pub(super) held: Held<(Place, Draft)>,
     /// Exchanges whose ids were settled, and what waits for them is still to be told.
-    settled: Vec<ActiveId>,
+    pub(super) settled: Vec<ActiveId>,
     pub(super) hops: Hops<Caller>,
     /// Server exchanges whose client is known, but not yet what it belongs to.
     pub(super) callers: Held<(ActiveId, Caller)>,
     /// Open server exchanges by the trace context that they received.
     pub(super) receivers: Receivers,
+    /// What stands for server exchanges that were lost before a span below them was told.
+    pub(super) lost: LruCache<ActiveId, Draft>,
     posts: Vec<(Process, TelemetryPost)>,
-    ids: IdGenerator,
-    wall_offset: i64,
-    tracing: TracingOptions,
+    pub(super) ids: IdGenerator,
+    pub(super) wall_offset: i64,
+    pub(super) tracing: TracingOptions,
     options: SpanOptions,
-}
-
-/// Whose traces are continued, and which traces are exported.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct TracingOptions {
-    /// Formats of trace context that are read.
-    pub propagators: Propagators,
-    /// Which traces are sampled.
-    pub sampler: Sampler,
-    /// Spans of traces that are not sampled are told too: it is decided later whether they are exported.
-    pub tell_unsampled: bool,
-    /// Which requests that only ask how the server is begin no trace.
-    pub health_checks: HealthChecks,
-}
-
-/// `--health-checks`.
-#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum HealthChecks {
-    /// Trace them like other requests
-    Keep,
-    /// Drop what the kubelet asks (User-Agent kube-probe/…), with what that causes
-    #[default]
-    DropProbes,
-    /// Drop every GET of a usual health route (/healthz, /readyz, /health, …), too
-    DropAll,
-}
-
-/// What became of a span that was told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// It is exported.
-    Exported,
-    /// Its process exports by itself.
-    ByTarget,
-    /// It is not sampled, and waits for what its trace turns out to be.
-    Held,
 }
 
 impl Assembler {
@@ -118,6 +95,7 @@ impl Assembler {
             hops: Hops::default(),
             callers: Held::default(),
             receivers: Receivers::default(),
+            lost: LruCache::new(MAX_LOST),
             posts: Vec::new(),
             ids,
             wall_offset: 0,
@@ -165,7 +143,7 @@ impl Assembler {
         emit: &mut impl FnMut(Process, Box<Span>) -> Told,
     ) {
         match progress {
-            Progress::Begun { id, mark } => self.begin(id, mark, source, open, now),
+            Progress::Begun { id, mark } => self.begin(id, mark, source, open, now, emit),
             Progress::Touched { id, side, mark } => self.touch(id, side, mark, open),
             Progress::Context { id, headers, health } => {
                 self.continue_trace(id, &headers, source, open, now);
@@ -181,35 +159,52 @@ impl Assembler {
             Progress::Abandoned { id, reason } => match open.remove(id) {
                 Some(begun) => {
                     self.forget_client(&begun, source.connection);
-                    self.abandon(&begun, Some(reason));
+                    self.abandon(&begun, Some(reason), source.protocol, now.mark.time, emit);
                 }
                 None => self.stats.unknown_exchange += 1,
             },
         }
     }
 
-    /// Gives up an exchange that its conversation will not end any more (`None`), or has given up itself.
-    pub fn abandon(&mut self, begun: &Open, reason: Option<AbandonReason>) {
-        let counter = match reason {
-            Some(AbandonReason::Gap) => &mut self.stats.abandoned_gap,
-            Some(AbandonReason::Malformed) => &mut self.stats.abandoned_malformed,
-            Some(AbandonReason::NoSpan) => &mut self.stats.abandoned_no_span,
-            Some(AbandonReason::Encrypted) => &mut self.stats.abandoned_encrypted,
-            Some(AbandonReason::Limit) => &mut self.stats.abandoned_limit,
-            Some(AbandonReason::Forgotten) => &mut self.stats.abandoned_forgotten,
-            None => &mut self.stats.abandoned_unfinished,
+    /// Gives up an exchange at `time` that its conversation will not end any more (`None`), or has given up itself.
+    pub fn abandon(
+        &mut self,
+        begun: &Open,
+        reason: Option<AbandonReason>,
+        protocol: Option<&'static str>,
+        time: Nanos,
+        emit: &mut impl FnMut(Process, Box<Span>) -> Told,
+    ) {
+        let stats = &mut self.stats;
+        let (counter, why) = match reason {
+            Some(AbandonReason::Gap) => (&mut stats.abandoned_gap, "bytes_lost"),
+            Some(AbandonReason::Malformed) => (&mut stats.abandoned_malformed, "malformed"),
+            Some(AbandonReason::NoSpan) => (&mut stats.abandoned_no_span, "no_span"),
+            Some(AbandonReason::Encrypted) => (&mut stats.abandoned_encrypted, "encrypted"),
+            Some(AbandonReason::Limit) => (&mut stats.abandoned_limit, "limit"),
+            Some(AbandonReason::Forgotten) => (&mut stats.abandoned_forgotten, "end_not_seen"),
+            None => (&mut stats.abandoned_unfinished, "unfinished"),
         };
         *counter += 1;
         if let Part::Server(active) = begun.part {
             self.threads.end(active, None);
             self.late.end(active);
             self.late.end_for_threads(active, None);
-            // Its span will be missing, but what it caused still belongs together.
+            // What it caused still belongs together, below what is known of it.
             self.end_context(active);
+            self.stand_in(active, Draft::lost(begun, time, protocol, why), emit);
         }
     }
 
-    fn begin(&mut self, id: ExchangeId, mark: Mark, source: Source<'_>, open: &mut OpenExchanges, now: &Now) {
+    fn begin(
+        &mut self,
+        id: ExchangeId,
+        mark: Mark,
+        source: Source<'_>,
+        open: &mut OpenExchanges,
+        now: &Now,
+        emit: &mut impl FnMut(Process, Box<Span>) -> Told,
+    ) {
         let call = open.call(mark.call).copied();
         let own = self.own_ids();
         let standing = call.map(|call| call.standing).filter(|_| open.is_empty());
@@ -229,7 +224,8 @@ impl Assembler {
             Role::Client => {
                 self.stats.client_begun += 1;
                 let parent = self.parent(mark);
-                if let Some(spot) = spot {
+                // What is not exported is nobody's parent.
+                if let Some(spot) = spot.filter(|_| source.exported) {
                     let end = ClientEnd { connection: source.connection, id };
                     self.find_server(spot, end, Caller { parent, own });
                 }
@@ -241,11 +237,11 @@ impl Assembler {
             None if now.process.tgid == mark.thread.tgid => now.process,
             None => Process { tgid: mark.thread.tgid, ..Process::default() },
         };
-        if let Some(displaced) =
-            open.insert(Open { id, begun: mark, process, answered: false, part, spot, own })
-        {
+        let begun =
+            Open { id, begun: mark, process, answered: false, part, spot, own, candidates: Vec::new() };
+        if let Some(displaced) = open.insert(begun) {
             self.forget_client(&displaced, source.connection);
-            self.abandon(&displaced, Some(AbandonReason::Limit));
+            self.abandon(&displaced, Some(AbandonReason::Limit), source.protocol, mark.time, emit);
         }
     }
 
@@ -295,8 +291,12 @@ impl Assembler {
             Part::Client(Parent::Unknown(_)) => {
                 let (incoming, _) = self.tracing.propagators.extract(headers);
                 let received = incoming.and_then(|incoming| incoming.parent);
-                let receiver = received.and_then(|received| self.receivers.only(received, begun.process));
-                if let Some(active) = receiver {
+                let Some(received) = received else { return };
+                let mut receivers: Vec<_> =
+                    self.receivers.of(received, begun.process).take(MAX_CANDIDATES).collect();
+                if receivers.len() > 1 {
+                    begun.candidates = receivers;
+                } else if let Some(active) = receivers.pop() {
                     let parent = Parent::Forwarded(active);
                     begun.part = Part::Client(parent);
                     let end = ClientEnd { connection: source.connection, id };
@@ -319,14 +319,22 @@ impl Assembler {
             context.received = Some(received);
             self.receivers.add(received, active, process);
         }
+        if incoming.parent.is_none()
+            && incoming.sampled == Some(false)
+            && self.tracing.sampler.heeds_callers()
+        {
+            (context.refused, context.sampled) = (true, false);
+        }
         // What the caller only passed on says less than the caller itself.
         if context.hop.is_some_and(|hop| incoming.parent.is_none() || hop.passed_on == incoming.parent) {
             return;
         }
         if let Some((trace_id, span_id)) = incoming.parent {
+            if context.hop.take().is_some() && context.sampled {
+                context.other_client = context.remote_parent.map(|span_id| (context.trace_id, span_id));
+            }
             context.trace_id = trace_id;
             context.remote_parent = Some(span_id);
-            context.hop = None;
         }
         context.sampled = self.tracing.sampler.samples(context.trace_id, incoming.sampled);
         context.trace_state = incoming.state;
@@ -335,14 +343,18 @@ impl Assembler {
     /// A request that only asks how the server is begins no trace, if that is wanted: neither it nor what it causes
     /// is sampled.
     fn judge_health_check(&mut self, id: ExchangeId, health: Option<HealthCheck>, open: &mut OpenExchanges) {
-        let Some(Part::Server(active)) = open.get_mut(id).map(|begun| begun.part) else { return };
-        let dropped = matches!(
-            (health, self.tracing.health_checks),
-            (Some(HealthCheck::Kubelet), HealthChecks::DropProbes) | (Some(_), HealthChecks::DropAll)
-        );
-        if let Some(context) = self.contexts.get_open_mut(active).filter(|_| dropped) {
-            self.stats.health_checks += 1;
-            context.sampled = false;
+        let (Some(health), Some(Part::Server(active))) = (health, open.get_mut(id).map(|begun| begun.part))
+        else {
+            return;
+        };
+        let Some(context) = self.contexts.get_open_mut(active) else { return };
+        match self.tracing.health_checks.judge(health, context.trace_id) {
+            Verdict::Ordinary => {}
+            Verdict::Dropped => {
+                self.stats.health_checks += 1;
+                (context.refused, context.sampled) = (true, false);
+            }
+            Verdict::Sampled => self.stats.health_checks_sampled += 1,
         }
     }
 
@@ -394,7 +406,8 @@ impl Assembler {
         let ids = self.ids(place, begun.own);
         if self.is_told(&ids) {
             let draft = Draft::new(begun, exchange, source, &self.options);
-            self.emit(place, draft, &ids, emit);
+            let links = self.links(&begun.candidates);
+            self.emit(place, draft.linked(links), &ids, emit);
         }
     }
 
@@ -406,154 +419,6 @@ impl Assembler {
         self.late.end(active);
         self.late.end_for_threads(active, exchange.times.response_first.map(|_| end));
         self.end_context(active);
-    }
-
-    /// Tells spans whose parents, or ids, have become known.
-    pub fn release(
-        &mut self,
-        answered: &[Ticket],
-        settled: &[ActiveId],
-        emit: &mut impl FnMut(Process, Box<Span>) -> Told,
-    ) {
-        self.join_released(answered, settled);
-        for ticket in answered {
-            let Some(answer) = self.late.answer(*ticket) else { continue };
-            for (_, draft) in self.held.release(WaitsFor::Parent(*ticket)) {
-                let place = self.place(answer);
-                self.complete(place, draft, emit);
-            }
-        }
-        for active in settled {
-            for (place, draft) in self.held.release(WaitsFor::Ids(*active)) {
-                self.complete(place, draft, emit);
-            }
-        }
-    }
-
-    /// Tells all that is held, with what is known now.
-    pub fn finish(&mut self, emit: &mut impl FnMut(Process, Box<Span>) -> Told) {
-        while let Some((place, draft)) = self.held.oldest() {
-            self.give_out(place, draft, emit);
-        }
-    }
-
-    /// A server exchange's ids may still change: its span, and all below it, wait until [`Self::settle_ids`]. For an
-    /// exchange whose parent may turn up on this node.
-    pub fn unsettle_ids(&mut self, active: ActiveId) {
-        self.contexts.unsettle(active);
-    }
-
-    /// A server exchange's ids will not change any more. `change` has the last word.
-    pub fn settle_ids(&mut self, active: ActiveId, change: impl FnOnce(&mut SpanContext)) {
-        if self.contexts.settle(active, change) {
-            self.settled.push(active);
-        }
-    }
-
-    /// Exchanges whose ids were settled since the last call.
-    pub fn take_settled(&mut self) -> Vec<ActiveId> {
-        std::mem::take(&mut self.settled)
-    }
-
-    /// Whether a server exchange's ids may still change.
-    #[must_use]
-    pub fn is_unsettled(&self, active: ActiveId) -> bool {
-        self.contexts.is_unsettled(active)
-    }
-
-    /// Number of spans that are held.
-    #[must_use]
-    pub fn held(&self) -> usize {
-        self.held.len()
-    }
-
-    fn hold(
-        &mut self,
-        waits_for: WaitsFor,
-        place: Place,
-        draft: Draft,
-        emit: &mut impl FnMut(Process, Box<Span>) -> Told,
-    ) {
-        self.stats.held_for_parent += 1;
-        if let Some((place, draft)) = self.held.hold(waits_for, (place, draft)) {
-            self.give_out(place, draft, emit);
-        }
-    }
-
-    /// Tells a span that can wait no longer.
-    fn give_out(&mut self, place: Place, draft: Draft, emit: &mut impl FnMut(Process, Box<Span>) -> Told) {
-        // Ids that are not settled may be wrong for whoever is below them; a server's own are at least its own.
-        let place = match place {
-            Place::Server(_) => place,
-            Place::Below(..) | Place::Root => {
-                self.stats.roots_limit += 1;
-                Place::Root
-            }
-        };
-        self.tell(place, draft, emit);
-    }
-
-    fn complete(&mut self, place: Place, draft: Draft, emit: &mut impl FnMut(Process, Box<Span>) -> Told) {
-        match self.waits_for_ids(place) {
-            Some(waits_for) => self.hold(waits_for, place, draft, emit),
-            None => self.tell(place, draft, emit),
-        }
-    }
-
-    fn tell(&mut self, place: Place, draft: Draft, emit: &mut impl FnMut(Process, Box<Span>) -> Told) {
-        let ids = self.ids(place, draft.own);
-        if self.is_told(&ids) {
-            self.emit(place, draft, &ids, emit);
-        }
-    }
-
-    fn waits_for_ids(&self, place: Place) -> Option<WaitsFor> {
-        match place {
-            Place::Server(active) | Place::Below(active, _) if self.contexts.is_unsettled(active) => {
-                Some(WaitsFor::Ids(active))
-            }
-            _ => None,
-        }
-    }
-
-    fn is_told(&mut self, ids: &SpanContext) -> bool {
-        let told = ids.sampled || self.tracing.tell_unsampled;
-        self.stats.unsampled += u64::from(!told);
-        told
-    }
-
-    /// A client span's place: below its parent if that is known. Counts why not.
-    fn place(&mut self, parent: Answer) -> Place {
-        let stats = &mut self.stats;
-        let counter = match parent {
-            Ok((active, evidence)) if self.contexts.get(active).is_some() => {
-                stats.children += 1;
-                stats.children_by_context += u64::from(evidence == Evidence::Context);
-                stats.children_by_thread += u64::from(evidence == Evidence::Thread);
-                stats.children_by_forwarding += u64::from(evidence == Evidence::Forwarded);
-                return Place::Below(active, evidence);
-            }
-            Ok(_) => &mut stats.roots_evicted,
-            Err(Inactive::NoBinding) => &mut stats.roots_no_binding,
-            Err(Inactive::Suspended) => &mut stats.roots_suspended,
-            Err(Inactive::Doubtful) => &mut stats.roots_doubtful,
-            Err(Inactive::OtherContext) => &mut stats.roots_other_context,
-            Err(Inactive::Ambiguous) => &mut stats.roots_ambiguous,
-            Err(Inactive::Outlived) => &mut stats.roots_outlived,
-            Err(Inactive::Expired) => &mut stats.roots_expired,
-            Err(Inactive::Limit) => &mut stats.roots_limit,
-        };
-        *counter += 1;
-        Place::Root
-    }
-
-    fn ids(&self, place: Place, own: OwnIds) -> SpanContext {
-        match place {
-            Place::Server(active) => self.contexts.get(active).cloned(),
-            Place::Below(active, _) => self.contexts.get(active).map(|parent| parent.child(own.span_id)),
-            Place::Root => None,
-        }
-        .unwrap_or_else(|| self.root(own))
     }
 
     fn own_ids(&mut self) -> OwnIds {
@@ -571,31 +436,9 @@ impl Assembler {
             trace_state: None,
             received: None,
             hop: None,
-        }
-    }
-
-    fn emit(
-        &mut self,
-        place: Place,
-        draft: Draft,
-        ids: &SpanContext,
-        emit: &mut impl FnMut(Process, Box<Span>) -> Told,
-    ) {
-        let evidence = match place {
-            Place::Below(_, evidence) => evidence.name(),
-            Place::Server(_) => ids.hop.map(|_| "same_node"),
-            Place::Root => None,
-        };
-        let (process, offset) = (draft.process, self.wall_offset);
-        let Self { ids: generator, stats, .. } = self;
-        let unix = |time: Nanos| time.saturating_add_signed(offset);
-        for span in draft.spans(ids, evidence, || generator.span_id(), unix) {
-            let counter = match emit(process, span) {
-                Told::Exported => &mut stats.exported,
-                Told::ByTarget => &mut stats.exported_by_target,
-                Told::Held => &mut stats.held,
-            };
-            *counter += 1;
+            other_client: None,
+            refused: false,
+            has_children: false,
         }
     }
 }

@@ -34,13 +34,26 @@ pub struct SpanContext {
     pub received: Option<(TraceId, SpanId)>,
     /// The parent is the client's span at the other end of the connection, which had received this.
     pub hop: Option<Hop>,
+    /// The client's span at the other end of the connection, where the request names another parent.
+    pub other_client: Option<(TraceId, SpanId)>,
+    /// It is not sampled, whatever its parent turns out to be.
+    pub refused: bool,
+    /// A span below it was told.
+    pub has_children: bool,
 }
 
 impl SpanContext {
     /// The ids of a span below this one.
     #[must_use]
     pub fn child(&self, span_id: SpanId) -> Self {
-        Self { span_id, remote_parent: Some(self.span_id), received: None, hop: None, ..self.clone() }
+        Self {
+            span_id,
+            remote_parent: Some(self.span_id),
+            received: None,
+            hop: None,
+            other_client: None,
+            ..self.clone()
+        }
     }
 }
 
@@ -87,6 +100,15 @@ impl Contexts {
             Some((id, context)) if *id == active => Some(context),
             _ => None,
         })
+    }
+
+    /// A span below an exchange, open or ended, is told.
+    pub fn add_child(&mut self, active: ActiveId) {
+        let ended = self.ended.get_mut(slot(active)).and_then(Option::as_mut);
+        let ended = ended.filter(|(id, _)| *id == active).map(|(_, context)| context);
+        if let Some(context) = self.open.get_mut(&active).or(ended) {
+            context.has_children = true;
+        }
     }
 
     /// An exchange has ended: its ids are kept for a while.
@@ -153,6 +175,9 @@ mod tests {
             trace_state: None,
             received: None,
             hop: None,
+            other_client: None,
+            refused: false,
+            has_children: false,
         }
     }
 

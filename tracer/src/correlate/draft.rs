@@ -6,7 +6,9 @@ use super::contexts::SpanContext;
 use super::exchanges::{Open, OwnIds};
 use crate::event::{ActiveId, Nanos, Process, Role};
 use crate::protocol::Exchange;
-use crate::span::{Attribute, Description, Span, SpanId, SpanKind, SpanOptions, describe};
+use crate::span::{
+    Attribute, Description, Link, LinkKind, Scope, Span, SpanId, SpanKind, SpanOptions, Status, describe,
+};
 
 /// Where a span's ids come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,7 @@ pub(super) struct Draft {
     end: Nanos,
     first_byte: Option<Nanos>,
     descriptions: Vec<Description>,
+    links: Vec<Link>,
 }
 
 impl Draft {
@@ -47,7 +50,31 @@ impl Draft {
             end,
             first_byte: times.response_first.map(|mark| mark.time.clamp(start, end)),
             descriptions: describe(exchange, source.role, source.endpoints, options),
+            links: Vec::new(),
         }
+    }
+
+    /// What stands for a request whose exchange was lost for `reason` at `end`: spans below it were told, and name it.
+    pub(super) fn lost(begun: &Open, end: Nanos, protocol: Option<&str>, reason: &'static str) -> Self {
+        let start = begun.begun.time;
+        let scope = protocol.and_then(Scope::of_protocol).unwrap_or(Scope::Http);
+        let name = protocol.unwrap_or("request").to_ascii_uppercase();
+        let attributes = vec![Attribute::new("tracer.incomplete", reason)];
+        Self {
+            process: begun.process,
+            own: begun.own,
+            kind: SpanKind::Server,
+            start,
+            end: end.max(start),
+            first_byte: None,
+            descriptions: vec![Description { name, attributes, status: Status::Unset, scope }],
+            links: Vec::new(),
+        }
+    }
+
+    /// With links to these spans.
+    pub(super) fn linked(self, links: Vec<Link>) -> Self {
+        Self { links, ..self }
     }
 
     /// The spans. `next_id` makes ids for all but the first of several; `unix` turns times to the wall clock.
@@ -58,7 +85,9 @@ impl Draft {
         mut next_id: impl FnMut() -> SpanId,
         unix: impl Fn(Nanos) -> u64,
     ) -> impl Iterator<Item = Box<Span>> {
-        let Self { kind, start, end, first_byte, descriptions, .. } = self;
+        let Self { kind, start, end, first_byte, descriptions, mut links, .. } = self;
+        let other_client = |(trace_id, span_id)| Link { trace_id, span_id, kind: LinkKind::SameNode };
+        links.extend(ids.other_client.map(other_client));
         let mut span_id = Some(ids.span_id);
         descriptions.into_iter().map(move |mut description| {
             description.attributes.extend(evidence.map(|name| Attribute::new("tracer.correlation", name)));
@@ -73,6 +102,7 @@ impl Draft {
                 start_unix_ns: unix(start),
                 end_unix_ns: unix(end),
                 first_byte_unix_ns: first_byte.map(&unix),
+                links: links.clone(),
                 description,
             })
         })

@@ -7,6 +7,9 @@
 //!   namespaces and translations lie between.
 //! - AF_UNIX: the kernel knows each socket's peer.
 //!
+//! Both numbers must be known at both ends, 64 random bits. Two connections that stand at one spot at once are both
+//! refused.
+//!
 //! ```text
 //!   client's exchange begins ──▶ waits until it is over ──┐
 //!                                                         ├──▶ joined, once each
@@ -35,50 +38,23 @@ pub const MAX_WAITING: usize = 32_768;
 /// out of a call is soon on again.
 pub const SERVER_GRACE: Nanos = 30_000_000;
 
-/// Where a connection stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where a connection stands: the same at both ends, and nowhere else at that time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Spot {
     /// TCP.
     Tcp {
         /// Sequence number of the request's first byte.
         request: u32,
-        /// Sequence number of the response's first byte, where it is known.
-        response: Option<u32>,
+        /// Sequence number of the response's first byte.
+        response: u32,
     },
-    /// AF_UNIX: addresses of both `struct sock`; 0 where one is not known.
+    /// AF_UNIX: addresses of both `struct sock`.
     Unix {
         /// The client's.
         client: u64,
         /// The server's.
         server: u64,
     },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Key {
-    Tcp(u32),
-    Unix(u64),
-}
-
-impl Spot {
-    fn key(self) -> Option<Key> {
-        match self {
-            Self::Tcp { request, .. } => Some(Key::Tcp(request)),
-            Self::Unix { client, .. } => (client != 0).then_some(Key::Unix(client)),
-        }
-    }
-
-    fn meets(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::Tcp { request, response }, Self::Tcp { request: same, response: answer }) => {
-                request == same && response.zip(answer).is_none_or(|(one, other)| one == other)
-            }
-            (Self::Unix { client, server }, Self::Unix { client: same, server: peer }) => {
-                client == same && (server == peer || server == 0 || peer == 0)
-            }
-            _ => false,
-        }
-    }
 }
 
 /// A client's exchange.
@@ -93,14 +69,32 @@ pub struct ClientEnd {
 /// The exchanges that wait for their other ends. `C` is what is kept of a client's exchange.
 #[derive(Debug)]
 pub struct Hops<C> {
-    clients: FxHashMap<Key, (Spot, ClientEnd, C)>,
-    servers: FxHashMap<Key, (Spot, ConnectionId, ActiveId)>,
+    clients: FxHashMap<Spot, Client<C>>,
+    servers: FxHashMap<Spot, Server>,
     /// Clients in the order of their beginning.
-    begun: VecDeque<(Key, ClientEnd)>,
+    begun: VecDeque<(Spot, ClientEnd)>,
     /// Servers in the order of their beginning, and until when each waits.
-    due: VecDeque<(Nanos, Key, ActiveId)>,
+    due: VecDeque<(Nanos, Spot, ActiveId)>,
     /// Clients that were joined and are not over.
     joined: FxHashMap<ClientEnd, ActiveId>,
+    /// Exchanges that stand where another one stood already: nobody can tell whose other end is whose.
+    pub ambiguous: u64,
+}
+
+#[derive(Debug)]
+struct Client<C> {
+    end: ClientEnd,
+    kept: C,
+    /// Another connection's client stands at the same spot.
+    ambiguous: bool,
+}
+
+#[derive(Debug)]
+struct Server {
+    connection: ConnectionId,
+    active: ActiveId,
+    /// As a client's.
+    ambiguous: bool,
 }
 
 impl<C> Default for Hops<C> {
@@ -111,6 +105,7 @@ impl<C> Default for Hops<C> {
             begun: VecDeque::new(),
             due: VecDeque::new(),
             joined: FxHashMap::default(),
+            ambiguous: 0,
         }
     }
 }
@@ -118,25 +113,31 @@ impl<C> Default for Hops<C> {
 impl<C: Clone> Hops<C> {
     /// A client's exchange begins. Gives the server's exchange, if it waits.
     pub fn begin_client(&mut self, spot: Spot, end: ClientEnd, client: C) -> Option<ActiveId> {
-        let key = spot.key()?;
-        if let Some((other, connection, _)) = self.servers.get(&key)
-            && other.meets(spot)
-            && *connection != end.connection
+        if let Some(other) =
+            self.clients.get_mut(&spot).filter(|other| other.end.connection != end.connection)
         {
-            let (_, _, server) = self.servers.remove(&key)?;
+            other.ambiguous = true;
+            self.ambiguous += 1;
+            return None;
+        }
+        if let Some(server) = self.servers.get(&spot).filter(|server| server.connection != end.connection) {
+            if server.ambiguous {
+                return None;
+            }
+            let server = self.servers.remove(&spot)?.active;
             self.joined.insert(end, server);
             return Some(server);
         }
-        self.clients.insert(key, (spot, end, client));
-        self.begun.push_back((key, end));
+        self.clients.insert(spot, Client { end, kept: client, ambiguous: false });
+        self.begun.push_back((spot, end));
         while self.clients.len() > MAX_WAITING
-            && let Some((key, end)) = self.begun.pop_front()
+            && let Some((spot, end)) = self.begun.pop_front()
         {
-            self.remove_client(key, end);
+            self.remove_client(spot, end);
         }
         if self.begun.len() > 2 * self.clients.len() + 64 {
             let clients = &self.clients;
-            self.begun.retain(|(key, end)| clients.get(key).is_some_and(|(_, other, _)| other == end));
+            self.begun.retain(|(spot, end)| clients.get(spot).is_some_and(|client| client.end == *end));
         }
         None
     }
@@ -153,21 +154,26 @@ impl<C: Clone> Hops<C> {
         server: ActiveId,
         now: Nanos,
     ) -> Result<(ClientEnd, C), Waits> {
-        let Some(key) = spot.key() else { return Err(Waits::No) };
-        if let Some((other, end, _)) = self.clients.get(&key)
-            && other.meets(spot)
-            && end.connection != connection
-            && let Some((_, end, client)) = self.clients.remove(&key)
-        {
+        if let Some(client) = self.clients.get(&spot).filter(|client| client.end.connection != connection) {
+            if client.ambiguous {
+                return Err(Waits::No);
+            }
+            let Some(Client { end, kept, .. }) = self.clients.remove(&spot) else { return Err(Waits::No) };
             self.joined.insert(end, server);
-            return Ok((end, client));
+            return Ok((end, kept));
+        }
+        if let Some(other) = self.servers.get_mut(&spot).filter(|other| other.connection != connection) {
+            // The other one goes on without a client too, when it has waited long enough.
+            other.ambiguous = true;
+            self.ambiguous += 1;
+            return Err(Waits::No);
         }
         if self.servers.len() >= MAX_WAITING {
             return Err(Waits::No);
         }
-        let displaced = self.servers.insert(key, (spot, connection, server));
-        self.due.push_back((now.saturating_add(SERVER_GRACE), key, server));
-        Err(Waits::Yes { instead_of: displaced.map(|(_, _, server)| server) })
+        let displaced = self.servers.insert(spot, Server { connection, active: server, ambiguous: false });
+        self.due.push_back((now.saturating_add(SERVER_GRACE), spot, server));
+        Err(Waits::Yes { instead_of: displaced.map(|displaced| displaced.active) })
     }
 
     /// A client's exchange has changed its mind about what it is: gives the server's exchange, if it was joined.
@@ -177,24 +183,24 @@ impl<C: Clone> Hops<C> {
 
     /// What is kept of a client's exchange that waits.
     pub fn client_mut(&mut self, spot: Spot, end: ClientEnd) -> Option<&mut C> {
-        let (_, other, client) = self.clients.get_mut(&spot.key()?)?;
-        (*other == end).then_some(client)
+        let client = self.clients.get_mut(&spot)?;
+        (client.end == end).then_some(&mut client.kept)
     }
 
     /// A client's exchange is over.
     pub fn end_client(&mut self, spot: Option<Spot>, end: ClientEnd) {
         self.joined.remove(&end);
-        if let Some(key) = spot.and_then(Spot::key) {
-            self.remove_client(key, end);
+        if let Some(spot) = spot {
+            self.remove_client(spot, end);
         }
     }
 
     /// The servers' exchanges that have waited long enough at `now`.
     pub fn expire(&mut self, now: Nanos, mut over: impl FnMut(ActiveId)) {
-        while let Some((_, key, server)) = self.due.front().copied().filter(|(due, ..)| *due <= now) {
+        while let Some((_, spot, server)) = self.due.front().copied().filter(|(due, ..)| *due <= now) {
             self.due.pop_front();
-            if self.servers.get(&key).is_some_and(|(_, _, other)| *other == server) {
-                self.servers.remove(&key);
+            if self.servers.get(&spot).is_some_and(|other| other.active == server) {
+                self.servers.remove(&spot);
                 over(server);
             }
         }
@@ -206,9 +212,9 @@ impl<C: Clone> Hops<C> {
         (self.clients.len(), self.servers.len())
     }
 
-    fn remove_client(&mut self, key: Key, end: ClientEnd) {
-        if self.clients.get(&key).is_some_and(|(_, other, _)| *other == end) {
-            self.clients.remove(&key);
+    fn remove_client(&mut self, spot: Spot, end: ClientEnd) {
+        if self.clients.get(&spot).is_some_and(|client| client.end == end) {
+            self.clients.remove(&spot);
         }
     }
 }
@@ -242,7 +248,7 @@ impl Spot {
         };
         // Only the low 32 bits of a sequence number count.
         let low = |position: u64| position as u32;
-        Some(Self::Tcp { request: low(request?), response: response.map(low) })
+        Some(Self::Tcp { request: low(request?), response: low(response?) })
     }
 }
 
@@ -251,7 +257,7 @@ mod tests {
     use super::*;
 
     fn tcp(request: u32, response: u32) -> Spot {
-        Spot::Tcp { request, response: Some(response) }
+        Spot::Tcp { request, response }
     }
 
     fn end(sock: u64) -> ClientEnd {
@@ -301,8 +307,30 @@ mod tests {
         for (number, (spot, connection)) in (0..).zip(unjoined) {
             assert!(hops.begin_server(spot, connection, ActiveId(number), 0).is_err(), "{spot:?}");
         }
-        let spot = Spot::Tcp { request: 5, response: None };
-        assert!(hops.begin_server(spot, connection(2), ActiveId(9), 0).is_ok(), "one end may know less");
+        assert!(hops.begin_server(tcp(5, 9), connection(2), ActiveId(9), 0).is_ok());
+        let half_known = Standing { ingress: None, egress: Some(5), sequence: true, peer_sock: 0 };
+        assert_eq!(Spot::of(&half_known, 1, Role::Client), None);
+    }
+
+    #[test]
+    fn two_at_one_spot_are_refused() {
+        let mut hops = Hops::default();
+        hops.begin_client(tcp(5, 9), end(1), 'a');
+        hops.begin_client(tcp(5, 9), end(3), 'b');
+        for server in [2, 4] {
+            let joined = hops.begin_server(tcp(5, 9), connection(server), ActiveId(server), 0);
+            assert_eq!(joined, Err(Waits::No));
+        }
+        let mut hops = Hops::default();
+        assert!(matches!(
+            hops.begin_server(tcp(5, 9), connection(2), ActiveId(1), 0),
+            Err(Waits::Yes { .. })
+        ));
+        assert_eq!(hops.begin_server(tcp(5, 9), connection(4), ActiveId(2), 0), Err(Waits::No));
+        assert_eq!(hops.begin_client(tcp(5, 9), end(1), 'a'), None);
+        let mut over = Vec::new();
+        hops.expire(SERVER_GRACE, |server| over.push(server));
+        assert_eq!((over, hops.ambiguous), (vec![ActiveId(1)], 1));
     }
 
     #[test]

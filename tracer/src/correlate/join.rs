@@ -53,6 +53,7 @@ impl Assembler {
             }
             Err(Waits::No) => {}
         }
+        self.stats.ambiguous_ends = self.hops.ambiguous;
     }
 
     /// A client's exchange begins: its server may be on this node, and its event have come first.
@@ -60,6 +61,7 @@ impl Assembler {
         if let Some(server) = self.hops.begin_client(spot, end, caller) {
             self.join(server, caller);
         }
+        self.stats.ambiguous_ends = self.hops.ambiguous;
     }
 
     /// More is known of a client's exchange.
@@ -94,9 +96,9 @@ impl Assembler {
         }
     }
 
-    /// Nothing more will become known.
-    pub fn finish_hops(&mut self) {
-        self.expire_hops(Nanos::MAX);
+    /// Nothing more will become known: servers' exchanges whose client is known, but not what that belongs to, go on
+    /// without it.
+    pub fn give_up_callers(&mut self) {
         while let Some((server, _)) = self.callers.oldest() {
             self.settle_ids(server, |_| {});
         }
@@ -150,12 +152,13 @@ impl Assembler {
         let take = |context: &mut SpanContext| {
             // A parent that the request names wins, unless the client's process had only passed it on.
             if context.received.is_some() && hop.passed_on != context.received {
+                context.other_client = client.sampled.then_some((client.trace_id, client.span_id));
                 return;
             }
             joined = true;
             context.trace_id = client.trace_id;
             context.remote_parent = Some(client.span_id);
-            context.sampled = client.sampled;
+            context.sampled = client.sampled && !context.refused;
             context.trace_state = client.trace_state;
             context.hop = Some(hop);
         };
@@ -195,14 +198,13 @@ impl Receivers {
         }
     }
 
-    /// The one request of the process that received it; `None` where there are several.
-    #[must_use]
-    pub fn only(&self, received: (TraceId, SpanId), process: Process) -> Option<ActiveId> {
-        let requests = self.requests.get(&received)?;
-        let own =
-            |(_, other): &&(ActiveId, Process)| (other.tgid, other.start) == (process.tgid, process.start);
-        let mut found = requests.iter().filter(own);
-        found.next().filter(|_| found.next().is_none()).map(|(active, _)| *active)
+    /// The requests of the process that received it.
+    pub fn of(&self, received: (TraceId, SpanId), process: Process) -> impl Iterator<Item = ActiveId> {
+        let own = move |(_, other): &&(ActiveId, Process)| {
+            (other.tgid, other.start) == (process.tgid, process.start)
+        };
+        let requests = self.requests.get(&received);
+        requests.into_iter().flatten().filter(own).map(|(active, _)| *active)
     }
 }
 
@@ -211,16 +213,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_one_receiver_of_the_process_counts() {
+    fn receivers_are_those_of_the_process() {
         let mut receivers = Receivers::default();
         let context = (TraceId([1; 16]), SpanId([1; 8]));
         let process = |tgid| Process { tgid, start: 1, cgroup: 0 };
         receivers.add(context, ActiveId(1), process(1));
         receivers.add(context, ActiveId(2), process(2));
-        assert_eq!(receivers.only(context, process(1)), Some(ActiveId(1)));
+        let of = |receivers: &Receivers, context| receivers.of(context, process(1)).collect::<Vec<_>>();
+        assert_eq!(of(&receivers, context), [ActiveId(1)]);
         receivers.add(context, ActiveId(3), process(1));
-        assert_eq!(receivers.only(context, process(1)), None);
-        assert_eq!(receivers.only((TraceId([2; 16]), SpanId([1; 8])), process(1)), None);
+        assert_eq!(of(&receivers, context), [ActiveId(1), ActiveId(3)]);
+        assert_eq!(of(&receivers, (TraceId([2; 16]), SpanId([1; 8]))), []);
         for active in 1..4 {
             receivers.remove(context, ActiveId(active));
         }

@@ -1,7 +1,7 @@
 //! What belongs together: exchanges to traces, log lines to spans.
 //!
 //! [`active`] knows which server exchange a thread works for; [`assemble`] turns the conversations' progress into
-//! spans with ids and parents, some of which [`late`] knows only later; [`log_line`] cuts what was written to a log into lines.
+//! spans with ids and parents, some of which [`late`] knows only later; [`tell`] hands them on; [`log_line`] cuts what was written to a log into lines.
 
 pub mod active;
 pub mod assemble;
@@ -9,6 +9,7 @@ pub mod contexts;
 mod continuation;
 mod draft;
 pub mod exchanges;
+pub mod health;
 pub mod held;
 pub mod hops;
 pub mod ids;
@@ -22,7 +23,9 @@ pub mod sampler;
 pub mod severity;
 pub mod stats;
 pub mod telemetry_post;
+pub mod tell;
 pub mod trace_context;
+pub mod tracing_options;
 
 use crate::event::{Mark, Process};
 

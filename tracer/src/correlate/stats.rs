@@ -51,6 +51,8 @@ pub struct SpanStats {
     pub server_ended: u64,
     /// The same of clients.
     pub client_ended: u64,
+    /// Server spans of exchanges that were lost, told because a span below them was.
+    pub incomplete: u64,
     /// Spans handed on for export.
     pub exported: u64,
     /// Exchanges that did not become spans because bytes of them were not captured.
@@ -71,6 +73,8 @@ pub struct SpanStats {
     pub unknown_exchange: u64,
     /// Health checks that began no trace: they count as not sampled, with all that they caused.
     pub health_checks: u64,
+    /// Health checks that are traced like other requests though they are dropped else: the share that was asked for.
+    pub health_checks_sampled: u64,
     /// Spans not exported because their trace is not sampled.
     pub unsampled: u64,
     /// Spans of traces that are not sampled, held until it is known whether their trace is worth keeping.
@@ -109,6 +113,8 @@ pub struct SpanStats {
     pub remote_parents: u64,
     /// Server spans below the client's span at the other end of their connection, on this node.
     pub same_node: u64,
+    /// Exchanges that were not joined because another connection stood where theirs does: nobody can tell which is which.
+    pub ambiguous_ends: u64,
     /// Client spans below the one request of their process that had received the trace context which they pass on.
     pub children_by_forwarding: u64,
     /// `traceparent` headers that were not well-formed.

@@ -26,6 +26,7 @@ pub(crate) mod testing;
 
 pub use console::{Console, Style};
 pub use encode::SCHEMA_URL;
+pub(crate) use queue::weight;
 pub use retry::RetryPolicy;
 pub use settings::{Settings, SettingsError, Variables};
 pub use start::{ExportError, Exporter, Exporting, start};

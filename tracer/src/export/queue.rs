@@ -201,11 +201,14 @@ impl Waiting {
 }
 
 /// An item's memory, about: its strings and its own fields.
-fn weight(telemetry: &Telemetry) -> usize {
+pub(crate) fn weight(telemetry: &Telemetry) -> usize {
     match &telemetry.item {
         Item::Span(span) => {
             let described = &span.description;
-            256 + described.name.len() + span.trace_state.len() + attributes_weight(&described.attributes)
+            256 + described.name.len()
+                + span.trace_state.len()
+                + size_of_val(&*span.links)
+                + attributes_weight(&described.attributes)
         }
         Item::Log(log) => 192 + log.body.len() + attributes_weight(&log.attributes),
     }

@@ -3,11 +3,11 @@
 use opentelemetry_proto::tonic::common::v1::any_value::Value as ProtoValue;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::LogRecord as ProtoLog;
-use opentelemetry_proto::tonic::trace::v1::span::{Event, SpanKind as ProtoKind};
+use opentelemetry_proto::tonic::trace::v1::span::{Event, Link as ProtoLink, SpanKind as ProtoKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span as ProtoSpan, SpanFlags, Status as ProtoStatus};
 
-use crate::span::{Attribute, LogRecord, LogStream, Span, SpanKind, Status, Value};
+use crate::span::{Attribute, Link, LogRecord, LogStream, Span, SpanKind, Status, Value};
 
 /// W3C trace flag "sampled".
 const SAMPLED: u32 = 1;
@@ -32,6 +32,7 @@ pub(super) fn proto_span(span: Span) -> ProtoSpan {
         end_time_unix_nano: span.end_unix_ns,
         attributes: attributes(&span.description.attributes),
         events: span.first_byte_unix_ns.map(first_byte).into_iter().collect(),
+        links: span.links.into_iter().map(proto_link).collect(),
         status: Some(proto_status(span.description.status)),
         ..Default::default()
     }
@@ -79,6 +80,17 @@ fn span_flags(sampled: bool, remote_parent: bool) -> u32 {
     (u32::from(sampled) * SAMPLED) | SpanFlags::ContextHasIsRemoteMask as u32 | remote
 }
 
+/// Only spans of sampled traces are linked to.
+fn proto_link(link: Link) -> ProtoLink {
+    ProtoLink {
+        trace_id: link.trace_id.0.to_vec(),
+        span_id: link.span_id.0.to_vec(),
+        attributes: vec![key_value("tracer.link", ProtoValue::StringValue(link.kind.name().to_owned()))],
+        flags: span_flags(true, link.kind.is_remote()),
+        ..Default::default()
+    }
+}
+
 fn first_byte(time_unix_nano: u64) -> Event {
     Event { time_unix_nano, name: FIRST_BYTE_EVENT.to_owned(), ..Default::default() }
 }
@@ -113,7 +125,7 @@ fn proto_value(value: &Value) -> ProtoValue {
 mod tests {
     use super::*;
     use crate::export::{Item, testing};
-    use crate::span::{Severity, SpanId, TraceId};
+    use crate::span::{LinkKind, Severity, SpanId, TraceId};
 
     fn a_span() -> Span {
         match testing::span("GET /").item {
@@ -150,6 +162,18 @@ mod tests {
             proto.events.iter().map(|event| (event.name.as_str(), event.time_unix_nano)).collect();
         assert_eq!(events, [("response.first_byte", 1_500)]);
         assert!(proto_span(a_span()).parent_span_id.is_empty());
+    }
+
+    #[test]
+    fn links_tell_why() {
+        let link = |kind| Link { trace_id: TraceId([3; 16]), span_id: SpanId([4; 8]), kind };
+        let links = vec![link(LinkKind::SameNode), link(LinkKind::PossibleParent)];
+        let told = proto_span(Span { links, ..a_span() }).links;
+        assert!(told.iter().all(|link| (&link.trace_id, &link.span_id) == (&vec![3; 16], &vec![4; 8])));
+        let attribute =
+            |value: &str| vec![key_value("tracer.link", ProtoValue::StringValue(value.to_owned()))];
+        assert_eq!((&told[0].attributes, told[0].flags), (&attribute("same_node"), 0x301));
+        assert_eq!((&told[1].attributes, told[1].flags), (&attribute("possible_parent"), 0x101));
     }
 
     #[test]

@@ -14,12 +14,16 @@ use super::console::{self, Console, Style};
 use super::file::FileSink;
 use super::otlp::OtlpSink;
 use super::queue::{Limits, Queue};
-use super::settings::Settings;
+use super::settings::{DEFAULT_QUEUE_SIZE, Settings, SignalSettings};
 use super::stats::{ExportStats, Signal, SinkStats, Summary};
 use super::{Target, Telemetry};
 
 /// How long an item may wait before it is shown on the console or written to a file.
 const LOCAL_DELAY: Duration = Duration::from_millis(100);
+
+/// Items of one signal that may wait for the console or a file when nothing else is said: a process that writes its
+/// log at full speed is faster than what is written of it. Memory is bounded apart from that.
+const LOCAL_QUEUE_SIZE: usize = 262_144;
 
 /// Items that the console or a file takes at once.
 const LOCAL_BATCH: usize = 512;
@@ -206,9 +210,13 @@ impl Starting<'_> {
     }
 
     fn local_queue(&mut self, stats: &Arc<SinkStats>) -> Arc<Queue> {
+        let limit = |signal: &SignalSettings| match signal.batch.queue {
+            DEFAULT_QUEUE_SIZE => LOCAL_QUEUE_SIZE,
+            given => given,
+        };
         let limits = Limits {
-            spans: self.settings.traces.batch.queue,
-            logs: self.settings.logs.batch.queue,
+            spans: limit(&self.settings.traces),
+            logs: limit(&self.settings.logs),
             batch: LOCAL_BATCH,
             delay: LOCAL_DELAY,
         };

@@ -38,6 +38,7 @@ pub(crate) fn span_of(resource: &Arc<Resource>, name: &str, scope: Scope) -> Tel
         start_unix_ns: START,
         end_unix_ns: START + 10_000_000,
         first_byte_unix_ns: None,
+        links: Vec::new(),
         description: Description {
             name: name.to_owned(),
             attributes: Vec::new(),

@@ -9,7 +9,7 @@ use super::retention::Keep;
 use crate::connection::WantedEnds;
 use crate::connection::table::MAX_CONNECTIONS;
 use crate::correlate::active::MAX_THREADS;
-use crate::correlate::assemble::HealthChecks;
+use crate::correlate::health::HealthChecks;
 use crate::correlate::log_rate::DEFAULT_RATE;
 use crate::correlate::sampler::Sampler;
 use crate::correlate::trace_context::Propagators;

@@ -35,8 +35,9 @@ use crate::connection::table::ConnectionTable;
 use crate::connection::{Connection, ConnectionStats, Ends, Stage};
 use crate::correlate::Now;
 use crate::correlate::active::{ActiveThreads, Inactive};
-use crate::correlate::assemble::{Assembler, TracingOptions};
+use crate::correlate::assemble::Assembler;
 use crate::correlate::ids::IdGenerator;
+use crate::correlate::tracing_options::TracingOptions;
 use crate::event::{ConnectionId, Mark, Nanos, Process, ThreadId};
 use crate::export::Telemetry;
 use crate::probe::decode::{Data, DecodeError, Event, decode};
@@ -72,6 +73,7 @@ pub struct Pipeline {
     events: stats::EventStats,
     connections: ConnectionStats,
     calls: u64,
+    latest: Nanos,
     /// The process of the last event: most events come in runs of one process.
     last_process: Process,
     progress: Vec<Progress>,
@@ -94,7 +96,7 @@ impl Pipeline {
             propagators: config.propagators.clone(),
             sampler: config.sampler,
             tell_unsampled: config.keep.is_on(),
-            health_checks: config.health_checks,
+            health_checks: config.health_checks.clone(),
         };
         let assembler = Assembler::new(threads, ids, config.spans.clone(), tracing);
         Self {
@@ -110,6 +112,7 @@ impl Pipeline {
             events: stats::EventStats::default(),
             connections: ConnectionStats::default(),
             calls: 0,
+            latest: 0,
             last_process: Process::default(),
             progress: Vec::new(),
             out: Vec::new(),
@@ -136,6 +139,7 @@ impl Pipeline {
 
     /// Takes one event.
     pub fn on_event(&mut self, event: &Event<'_>) {
+        self.latest = self.latest.max(event.header().time_ns);
         if event.header().flags & flag::LOST != 0 {
             self.events.losses += 1;
             self.assembler.threads.doubt(self.calls);
@@ -187,6 +191,20 @@ impl Pipeline {
         self.logs.tick(now, &self.assembler, &mut sink);
     }
 
+    /// Forgets the `count` connections that rested longest, as if the table were full: what they have open is told or
+    /// counted. Returns how many those were. `now` is CLOCK_MONOTONIC.
+    pub fn forget_connections(&mut self, count: u64, now: Nanos) -> usize {
+        let mut forgotten = 0;
+        while forgotten < count {
+            let Some(tracked) = self.table.pop() else { break };
+            let closed = tracked.closing;
+            self.close(tracked, closed, Mark { time: now, ..Mark::default() });
+            self.connections.evicted_for_memory += 1;
+            forgotten += 1;
+        }
+        usize::try_from(forgotten).unwrap_or(usize::MAX)
+    }
+
     /// Everything is over: open exchanges end, and held lines are told. `now` is CLOCK_MONOTONIC.
     pub fn finish(&mut self, now: Nanos) {
         while let Some(tracked) = self.table.pop() {
@@ -195,7 +213,9 @@ impl Pipeline {
         }
         self.closing.clear();
         self.assembler.late.finish();
-        self.assembler.finish_hops();
+        self.assembler.expire_hops(Nanos::MAX);
+        self.release(now);
+        self.assembler.give_up_callers();
         self.release(now);
         let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
         let mut stages = SpanStages { routes: &mut self.routes, retention: &mut self.retention };
@@ -212,6 +232,12 @@ impl Pipeline {
     /// The wishes that have come up since the last call.
     pub fn drain_asks(&mut self) -> std::vec::Drain<'_, Ask> {
         self.asks.drain(..)
+    }
+
+    /// The latest time of an event, by CLOCK_MONOTONIC.
+    #[must_use]
+    pub fn latest(&self) -> Nanos {
+        self.latest
     }
 
     /// The settings it was made with.

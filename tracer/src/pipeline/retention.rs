@@ -15,18 +15,20 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use lru::LruCache;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Serialize;
 
-use crate::correlate::assemble::Told;
+use crate::correlate::tell::Told;
 use crate::enrich::Resource;
 use crate::event::Nanos;
-use crate::export::{Item, Telemetry};
+use crate::export::{Item, Telemetry, weight};
 use crate::span::{Span, SpanId, SpanKind, Status, TraceId};
 
-/// Spans that are held at once, of all traces; beyond that the trace that is held longest is dropped. A span takes
-/// about 1 KiB.
+/// Spans that are held at once, of all traces; beyond that the trace that is held longest is dropped.
 pub const MAX_HELD: usize = 32_768;
+
+/// Memory of the spans that are held at once, in bytes, by estimate: a statement alone can be 16 KiB.
+pub const MAX_HELD_BYTES: usize = 32 * 1024 * 1024;
 
 /// Traces that are remembered as worth keeping, for what comes of them later.
 pub const MAX_KEPT: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
@@ -94,6 +96,7 @@ pub(super) struct Retention {
     due: VecDeque<(Nanos, TraceId)>,
     kept: LruCache<TraceId, ()>,
     spans: usize,
+    bytes: usize,
     now: Nanos,
     /// Counters.
     pub(super) stats: RetentionStats,
@@ -102,6 +105,7 @@ pub(super) struct Retention {
 #[derive(Debug)]
 struct Held {
     spans: Vec<Telemetry>,
+    bytes: usize,
     since: Nanos,
     last: Nanos,
 }
@@ -114,6 +118,7 @@ impl Retention {
             due: VecDeque::new(),
             kept: LruCache::new(MAX_KEPT),
             spans: 0,
+            bytes: 0,
             now: 0,
             stats: RetentionStats::default(),
         }
@@ -137,6 +142,7 @@ impl Retention {
             && let Some(held) = self.held.remove(&trace)
         {
             self.spans -= held.spans.len();
+            self.bytes -= held.bytes;
             self.stats.kept += held.spans.len() as u64;
             out.extend(held.spans);
         }
@@ -166,6 +172,7 @@ impl Retention {
     /// Drops what is held: at the end.
     pub(super) fn finish(&mut self) {
         self.stats.dropped += std::mem::take(&mut self.spans) as u64;
+        self.bytes = 0;
         self.held.clear();
         self.due.clear();
     }
@@ -174,12 +181,15 @@ impl Retention {
         let now = self.now;
         let held = self.held.entry(trace).or_insert_with(|| {
             self.due.push_back((now + SETTLE, trace));
-            Held { spans: Vec::new(), since: now, last: now }
+            Held { spans: Vec::new(), bytes: 0, since: now, last: now }
         });
+        let bytes = weight(&span);
         held.last = now;
         held.spans.push(span);
+        held.bytes += bytes;
         self.spans += 1;
-        while self.spans > MAX_HELD
+        self.bytes += bytes;
+        while (self.spans > MAX_HELD || self.bytes > MAX_HELD_BYTES)
             && let Some((_, oldest)) = self.due.pop_front()
         {
             self.stats.dropped_by_limit += self.drop_trace(oldest);
@@ -187,27 +197,28 @@ impl Retention {
     }
 
     fn drop_trace(&mut self, trace: TraceId) -> u64 {
-        let spans = self.held.remove(&trace).map_or(0, |held| held.spans.len());
-        self.spans -= spans;
-        spans as u64
+        let Some(held) = self.held.remove(&trace) else { return 0 };
+        self.spans -= held.spans.len();
+        self.bytes -= held.bytes;
+        held.spans.len() as u64
     }
 }
 
 impl Held {
     fn is_over(&self, now: Nanos) -> bool {
-        if self.since + MAX_HOLD <= now {
-            return true;
+        if self.since + MAX_HOLD <= now || self.last + SETTLE > now {
+            return self.since + MAX_HOLD <= now;
         }
         let span = |telemetry: &Telemetry| match &telemetry.item {
             Item::Span(span) => Some((span.kind, span.span_id, span.parent)),
             Item::Log(_) => None,
         };
         // A server span ends after what was done for it, so that it can be missing yet.
-        let present = |id: SpanId| self.spans.iter().filter_map(span).any(|(_, other, _)| other == id);
+        let present: FxHashSet<SpanId> = self.spans.iter().filter_map(span).map(|(_, id, _)| id).collect();
         let waits = |(kind, _, parent): (SpanKind, SpanId, Option<SpanId>)| {
-            kind == SpanKind::Client && parent.is_some_and(|parent| !present(parent))
+            kind == SpanKind::Client && parent.is_some_and(|parent| !present.contains(&parent))
         };
-        self.last + SETTLE <= now && !self.spans.iter().filter_map(span).any(waits)
+        !self.spans.iter().filter_map(span).any(waits)
     }
 }
 
@@ -320,5 +331,22 @@ mod tests {
         assert_eq!(stage.retention.stats.dropped_by_limit, MAX_HELD as u64 / 2);
         stage.retention.finish();
         assert_eq!((stage.retention.spans, stage.retention.held.len()), (0, 0));
+    }
+
+    #[test]
+    fn so_is_its_memory() {
+        let mut stage = Stage::new(keep_all());
+        let statement = "x".repeat(MAX_HELD_BYTES / 4);
+        for trace in 0..5 {
+            let Telemetry { resource, item: Item::Span(mut span) } = testing::span(&statement) else {
+                unreachable!()
+            };
+            (span.trace_id, span.sampled) = (TraceId([trace; 16]), false);
+            (span.start_unix_ns, span.end_unix_ns) = (0, 1);
+            stage.retention.take(resource, span, &mut stage.out);
+        }
+        assert_eq!((stage.retention.spans, stage.retention.stats.dropped_by_limit), (3, 2));
+        stage.retention.tick(2 * MAX_HOLD);
+        assert_eq!((stage.retention.spans, stage.retention.bytes), (0, 0));
     }
 }

@@ -64,6 +64,7 @@ mod tests {
             start_unix_ns: 1,
             end_unix_ns: 2,
             first_byte_unix_ns: None,
+            links: Vec::new(),
             description: Description {
                 name: format!("GET {path}"),
                 attributes: vec![Attribute::new("http.route", path.to_owned())],

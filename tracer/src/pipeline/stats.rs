@@ -133,6 +133,9 @@ fn connections(f: &mut fmt::Formatter<'_>, stats: &ConnectionStats) -> fmt::Resu
     if stats.evicted > 0 {
         writeln!(f, "{} connections were forgotten because there were too many.", stats.evicted)?;
     }
+    if stats.evicted_for_memory > 0 {
+        writeln!(f, "{} connections were forgotten because memory was short.", stats.evicted_for_memory)?;
+    }
     Ok(())
 }
 
@@ -170,6 +173,13 @@ fn exchanges(f: &mut fmt::Formatter<'_>, stats: &SpanStats) -> fmt::Result {
     ];
     for (count, reason) in reasons.into_iter().filter(|(count, _)| *count > 0) {
         writeln!(f, "{count} exchanges became no span {reason}.")?;
+    }
+    if stats.incomplete > 0 {
+        let count = stats.incomplete;
+        writeln!(
+            f,
+            "{count} of them are told as far as they are known (tracer.incomplete): calls belong to them."
+        )?;
     }
     Ok(())
 }

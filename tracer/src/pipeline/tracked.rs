@@ -6,9 +6,10 @@ use super::{Ask, Environment, Pipeline};
 use crate::connection::table::Lookup;
 use crate::connection::{Connection, Ends, Stage};
 use crate::correlate::Now;
-use crate::correlate::assemble::{Assembler, Source, Told};
+use crate::correlate::assemble::{Assembler, Source};
 use crate::correlate::exchanges::OpenExchanges;
-use crate::event::{ConnectionId, Mark, Nanos, Process};
+use crate::correlate::tell::Told;
+use crate::event::{ConnectionId, Mark, Nanos, Process, Role};
 use crate::export::Telemetry;
 use crate::protocol::{Progress, Successor, Window};
 use crate::span::Span;
@@ -60,6 +61,7 @@ impl Pipeline {
         let mut stage = Stage {
             protocols: self.protocols,
             wanted: self.config.wanted,
+            health: &self.config.health_checks.patterns,
             hints: &mut self.hints,
             stats: &mut self.connections,
             out: &mut self.progress,
@@ -75,8 +77,8 @@ impl Pipeline {
         }
         if !self.progress.is_empty() {
             let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
-            let stages = SpanStages { routes: &mut self.routes, retention: &mut self.retention };
-            follow_up(&mut self.progress, tracked, now, &mut self.assembler, &mut sink, stages);
+            let mut stages = SpanStages { routes: &mut self.routes, retention: &mut self.retention };
+            follow_up(&mut self.progress, tracked, now, &mut self.assembler, &mut sink, &mut stages);
         }
         true
     }
@@ -101,17 +103,19 @@ impl Pipeline {
         let mut stage = Stage {
             protocols: self.protocols,
             wanted: self.config.wanted,
+            health: &self.config.health_checks.patterns,
             hints: &mut self.hints,
             stats: &mut self.connections,
             out: &mut self.progress,
         };
         tracked.connection.close(closed, mark, &mut stage);
         let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
-        let stages = SpanStages { routes: &mut self.routes, retention: &mut self.retention };
-        follow_up(&mut self.progress, &mut tracked, &now, &mut self.assembler, &mut sink, stages);
+        let mut stages = SpanStages { routes: &mut self.routes, retention: &mut self.retention };
+        follow_up(&mut self.progress, &mut tracked, &now, &mut self.assembler, &mut sink, &mut stages);
         while let Some(open) = tracked.open.pop() {
             self.assembler.forget_client(&open, tracked.id);
-            self.assembler.abandon(&open, None);
+            let mut emit = |process, span| sink.take(process, span, &mut stages);
+            self.assembler.abandon(&open, None, tracked.connection.protocol(), mark.time, &mut emit);
         }
     }
 
@@ -164,16 +168,23 @@ fn follow_up(
     now: &Now,
     assembler: &mut Assembler,
     sink: &mut Sink<'_>,
-    mut stages: SpanStages<'_>,
+    stages: &mut SpanStages<'_>,
 ) {
     let Some(role) = tracked.connection.role() else {
         progress.clear();
         return;
     };
-    let source = Source { connection: tracked.id, role, endpoints: tracked.connection.endpoints() };
+    let calls = role == Role::Client && progress.iter().any(|step| matches!(step, Progress::Begun { .. }));
+    let source = Source {
+        connection: tracked.id,
+        role,
+        endpoints: tracked.connection.endpoints(),
+        protocol: tracked.connection.protocol(),
+        exported: !calls || sink.environment.exports(now.process).spans,
+    };
     for step in progress.drain(..) {
         assembler.on_progress(step, source, &mut tracked.open, now, &mut |process, span| {
-            sink.take(process, span, &mut stages)
+            sink.take(process, span, stages)
         });
     }
     for (process, post) in assembler.drain_posts() {

@@ -29,7 +29,8 @@ pub enum ProbeError {
     /// The kernel refuses.
     #[error(
         "the kernel does not let this process use BPF ({what}): run as root, or give it the capabilities CAP_BPF and \
-         CAP_PERFMON (CAP_SYS_ADMIN where the kernel does not know these)"
+         CAP_PERFMON (CAP_SYS_ADMIN where the kernel does not know these); if it has them, a seccomp profile or a security \
+         module refuses bpf(2)"
     )]
     NotPermitted {
         /// The step that was refused.

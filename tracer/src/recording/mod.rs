@@ -20,7 +20,7 @@ mod recorder;
 mod tests;
 
 pub use self::answers::{Answers, MAX_LOGS, MAX_PROCESSES};
-pub use self::entry::{Entry, MAX_ENTRY};
+pub use self::entry::{Entry, LogFile, MAX_ENTRY};
 pub use self::environment::{Recorded, Replayed};
 pub use self::header::{MAGIC, RecordingError, VERSION, is_recording};
 pub use self::reader::{Entries, RecordingEnd};

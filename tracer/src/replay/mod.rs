@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 pub use self::captured::CaptureReplay;
 use self::player::{Played, Player};
+pub use self::recorded::RecordingReplay;
 use self::source::Source;
 use crate::agent::ending::{Panicked, Stop, Worker, stopped_or_ended};
 use crate::cli::ReplayConfig;

@@ -9,8 +9,7 @@ use tokio::runtime::Handle;
 use super::ReplayError;
 use crate::cli::ReplayConfig;
 use crate::export::Exporter;
-use crate::pipeline::{Environment, Pipeline, PipelineConfig, Stats};
-use crate::protocol::PROTOCOLS;
+use crate::pipeline::{Pipeline, PipelineConfig, Stats};
 
 /// What is needed to play a source.
 pub(super) struct Player {
@@ -47,10 +46,6 @@ impl Player {
         })?;
         let runtime = Handle::current();
         Ok(Self { config: config.pipeline.clone(), seed, exporter, runtime, stopped })
-    }
-
-    pub(super) fn pipeline(&self, environment: Box<dyn Environment>) -> Pipeline {
-        Pipeline::new(self.config.clone(), PROTOCOLS, environment, self.seed)
     }
 
     /// Whether the user wants it to end.

@@ -1,54 +1,96 @@
 //! Plays a recording.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use super::player::{Played, Player};
 use crate::agent::lost;
 use crate::event::Nanos;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, PipelineConfig};
+use crate::protocol::PROTOCOLS;
 use crate::recording::{Entries, Entry, RecordingEnd, Replayed};
 
 /// Entries between two hand-overs of what has become complete.
 const HAND_OVER: u64 = 256;
 
-pub(super) fn play<R: Read>(mut entries: Entries<R>, player: &Player) -> Played {
-    let answers = Replayed::default();
-    let mut pipeline = player.pipeline(Box::new(answers.clone()));
-    let mut state = State::default();
+/// A recording and the pipeline behind it, without any export.
+pub struct RecordingReplay<R> {
+    entries: Entries<R>,
+    answers: Replayed,
+    pipeline: Pipeline,
+    state: State,
+}
+
+impl<R: Read> RecordingReplay<R> {
+    /// A replay of a recording. `seed` makes ids.
+    #[must_use]
+    pub fn new(entries: Entries<R>, config: PipelineConfig, seed: [u8; 32]) -> Self {
+        let answers = Replayed::default();
+        let pipeline = Pipeline::new(config, PROTOCOLS, Box::new(answers.clone()), seed);
+        Self { entries, answers, pipeline, state: State::default() }
+    }
+
+    /// Takes the next entry; tells how the recording ended, once it has.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn step(&mut self) -> io::Result<Option<RecordingEnd>> {
+        match self.entries.next_entry()? {
+            Ok(entry) => {
+                if !self.answers.learn(&entry) {
+                    self.state.take(&entry, &mut self.pipeline);
+                }
+                Ok(None)
+            }
+            Err(end) => Ok(Some(end)),
+        }
+    }
+
+    /// Ends what is open, if the recording did not tell its end.
+    pub fn finish(&mut self) {
+        if !self.state.finished {
+            self.pipeline.finish(self.state.last);
+        }
+    }
+
+    /// The pipeline, which has what is complete.
+    pub fn pipeline(&mut self) -> &mut Pipeline {
+        &mut self.pipeline
+    }
+}
+
+pub(super) fn play<R: Read>(entries: Entries<R>, player: &Player) -> Played {
+    let mut replay = RecordingReplay::new(entries, player.config.clone(), player.seed);
+    let mut played = Played::default();
     for count in 1_u64.. {
         if player.is_stopped() {
             break;
         }
-        match entries.next_entry() {
-            Ok(Ok(entry)) => {
-                if !answers.learn(&entry) {
-                    state.take(&entry, &mut pipeline);
-                }
-            }
-            Ok(Err(end)) => {
-                state.end(end);
+        match replay.step() {
+            Ok(None) => {}
+            Ok(Some(end)) => {
+                played.warnings.extend(replay.state.warning(end));
                 break;
             }
             Err(error) => {
-                state.played.error = Some(error);
+                played.error = Some(error);
                 break;
             }
         }
         if count.is_multiple_of(HAND_OVER) {
-            player.hand_over(&mut pipeline);
+            player.hand_over(replay.pipeline());
         }
     }
-    if !state.finished {
-        pipeline.finish(state.last);
-    }
-    player.hand_over(&mut pipeline);
-    state.played.stats = pipeline.stats();
-    state.played
+    replay.finish();
+    player.hand_over(replay.pipeline());
+    played.told = std::mem::take(&mut replay.state.told);
+    played.stats = replay.pipeline.stats();
+    played
 }
 
 #[derive(Default)]
 struct State {
-    played: Played,
+    /// What the recording told of itself, in lines.
+    told: String,
     /// CLOCK_MONOTONIC of the last thing that happened.
     last: Nanos,
     finished: bool,
@@ -61,12 +103,18 @@ impl State {
         match entry {
             Entry::Record(record) => {
                 self.last = time(record).unwrap_or_default().max(self.last);
+                // Nothing comes behind the end, unless somebody joined two files: then there is another one.
+                self.finished = false;
                 pipeline.on_record(record);
             }
             Entry::WallOffset(offset) => pipeline.set_wall_offset(*offset),
             Entry::Tick(now) => {
                 self.last = (*now).max(self.last);
                 pipeline.tick(*now);
+            }
+            Entry::Forget { now, count } => {
+                self.last = (*now).max(self.last);
+                pipeline.forget_connections(*count, *now);
             }
             Entry::Finish(now) => {
                 self.finished = true;
@@ -75,14 +123,14 @@ impl State {
             Entry::Losses(losses) => {
                 self.told_losses = true;
                 let losses = losses.iter().map(|(reason, count)| (reason.as_str(), *count));
-                self.played.told = format!("when it was recorded, {}\n", lost(losses));
+                self.told = format!("when it was recorded, {}\n", lost(losses));
             }
             Entry::Full => self.full = true,
             Entry::Resource { .. } | Entry::Process { .. } | Entry::Log { .. } => {}
         }
     }
 
-    fn end(&mut self, end: RecordingEnd) {
+    fn warning(&self, end: RecordingEnd) -> Option<String> {
         let warning = match end {
             _ if self.full => "the recording ends where it had its largest size (--record-max)",
             RecordingEnd::Damaged => {
@@ -92,9 +140,9 @@ impl State {
             RecordingEnd::Whole if !self.told_losses => {
                 "the recording has no end: the tracer that made it was killed, and its last moments are missing"
             }
-            RecordingEnd::Whole => return,
+            RecordingEnd::Whole => return None,
         };
-        self.played.warnings.push(warning.to_owned());
+        Some(warning.to_owned())
     }
 }
 

@@ -100,6 +100,17 @@ impl Scope {
             Self::Logs => "tracer/logs",
         }
     }
+
+    /// The scope of a protocol's spans, by the protocol's name.
+    #[must_use]
+    pub fn of_protocol(name: &str) -> Option<Self> {
+        match name {
+            "http" => Some(Self::Http),
+            "mysql" => Some(Self::Mysql),
+            "redis" => Some(Self::Redis),
+            _ => None,
+        }
+    }
 }
 
 /// What an exchange says of itself, before identity, time and parent are added.
@@ -140,6 +151,44 @@ pub struct TraceId(pub [u8; 16]);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct SpanId(pub [u8; 8]);
 
+/// Another span that a span has to do with, though it is not its parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The other's trace.
+    pub trace_id: TraceId,
+    /// The other.
+    pub span_id: SpanId,
+    /// What they have to do with each other.
+    pub kind: LinkKind,
+}
+
+/// Why two spans are linked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkKind {
+    /// The other is the client's span at the other end of the connection, on this node. The request names another
+    /// parent.
+    SameNode,
+    /// The other is one of several requests on whose behalf the call can have been made.
+    PossibleParent,
+}
+
+impl LinkKind {
+    /// The value of the link's attribute `tracer.link`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SameNode => "same_node",
+            Self::PossibleParent => "possible_parent",
+        }
+    }
+
+    /// Whether the other span is in another process.
+    #[must_use]
+    pub const fn is_remote(self) -> bool {
+        matches!(self, Self::SameNode)
+    }
+}
+
 /// A span that can be exported.
 #[derive(Clone, Debug)]
 pub struct Span {
@@ -163,6 +212,8 @@ pub struct Span {
     pub end_unix_ns: u64,
     /// First byte of the response, nanoseconds since the epoch.
     pub first_byte_unix_ns: Option<u64>,
+    /// Spans that it has to do with, besides its parent.
+    pub links: Vec<Link>,
     /// Name, attributes, status, scope.
     pub description: Description,
 }

@@ -85,14 +85,15 @@ fn statement<'a>(exchange: &MysqlExchange, text: &'a QueryText) -> Statement<'a>
     }
 }
 
-/// The statement as it may leave the node. A text with placeholders, prepared on the server, is shown as it is:
-/// who wrote it sends the values apart.
+/// The statement as it may leave the node. A text with placeholders, prepared on the server, is shown as it was written:
+/// who wrote it sends the values apart. But strings and long numbers are hidden in it too: not everybody who uses a
+/// placeholder uses one for everything.
 fn shown_text(exchange: &MysqlExchange, text: &QueryText, choice: SqlText) -> Option<String> {
     let statement = statement(exchange, text);
     match choice {
         SqlText::Off => None,
         SqlText::Raw => Some(text.text.to_string()),
-        SqlText::Sanitized if exchange.prepared && statement.has_placeholder() => Some(text.text.to_string()),
+        SqlText::Sanitized if exchange.prepared && statement.has_placeholder() => Some(statement.mask()),
         SqlText::Sanitized => Some(statement.sanitise()),
     }
 }
@@ -333,6 +334,10 @@ mod tests {
         let (name, attributes) = prepared(Command::Execute, "SELECT a FROM t WHERE b = ? LIMIT 5");
         assert_eq!(name, "SELECT t");
         assert!(attributes.contains(&"db.query.text=SELECT a FROM t WHERE b = ? LIMIT 5".to_owned()));
+        let beside = "SELECT a, -1 FROM t WHERE b IN (?, ?) AND c = 'secret' AND d = 4242424242 -- secret";
+        let (_, attributes) = prepared(Command::Execute, beside);
+        let masked = "db.query.text=SELECT a, -1 FROM t WHERE b IN (?, ?) AND c = ? AND d = ? ";
+        assert!(attributes.contains(&masked.to_owned()), "{attributes:?}");
         let (name, attributes) = prepared(Command::Prepare, "SELECT a FROM t WHERE b = 'secret'");
         assert_eq!(name, "PREPARE SELECT t");
         assert!(attributes.contains(&"db.query.text=SELECT a FROM t WHERE b = ?".to_owned()));

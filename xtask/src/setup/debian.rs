@@ -23,7 +23,8 @@ const TOOLCHAIN: [&str; 8] = [
 
 /// What the tests and the demo run besides what guests are made of. `g++` builds libFuzzer, `gcc-multilib` a 32-bit program;
 /// `libpython3.11` is what the collector of the tests is linked with.
-const TESTS: [&str; 15] = [
+const TESTS: [&str; 18] = [
+    "file",
     "g++",
     "mariadb-client",
     "nginx",
@@ -34,11 +35,13 @@ const TESTS: [&str; 15] = [
     "valgrind",
     "bpftool",
     "iproute2",
+    "nftables",
     "curl",
     "gcc-multilib",
     "libc6-dev",
     "libpython3.11",
     "python3-venv",
+    "runc",
 ];
 
 /// What runs the Node clients, where the machine has no Node of its own.
@@ -73,7 +76,7 @@ fi
 "#;
 
 /// Programs that stand for the packages on systems without apt, which name them otherwise.
-const PROGRAMS: [&str; 16] = [
+const PROGRAMS: [&str; 18] = [
     "curl",
     "mariadb",
     "node",
@@ -90,6 +93,8 @@ const PROGRAMS: [&str; 16] = [
     "python3",
     "qemu-system-x86_64",
     "busybox",
+    "file",
+    "runc",
 ];
 
 /// Installs the packages that are missing.

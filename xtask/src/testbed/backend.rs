@@ -51,6 +51,8 @@ pub enum Bind {
     Ipv4,
     /// TCP on ::1.
     Ipv6,
+    /// TCP on all addresses, by one IPv6 socket that takes IPv4 too.
+    All,
     /// A Unix socket.
     Unix,
 }
@@ -115,6 +117,7 @@ impl Backend {
         let address = match options.bind {
             Bind::Ipv4 => Address::Tcp((Ipv4Addr::LOCALHOST, free_port()?).into()),
             Bind::Ipv6 => Address::Tcp((Ipv6Addr::LOCALHOST, free_port()?).into()),
+            Bind::All => Address::Tcp((Ipv6Addr::UNSPECIFIED, free_port()?).into()),
             Bind::Unix => Address::Unix(directory.socket(&options.name)),
         };
         let mut command = command(options, &address)?;

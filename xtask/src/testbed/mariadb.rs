@@ -40,6 +40,15 @@ impl MariaDb {
     /// # Errors
     /// When it is not installed or does not start; with its last words.
     pub fn start(directory: &RunDirectory) -> Result<Self> {
+        let addresses = if has_ipv6() { "127.0.0.1,::1" } else { "127.0.0.1" };
+        Self::start_on(directory, addresses)
+    }
+
+    /// As [`Self::start`], on these addresses, as `--bind-address` takes them.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_on(directory: &RunDirectory, addresses: &str) -> Result<Self> {
         let server = workspace::program("mariadbd")?;
         let data = directory.data("mariadb");
         copy(&template(&server)?, &data)?;
@@ -55,7 +64,7 @@ impl MariaDb {
             .args(option("pid-file", &directory.data("mariadb.pid")))
             .args(option("init-file", &workspace::backend().join("schema.sql")))
             .arg(format!("--port={port}"))
-            .arg(if has_ipv6() { "--bind-address=127.0.0.1,::1" } else { "--bind-address=127.0.0.1" })
+            .arg(format!("--bind-address={addresses}"))
             .args([
                 "--skip-name-resolve",
                 "--skip-log-bin",

@@ -5,6 +5,7 @@
 
 mod backend;
 mod mariadb;
+mod network;
 mod nginx;
 mod port;
 mod redis;
@@ -16,6 +17,7 @@ use anyhow::Result;
 
 pub use backend::{Backend, BackendOptions, Bind, DatabaseRoute, Server, WorkerClass};
 pub use mariadb::MariaDb;
+pub use network::{Namespace, Network};
 pub use nginx::Nginx;
 pub use port::{free_port, has_ipv6};
 pub use redis::Redis;
@@ -41,6 +43,17 @@ impl Testbed {
         let directory = RunDirectory::create(name)?;
         let mariadb = MariaDb::start(&directory)?;
         let redis = Redis::start(&directory)?;
+        Ok(Self { mariadb, redis, directory })
+    }
+
+    /// As [`Self::start`], but they listen on all addresses: in a network of their own ([`Network`]). MariaDB listens
+    /// on one IPv6 socket, which takes IPv4 too.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_on_all_addresses(directory: RunDirectory) -> Result<Self> {
+        let mariadb = MariaDb::start_on(&directory, "*")?;
+        let redis = Redis::start_on(&directory, &["0.0.0.0"])?;
         Ok(Self { mariadb, redis, directory })
     }
 

@@ -17,6 +17,9 @@ use crate::workspace;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The minus lets the server do without IPv6 where there is none.
+const LOOPBACK: &[&str] = &["127.0.0.1", "-::1"];
+
 /// A running server, which keeps nothing on disk.
 #[derive(Debug)]
 pub struct Redis {
@@ -31,19 +34,41 @@ impl Redis {
     /// # Errors
     /// When it is not installed or does not start; with its last words.
     pub fn start(directory: &RunDirectory) -> Result<Self> {
-        let data = directory.data("redis");
+        Self::launch(directory, "redis", LOOPBACK, &[])
+    }
+
+    /// As [`Self::start`], on these addresses, as `--bind` takes them.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_on(directory: &RunDirectory, addresses: &[&str]) -> Result<Self> {
+        Self::launch(directory, "redis", addresses, &[])
+    }
+
+    /// As [`Self::start`], with further options of `redis-server`. `name` names its files; two servers of one directory
+    /// need different ones.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(directory: &RunDirectory, name: &str, options: &[&str]) -> Result<Self> {
+        Self::launch(directory, name, LOOPBACK, options)
+    }
+
+    fn launch(directory: &RunDirectory, name: &str, addresses: &[&str], options: &[&str]) -> Result<Self> {
+        let data = directory.data(name);
         fs::create_dir_all(&data).with_context(|| format!("cannot create {}", data.display()))?;
         let port = free_port()?;
-        let socket = directory.socket("redis");
+        let socket = directory.socket(name);
         let mut command = Command::new(workspace::program("redis-server")?);
         command
-            // The minus lets the server do without IPv6 where there is none.
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "-::1"])
+            .args(["--port", &port.to_string(), "--protected-mode", "no", "--bind"])
+            .args(addresses)
             .args(["--daemonize", "no", "--save", "", "--appendonly", "no", "--dir"])
             .arg(&data)
             .arg("--unixsocket")
-            .arg(&socket);
-        let mut process = Process::start("redis", command, directory.logs())?;
+            .arg(&socket)
+            .args(options);
+        let mut process = Process::start(name, command, directory.logs())?;
         let address = Address::Unix(socket.clone());
         process.wait_until(PATIENCE, || answers(&address))?;
         Ok(Self { process, port, socket })

@@ -2,7 +2,7 @@
 
 use super::text::{Paint, Style, duration, shown, time_of_day};
 use crate::enrich::Resource;
-use crate::span::{Attribute, LogRecord, LogStream, Severity, Span, SpanKind, Status, Value};
+use crate::span::{Attribute, Link, LogRecord, LogStream, Severity, Span, SpanKind, Status, Value};
 
 /// Characters of a name, or of an attribute's value.
 const MAX_NAME: usize = 120;
@@ -45,6 +45,10 @@ pub(super) fn span_line(span: &Span, offset: Option<u64>, service: Option<&str>,
     if let Some(query) = find(&described.attributes, "db.query.text") {
         parts.push(style.paint(Paint::Faint, &shown(&text_of(query), MAX_QUERY)));
     }
+    parts.extend(span.links.iter().map(|link| {
+        let Link { trace_id, span_id, kind } = link;
+        style.paint(Paint::Faint, &format!("{}={trace_id}/{span_id}", kind.name()))
+    }));
     for part in parts {
         line.push_str("  ");
         line.push_str(&part);

@@ -1,6 +1,6 @@
 use super::*;
 use crate::export::testing::{self, START};
-use crate::span::{Attribute, Severity, Span, SpanKind, Status};
+use crate::span::{Attribute, Link, LinkKind, Severity, Span, SpanKind, Status};
 
 fn trace() -> TraceId {
     TraceId([0x4b; 16])
@@ -200,4 +200,16 @@ async fn a_broken_pipe_is_counted_and_no_panic() {
     queue.close();
     run(Console::new(Broken, Style::Plain), queue, Arc::clone(&stats)).await;
     assert_eq!(stats.tally(Signal::Logs).dropped(DropReason::GaveUp), 1);
+}
+
+#[test]
+fn a_span_tells_what_it_is_linked_to() {
+    let mut console = console();
+    let link = Link { trace_id: TraceId([0xab; 16]), span_id: SpanId([0xcd; 8]), kind: LinkKind::SameNode };
+    let span = edited(span(1, None, SpanKind::Server, "GET", (0, 1_000)), |span| span.links = vec![link]);
+    let now = Instant::now();
+    console.push(span, now).unwrap();
+    console.print_due(now + QUIET).unwrap();
+    let expected = format!("same_node={}/{}", "ab".repeat(16), "cd".repeat(8));
+    assert!(text(&console).contains(&expected), "{}", text(&console));
 }

@@ -1,10 +1,11 @@
 //! Processes of one node that call each other: a proxy (process 100) and a backend (process 300).
 
-use tracer_ebpf::ConnectionNote;
+use tracer_ebpf::{ConnectionNote, Direction};
 
-use super::script::{Conn, Script};
+use super::script::{Conn, SDK_SKIPPED, Script};
 use crate::correlate::hops::SERVER_GRACE;
 use crate::probe::decode::Event;
+use crate::span::{Attribute, Link, LinkKind, Span, SpanKind};
 
 /// The proxy's connection to the browser, its connection to the backend, and that one's other end.
 const WEB: Conn = (1, 11);
@@ -181,10 +182,10 @@ fn unix_sockets_are_told_by_their_peers() {
         data.header.flags &= !tracer_ebpf::event::flag::SEQUENCE;
         data.position = 0;
     };
-    s.moved(1, UP, tracer_ebpf::Direction::Egress, "?ask_\n", unix);
-    s.moved(3, BACK, tracer_ebpf::Direction::Ingress, "?serve\n", unix);
-    s.moved(3, BACK, tracer_ebpf::Direction::Egress, "!ok\n", unix);
-    s.moved(1, UP, tracer_ebpf::Direction::Ingress, "!ok\n", unix);
+    s.moved(1, UP, Direction::Egress, "?ask_\n", unix);
+    s.moved(3, BACK, Direction::Ingress, "?serve\n", unix);
+    s.moved(3, BACK, Direction::Egress, "!ok\n", unix);
+    s.moved(1, UP, Direction::Ingress, "!ok\n", unix);
     settle(&mut s);
     assert!(pair(&s, "ask_", "serve"));
 }
@@ -224,6 +225,138 @@ fn a_context_that_the_caller_made_itself_wins() {
     s.assert_child("ask_", "web");
     assert_eq!(s.span("serve").parent.unwrap().to_string(), "00f067aa0ba902b7");
     s.assert_child("select", "serve");
+    assert_eq!(links(&s, "serve"), [("ask_", LinkKind::SameNode)]);
+}
+
+#[test]
+fn the_client_that_is_not_the_parent_is_linked_to_in_any_order() {
+    let header = format!(" traceparent={PARENT}-01\n");
+    for client_first in [true, false] {
+        let mut s = scene();
+        if client_first {
+            s.send(1, UP, "?ask_\n");
+        }
+        as_backend(&mut s, |s| {
+            s.recv(3, BACK, "?serve");
+            s.recv(3, BACK, &header);
+        });
+        if !client_first {
+            s.send(1, UP, "?ask_\n");
+        }
+        as_backend(&mut s, |s| s.send(3, BACK, "!ok\n"));
+        s.recv(1, UP, "!ok\n");
+        settle(&mut s);
+        assert_eq!(s.span("serve").parent.unwrap().to_string(), "00f067aa0ba902b7");
+        assert_eq!(links(&s, "serve"), [("ask_", LinkKind::SameNode)], "{client_first}");
+    }
+}
+
+/// What a span is linked to.
+fn links<'a>(s: &'a Script, name: &str) -> Vec<(&'a str, LinkKind)> {
+    let target = |link: &Link| {
+        let spans = s.spans();
+        let is_target = |span: &&&Span| (span.trace_id, span.span_id) == (link.trace_id, link.span_id);
+        let target: &'a Span = spans.iter().find(is_target).unwrap();
+        (target.description.name.as_str(), link.kind)
+    };
+    s.span(name).links.iter().map(target).collect()
+}
+
+#[test]
+fn a_client_that_is_not_exported_is_nobodys_parent() {
+    let mut s = scene();
+    s.tgid = SDK_SKIPPED;
+    s.send(9, UP, "?ask_\n");
+    as_backend(&mut s, |s| {
+        s.recv(3, BACK, "?serve\n");
+        s.send(3, BACK, "!ok\n");
+    });
+    s.tgid = SDK_SKIPPED;
+    s.recv(9, UP, "!ok\n");
+    settle(&mut s);
+    s.assert_root("serve");
+    assert_eq!(s.names(), ["serve"]);
+}
+
+#[test]
+fn a_health_check_that_is_dropped_stays_so_whoever_asked() {
+    for client_first in [true, false] {
+        let mut s = scene();
+        let ask = |s: &mut Script| s.send(1, UP, "?ask_ health=kubelet\n");
+        let serve = |s: &mut Script| as_backend(s, |s| s.recv(3, BACK, "?serve health=kubelet\n"));
+        if client_first {
+            ask(&mut s);
+            serve(&mut s);
+        } else {
+            serve(&mut s);
+            ask(&mut s);
+        }
+        as_backend(&mut s, |s| {
+            s.send(3, DB, "?select\n");
+            s.recv(3, DB, "!rows\n");
+            s.send(3, BACK, "!ok\n");
+        });
+        s.recv(1, UP, "!ok\n");
+        settle(&mut s);
+        assert_eq!(s.names(), ["ask_"], "{client_first}");
+    }
+}
+
+#[test]
+fn a_callers_decision_is_that_of_all_below_it() {
+    let mut s = scene();
+    s.recv(1, WEB, &format!("?web traceparent={PARENT}-00\n"));
+    s.send(1, UP, "?ask_\n");
+    answer(&mut s, "?serve\n");
+    s.recv(1, UP, "!ok\n");
+    s.send(1, WEB, "!ok\n");
+    settle(&mut s);
+    assert_eq!(s.names(), [""; 0]);
+    assert_eq!(
+        s.line("line").context.map(|(trace, _, sampled)| (trace.to_string(), sampled)),
+        Some(("4bf92f3577b34da6a3ce929d0e0e4736".to_owned(), false))
+    );
+}
+
+#[test]
+fn what_is_below_a_lost_request_hangs_from_what_is_known_of_it() {
+    let mut s = scene();
+    s.send(1, UP, "?ask_\n");
+    as_backend(&mut s, |s| {
+        s.recv(3, BACK, "?serve\n");
+        s.send(3, DB, "?early\n");
+        s.recv(3, DB, "!rows\n");
+        s.send(3, DB, "?late\n");
+        s.lose(BACK, Direction::Ingress, 10);
+        s.recv(3, BACK, "?other\n");
+        s.recv(3, DB, "!rows\n");
+    });
+    s.finish();
+    let stand_in = s.span("LINE");
+    assert_eq!(
+        stand_in.description.attributes,
+        [
+            Attribute::new("tracer.incomplete", "bytes_lost"),
+            Attribute::new("tracer.correlation", "same_node"),
+        ]
+    );
+    assert_eq!(stand_in.kind, SpanKind::Server);
+    s.assert_child("early", "LINE");
+    s.assert_child("late", "LINE");
+    let stats = s.pipeline.stats().spans;
+    assert_eq!((stats.incomplete, stats.abandoned_gap), (1, 1));
+}
+
+#[test]
+fn a_lost_request_with_nothing_below_it_is_no_span() {
+    let mut s = scene();
+    as_backend(&mut s, |s| {
+        s.recv(3, BACK, "?serve\n");
+        s.lose(BACK, Direction::Ingress, 10);
+        s.recv(3, BACK, "?other\n");
+    });
+    s.finish();
+    assert_eq!(s.names(), [""; 0]);
 }
 
 #[test]
@@ -238,4 +371,29 @@ fn two_requests_with_one_context_tell_nothing_of_who_passes_it_on() {
     s.send(1, WEB2, "!ok\n");
     settle(&mut s);
     assert_eq!(s.span("ask_").parent, None);
+    let candidates = [("one", LinkKind::PossibleParent), ("two", LinkKind::PossibleParent)];
+    assert_eq!(links(&s, "ask_"), candidates);
+}
+
+#[test]
+fn whole_chains_are_joined_at_the_end_too() {
+    let mut s = scene();
+    let header = format!("traceparent={PARENT}-01");
+    s.recv(1, WEB, &format!("?web {header}\n"));
+    s.epoll(1);
+    s.send(1, UP, &format!("?ask_ {header}\n"));
+    as_backend(&mut s, |s| {
+        s.recv(3, BACK, &format!("?serve {header}\n"));
+        s.send(3, DB, "?select\n");
+        s.recv(3, DB, "!rows\n");
+        s.send(3, BACK, "!ok\n");
+    });
+    s.epoll(1);
+    s.recv(1, UP, "!ok\n");
+    s.send(1, WEB, "!ok\n");
+    assert!(s.spans().is_empty(), "the browser may be on this node: {:?}", s.names());
+    s.finish();
+    s.assert_child("ask_", "web");
+    assert!(pair(&s, "ask_", "serve"));
+    s.assert_child("select", "serve");
 }

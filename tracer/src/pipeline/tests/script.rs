@@ -302,6 +302,11 @@ impl Script {
         self.telemetry.extend(self.pipeline.drain());
     }
 
+    pub(crate) fn finish(&mut self) {
+        self.pipeline.finish(self.time);
+        self.telemetry.extend(self.pipeline.drain());
+    }
+
     pub(crate) fn spans(&self) -> Vec<&Span> {
         let span = |told: &Telemetry| matches!(told.item, Item::Span(_));
         self.telemetry

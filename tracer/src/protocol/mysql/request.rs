@@ -62,6 +62,16 @@ impl Request {
             _ => Self::default(),
         }
     }
+
+    /// How much memory its text takes, whoever shares it.
+    pub(super) fn text_bytes(&self) -> usize {
+        self.text.as_ref().map_or(0, |text| text.text.len())
+    }
+
+    /// Forgets the text, but not that there was one.
+    pub(super) fn drop_text(&mut self) {
+        self.text = self.text.take().map(|_| QueryText { text: "".into(), truncated: true });
+    }
 }
 
 fn keep(text: &[u8], message: &Message<'_>) -> QueryText {

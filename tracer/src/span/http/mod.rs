@@ -12,7 +12,7 @@ pub use route::{
 
 use std::borrow::Cow;
 
-use self::redact::{redact_query, redact_userinfo};
+use self::redact::{redact_path, redact_query, redact_userinfo};
 use self::target::{HostPort, Target};
 use super::address::ip_text;
 use super::{Attribute, Description, Scope, SpanOptions, Status, Value};
@@ -132,7 +132,7 @@ fn server_attributes(
     endpoints: &Endpoints,
 ) {
     let scheme = scheme_text(exchange.forwarded.proto.as_deref().or(target.scheme).unwrap_or("http"));
-    attributes.maybe("url.path", target.path.map(str::to_owned));
+    attributes.maybe("url.path", target.path.map(|path| redact_path(path).into_owned()));
     attributes.maybe("url.query", target.query.filter(|query| !query.is_empty()).map(redact_query));
     let named = [exchange.forwarded.host.as_deref(), target.authority, exchange.host.as_deref()]
         .into_iter()
@@ -171,7 +171,7 @@ fn client_attributes(
         let fallback = || endpoints.peer.as_ref().map(authority_of).unwrap_or_default();
         let authority = authority.map(redact_userinfo).unwrap_or_else(fallback);
         full = [&*scheme, "://", &authority].concat();
-        full.push_str(target.path.filter(|path| *path != "*").unwrap_or_default());
+        full.push_str(&redact_path(target.path.filter(|path| *path != "*").unwrap_or_default()));
         if let Some(query) = target.query {
             full.push('?');
             full.push_str(&redact_query(query));

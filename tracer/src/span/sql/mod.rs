@@ -48,6 +48,13 @@ impl<'a> Statement<'a> {
         sanitise::sanitise(self)
     }
 
+    /// A text with placeholders, prepared on the server, as it was written; but strings, numbers of more than six
+    /// characters and comments are hidden in it too.
+    #[must_use]
+    pub fn mask(&self) -> String {
+        sanitise::mask(self)
+    }
+
     /// `db.query.summary`: operations and their targets, in order, at most [`MAX_SUMMARY`] characters.
     #[must_use]
     pub fn summary(&self) -> String {

@@ -29,6 +29,27 @@ pub(super) fn sanitise(statement: &Statement<'_>) -> String {
     writer.out
 }
 
+/// Longest number in a text with placeholders that is shown: it is a limit, a flag, a state.
+const MAX_NUMBER: usize = 6;
+
+/// A text with placeholders, whose values are sent apart: as it was written, but for strings, long numbers and comments.
+pub(super) fn mask(statement: &Statement<'_>) -> String {
+    let mut writer = Writer { out: String::with_capacity(statement.text.len()), context: Context::Start };
+    let mut tokens = statement.tokens();
+    while let Some(token) = tokens.next() {
+        let is_number = token.text.starts_with(|first: char| first.is_ascii_digit() || first == '.');
+        if token.kind == Kind::Value && is_number && token.text.len() <= MAX_NUMBER {
+            writer.out.push_str(token.text);
+        } else if token.kind == Kind::Symbol {
+            // A number keeps its sign.
+            writer.out.push_str(token.text);
+        } else {
+            writer.push(&token, &tokens);
+        }
+    }
+    writer.out
+}
+
 /// What stood before, as far as it decides what a sign means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Context {

@@ -8,7 +8,7 @@ use crate::event::{Mark, Side};
 impl Pairing {
     pub(super) fn give_up_front(&mut self, out: &mut Vec<Progress>) {
         self.maybe_done = false;
-        if let Some(open) = self.open.pop_front() {
+        if let Some(open) = self.take_front() {
             out.push(open.give_up(&mut self.session));
         }
     }
@@ -60,6 +60,7 @@ impl Pairing {
 
     pub(super) fn abandon_all(&mut self, reason: AbandonReason, out: &mut Vec<Progress>) {
         self.maybe_done = false;
+        self.text_bytes = 0;
         out.extend(self.open.drain(..).map(|open| Progress::Abandoned { id: open.id, reason }));
         if self.pipelined || reason == AbandonReason::Limit {
             self.doubt = Some(false);
@@ -95,7 +96,7 @@ impl Pairing {
     /// The connection has ended: so has everything on it.
     pub(in super::super) fn end(&mut self, errno: Option<u16>, mark: Mark, out: &mut Vec<Progress>) {
         self.settle(out);
-        while let Some(open) = self.open.pop_front() {
+        while let Some(open) = self.take_front() {
             out.push(open.abort(&mut self.session, errno, mark));
         }
         self.phase = Phase::Silent;
@@ -104,7 +105,7 @@ impl Pairing {
     /// Nothing more will be told of the connection, which may go on.
     pub(in super::super) fn forget(&mut self, out: &mut Vec<Progress>) {
         self.settle(out);
-        while let Some(open) = self.open.pop_front() {
+        while let Some(open) = self.take_front() {
             out.push(if open.lost {
                 open.give_up(&mut self.session)
             } else {

@@ -46,6 +46,8 @@ pub(super) struct Pairing {
     pub(super) gapless: bool,
     session: Session,
     open: VecDeque<Open>,
+    /// Bytes of their texts.
+    text_bytes: usize,
     next: ExchangeId,
     /// What the client's message in progress is, once its first bytes told.
     receiving: Option<Kind>,
@@ -71,6 +73,7 @@ impl Pairing {
             gapless: fresh,
             session: Session::default(),
             open: VecDeque::new(),
+            text_bytes: 0,
             next: 0,
             receiving: None,
             pipelined: false,
@@ -79,5 +82,12 @@ impl Pairing {
             packed: false,
             maybe_done: false,
         }
+    }
+
+    /// The oldest exchange ends.
+    fn take_front(&mut self) -> Option<Open> {
+        let open = self.open.pop_front()?;
+        self.text_bytes = self.text_bytes.saturating_sub(open.request.text_bytes());
+        Some(open)
     }
 }

@@ -9,8 +9,10 @@ use super::super::request::{MAX_TEXT, Request};
 use super::{Kind, Pairing, Phase, Violation};
 use crate::event::Mark;
 
-/// Most commands that may be unanswered at once. Connectors that pipeline send a few at a time.
-const MAX_OPEN: usize = 64;
+/// Most commands that may be unanswered at once. MariaDB's connector for Node sends all that it is asked for.
+const MAX_OPEN: usize = 4096;
+/// Most bytes of their texts. Past it a command is followed without its text.
+const MAX_TEXT_BYTES: usize = 1 << 20;
 /// Most bytes of a login that are read; the database's name lies within them unless the secret is absurdly long.
 const LOGIN_HEAD: usize = 4096;
 
@@ -166,6 +168,10 @@ impl Pairing {
             }
         } else if let Some(open) = self.open.back_mut() {
             open.request = request;
+            if self.text_bytes + open.request.text_bytes() > MAX_TEXT_BYTES {
+                open.request.drop_text();
+            }
+            self.text_bytes += open.request.text_bytes();
             open.reply.goes_on_from((!self.packed).then_some(message.last_seq));
             (open.sent, open.request_last) = (true, mark);
         }

@@ -128,7 +128,7 @@ impl Pairing {
 
     pub(super) fn finish_front(&mut self, mark: Mark, out: &mut Vec<Progress>) {
         self.maybe_done = false;
-        let Some(open) = self.open.pop_front() else { return };
+        let Some(open) = self.take_front() else { return };
         let end = open.response_last.unwrap_or(mark);
         let logged_in = open.command == Command::Connect && open.reply.error.is_none();
         self.pipelined |= self.open.front().is_some_and(|next| next.sent && !next.lost);

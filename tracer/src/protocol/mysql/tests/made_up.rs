@@ -235,13 +235,29 @@ fn the_end_of_the_connection_ends_what_is_open() {
 fn too_many_unanswered_commands_are_given_up() {
     let mut player = Player::new(true);
     logged_in().iter().for_each(|(side, bytes)| player.call(*side, bytes));
-    (0..65).for_each(|_| player.call(Side::Request, &command(0x0e, b"").1));
+    (0..4097).for_each(|_| player.call(Side::Request, &command(0x0e, b"").1));
     let limited = player
         .out
         .iter()
         .filter(|progress| matches!(progress, Progress::Abandoned { reason: AbandonReason::Limit, .. }));
-    assert_eq!(limited.count(), 64);
+    assert_eq!(limited.count(), 4096);
     player.close();
+}
+
+#[test]
+fn unanswered_commands_keep_a_bounded_length_of_text() {
+    let mut player = Player::new(true);
+    logged_in().iter().for_each(|(side, bytes)| player.call(*side, bytes));
+    let long = [b"SELECT ", &[b'x'; 10_000][..]].concat();
+    for _ in 0..2 {
+        (0..200).for_each(|_| player.call(Side::Request, &query(&long).1));
+        (0..200).for_each(|_| player.call(Side::Response, &answer(&[OK]).1));
+    }
+    let told = lines(&player.close());
+    let cut = "QUERY […] in shop";
+    let whole = told.iter().filter(|line| line.len() > 10_000).count();
+    assert_eq!((told.len(), whole), (400, 2 * 104), "1 MiB of texts of 10,007 bytes");
+    assert!(told.iter().all(|line| line.len() > 10_000 || line == cut));
 }
 
 #[test]

@@ -9,13 +9,15 @@ use serde_json::{Value, json};
 use super::layer::{Layer, digest};
 
 /// An image that is ready to be written.
-pub(super) struct Image {
+#[derive(Debug)]
+pub struct Image {
     layer: Blob,
     config: Blob,
     manifest: Blob,
     tag: String,
 }
 
+#[derive(Debug)]
 struct Blob {
     bytes: Vec<u8>,
     digest: String,
@@ -37,8 +39,11 @@ impl Blob {
 }
 
 impl Image {
-    /// The image of one static binary.
-    pub(super) fn of_binary(binary: &Path, architecture: &str, tag: &str) -> Result<Self> {
+    /// The image of one static binary. `architecture` is in OCI's words (`amd64`), `tag` is the image's name.
+    ///
+    /// # Errors
+    /// When the binary cannot be read.
+    pub fn of_binary(binary: &Path, architecture: &str, tag: &str) -> Result<Self> {
         let Layer { bytes, diff_id } = Layer::of_binary(binary)?;
         let layer = Blob::new(bytes);
         let config = Blob::of(&json!({
@@ -69,12 +74,16 @@ impl Image {
     }
 
     /// Digest of the manifest, by which a registry knows the image.
-    pub(super) fn digest(&self) -> &str {
+    #[must_use]
+    pub fn digest(&self) -> &str {
         &self.manifest.digest
     }
 
     /// Writes the layout as a tar archive, as `docker load`, `ctr images import` and `skopeo copy oci-archive:` take it.
-    pub(super) fn write(&self, path: &Path) -> Result<()> {
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
         }
