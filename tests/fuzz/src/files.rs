@@ -133,6 +133,7 @@ fn record(path: &std::path::Path) -> io::Result<()> {
         recorder.write(&Entry::Tick(1000));
     }
     recorder.write(&Entry::Finish(2000));
+    recorder.write(&Entry::Forget { now: 2000, count: 1 });
     recorder.write(&Entry::Full);
     recorder.finish(&[("ring_full", 3)]);
     Ok(())

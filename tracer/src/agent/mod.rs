@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub(crate) mod ending;
+mod memory;
 mod node;
 pub mod own;
 mod pods;

@@ -9,6 +9,7 @@ use tracer_ebpf::limits::{HUGE_HEAD, MAX_TAIL};
 use tracing::debug;
 
 use super::clock;
+use super::memory::HeapWatch;
 use super::node::SharedProbe;
 use super::own::State;
 use crate::event::Nanos;
@@ -32,6 +33,9 @@ const HAND_OVER: usize = 256;
 
 /// Most events that are taken before the clock is looked at: on a node that never rests the ring is never empty.
 const ROUND: usize = 65_536;
+
+/// One of so many connections is forgotten at once when memory is short.
+const SHARE: u64 = 8;
 
 /// How often the wall clock is read again.
 const WALL_PERIOD: Nanos = 10_000_000_000;
@@ -63,6 +67,7 @@ impl Reader {
         ask_for_priority();
         let mut quiet = 0;
         let mut wall_due = 0;
+        let mut heap = HeapWatch::default();
         loop {
             let now = clock::monotonic();
             if now >= wall_due {
@@ -76,6 +81,7 @@ impl Reader {
             // clock was looked at is taken by now, if the ring was emptied.
             self.tick(if events < ROUND { now } else { now.min(self.pipeline.latest()) });
             self.hand_over();
+            heap.look(now, || self.forget_some(now));
             self.state.beat(now, || self.pipeline.stats());
             if stopping && events == 0 {
                 break;
@@ -100,6 +106,15 @@ impl Reader {
         if let Some(recorder) = &self.recorder {
             recorder.tick(now);
         }
+    }
+
+    /// Forgets a share of the connections.
+    fn forget_some(&mut self, now: Nanos) -> usize {
+        let count = self.pipeline.stats().tables.connections.div_ceil(SHARE);
+        self.record(&Entry::Forget { now, count });
+        let forgotten = self.pipeline.forget_connections(count, now);
+        self.hand_over();
+        forgotten
     }
 
     fn finish(&mut self, now: Nanos) {

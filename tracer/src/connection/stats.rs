@@ -13,6 +13,8 @@ pub struct ConnectionStats {
     pub closed: u64,
     /// Connections forgotten because the table was full.
     pub evicted: u64,
+    /// Connections forgotten because the agent's memory was short.
+    pub evicted_for_memory: u64,
     /// Connections whose socket address was taken over by another one before their close was told.
     pub displaced: u64,
     /// Connections that moved bytes without having been announced.

@@ -100,7 +100,7 @@ impl<T> ConnectionTable<T> {
         (id.ino == 0 || entry.ino == id.ino).then_some(ConnectionId { ino: entry.ino, ..id })
     }
 
-    /// Removes any one connection: for the end of everything.
+    /// Removes the least recently used connection.
     pub fn pop(&mut self) -> Option<T> {
         self.entries.pop_lru().map(|(_, entry)| entry.value)
     }

@@ -14,6 +14,7 @@ use super::active::{ActiveThreads, Evidence, Inactive};
 use super::contexts::{Contexts, SpanContext};
 use super::draft::{Draft, Place};
 use super::exchanges::{Open, OpenExchanges, OwnIds, Parent, Part};
+use super::health::Verdict;
 use super::held::{Held, WaitsFor};
 use super::hops::{ClientEnd, Hops, Spot};
 use super::ids::IdGenerator;
@@ -23,7 +24,7 @@ use super::passages::Passages;
 use super::stats::SpanStats;
 use super::telemetry_post::{TelemetryPost, is_telemetry_post, judge};
 use super::tell::Told;
-use super::tracing_options::{HealthChecks, TracingOptions};
+use super::tracing_options::TracingOptions;
 use crate::event::{ActiveId, Address, ConnectionId, Endpoints, Mark, Nanos, Process, Role, Side};
 use crate::protocol::{AbandonReason, Exchange, ExchangeId, HealthCheck, Passage, Progress, TraceHeaders};
 use crate::span::{Span, SpanOptions};
@@ -361,14 +362,18 @@ impl Assembler {
     /// A request that only asks how the server is begins no trace, if that is wanted: neither it nor what it causes
     /// is sampled.
     fn judge_health_check(&mut self, id: ExchangeId, health: Option<HealthCheck>, open: &mut OpenExchanges) {
-        let Some(Part::Server(active)) = open.get_mut(id).map(|begun| begun.part) else { return };
-        let dropped = matches!(
-            (health, self.tracing.health_checks),
-            (Some(HealthCheck::Kubelet), HealthChecks::DropProbes) | (Some(_), HealthChecks::DropAll)
-        );
-        if let Some(context) = self.contexts.get_open_mut(active).filter(|_| dropped) {
-            self.stats.health_checks += 1;
-            (context.refused, context.sampled) = (true, false);
+        let (Some(health), Some(Part::Server(active))) = (health, open.get_mut(id).map(|begun| begun.part))
+        else {
+            return;
+        };
+        let Some(context) = self.contexts.get_open_mut(active) else { return };
+        match self.tracing.health_checks.judge(health, context.trace_id) {
+            Verdict::Ordinary => {}
+            Verdict::Dropped => {
+                self.stats.health_checks += 1;
+                (context.refused, context.sampled) = (true, false);
+            }
+            Verdict::Sampled => self.stats.health_checks_sampled += 1,
         }
     }
 

@@ -9,6 +9,7 @@ pub mod contexts;
 mod continuation;
 mod draft;
 pub mod exchanges;
+pub mod health;
 pub mod held;
 pub mod hops;
 pub mod ids;

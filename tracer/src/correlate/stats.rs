@@ -73,6 +73,8 @@ pub struct SpanStats {
     pub unknown_exchange: u64,
     /// Health checks that began no trace: they count as not sampled, with all that they caused.
     pub health_checks: u64,
+    /// Health checks that are traced like other requests though they are dropped else: the share that was asked for.
+    pub health_checks_sampled: u64,
     /// Spans not exported because their trace is not sampled.
     pub unsampled: u64,
     /// Spans of traces that are not sampled, held until it is known whether their trace is worth keeping.

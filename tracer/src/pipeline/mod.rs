@@ -96,7 +96,7 @@ impl Pipeline {
             propagators: config.propagators.clone(),
             sampler: config.sampler,
             tell_unsampled: config.keep.is_on(),
-            health_checks: config.health_checks,
+            health_checks: config.health_checks.clone(),
         };
         let assembler = Assembler::new(threads, ids, config.spans.clone(), tracing);
         Self {
@@ -189,6 +189,20 @@ impl Pipeline {
         self.retention.tick(now);
         let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
         self.logs.tick(now, &self.assembler, &mut sink);
+    }
+
+    /// Forgets the `count` connections that rested longest, as if the table were full: what they have open is told or
+    /// counted. Returns how many those were. `now` is CLOCK_MONOTONIC.
+    pub fn forget_connections(&mut self, count: u64, now: Nanos) -> usize {
+        let mut forgotten = 0;
+        while forgotten < count {
+            let Some(tracked) = self.table.pop() else { break };
+            let closed = tracked.closing;
+            self.close(tracked, closed, Mark { time: now, ..Mark::default() });
+            self.connections.evicted_for_memory += 1;
+            forgotten += 1;
+        }
+        usize::try_from(forgotten).unwrap_or(usize::MAX)
     }
 
     /// Everything is over: open exchanges end, and held lines are told. `now` is CLOCK_MONOTONIC.

@@ -133,6 +133,9 @@ fn connections(f: &mut fmt::Formatter<'_>, stats: &ConnectionStats) -> fmt::Resu
     if stats.evicted > 0 {
         writeln!(f, "{} connections were forgotten because there were too many.", stats.evicted)?;
     }
+    if stats.evicted_for_memory > 0 {
+        writeln!(f, "{} connections were forgotten because memory was short.", stats.evicted_for_memory)?;
+    }
     Ok(())
 }
 

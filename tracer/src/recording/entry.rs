@@ -54,6 +54,13 @@ pub enum Entry<'a> {
     Losses(Vec<(String, u64)>),
     /// The recording ended because it had its largest size.
     Full,
+    /// Memory was short, so that connections were forgotten.
+    Forget {
+        /// CLOCK_MONOTONIC.
+        now: Nanos,
+        /// How many of those that rested longest.
+        count: u64,
+    },
 }
 
 /// A file that a process wrote to.
@@ -92,6 +99,7 @@ impl Entry<'_> {
             Self::Finish(_) => 7,
             Self::Losses(_) => 8,
             Self::Full => 9,
+            Self::Forget { .. } => 10,
         }
     }
 
@@ -127,6 +135,10 @@ impl Entry<'_> {
                 out.extend(Json::Object(losses.collect()).to_string().as_bytes());
             }
             Self::Full => {}
+            Self::Forget { now, count } => {
+                out.extend(now.to_le_bytes());
+                out.extend(count.to_le_bytes());
+            }
         }
     }
 }
@@ -165,6 +177,7 @@ impl<'a> Entry<'a> {
             7 => Self::Finish(fields.u64()?),
             8 => return losses(bytes).map(Self::Losses),
             9 => Self::Full,
+            10 => Self::Forget { now: fields.u64()?, count: fields.u64()? },
             _ => return None,
         };
         fields.0.is_empty().then_some(entry)

@@ -39,6 +39,7 @@ fn entries() -> Vec<Entry<'static>> {
         Entry::Tick(77),
         Entry::Finish(78),
         Entry::Losses(vec![("ring_full".to_owned(), 3)]),
+        Entry::Forget { now: 5, count: 6 },
         Entry::Full,
     ]
 }

@@ -112,6 +112,10 @@ impl State {
                 self.last = (*now).max(self.last);
                 pipeline.tick(*now);
             }
+            Entry::Forget { now, count } => {
+                self.last = (*now).max(self.last);
+                pipeline.forget_connections(*count, *now);
+            }
             Entry::Finish(now) => {
                 self.finished = true;
                 pipeline.finish(*now);

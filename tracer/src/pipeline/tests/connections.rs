@@ -234,6 +234,24 @@ fn eviction_ends_what_is_open() {
 }
 
 #[test]
+fn the_connections_that_rested_longest_are_forgotten_first() {
+    let mut s = Script::new();
+    for number in 1..=4 {
+        s.connect(1, (number, number));
+        s.send(1, (number, number), &format!("?select-{number}\n"));
+    }
+    s.recv(1, (1, 1), "!ok\n");
+    let now = s.time;
+    assert_eq!(s.pipeline.forget_connections(3, now), 3);
+    s.send(1, (1, 1), "?more\n");
+    s.recv(1, (1, 1), "!ok\n");
+    assert_eq!(s.names(), ["select-1", "more"]);
+    let stats = s.pipeline.stats();
+    assert_eq!((stats.spans.abandoned_forgotten, stats.connections.evicted_for_memory), (3, 3));
+    assert_eq!(s.pipeline.forget_connections(9, now), 1, "there are no more");
+}
+
+#[test]
 fn a_close_ends_what_is_open_after_a_grace() {
     let mut s = Script::new();
     s.connect(1, DB);

@@ -114,7 +114,7 @@ impl Lines {
             |name: &str| line.text.split(' ').find_map(|word| word.strip_prefix(name)).map(str::to_owned);
         let (traceparent, tracestate) = (word("traceparent="), word("tracestate="));
         let health = match word("health=").as_deref() {
-            Some("kubelet") => Some(HealthCheck::Kubelet),
+            Some("kubelet") => Some(HealthCheck::Prober),
             Some(_) => Some(HealthCheck::Path),
             None => None,
         };

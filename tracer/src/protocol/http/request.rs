@@ -5,27 +5,7 @@ use super::forwarded::ForwardedFields;
 use super::head::Head;
 use super::line::parse_request_line;
 use super::{Forwarded, MAX_METHOD, MAX_TARGET, MAX_TRACESTATE, MAX_VALUE, Version};
-use crate::protocol::{HealthCheck, Passage, TraceHeaders};
-
-/// What the kubelet's `User-Agent` begins with (kubernetes, `pkg/probe/http/request.go`).
-const KUBELET: &str = "kube-probe/";
-
-/// Where frameworks and Kubernetes' own components answer health checks.
-const HEALTH_PATHS: [&str; 13] = [
-    "/healthz",
-    "/readyz",
-    "/livez",
-    "/health",
-    "/health/live",
-    "/health/ready",
-    "/healthcheck",
-    "/-/healthy",
-    "/-/ready",
-    "/actuator/health",
-    "/actuator/health/liveness",
-    "/actuator/health/readiness",
-    "/q/health",
-];
+use crate::protocol::{HealthCheck, HealthPatterns, Passage, TraceHeaders};
 
 /// What is kept of a request's head.
 #[derive(Clone, Debug, Default)]
@@ -117,13 +97,8 @@ impl RequestHead {
     }
 
     /// Whether the request only asks how the server is.
-    pub(super) fn health_check(&self) -> Option<HealthCheck> {
-        if self.user_agent.as_ref().is_some_and(|agent| agent.starts_with(KUBELET)) {
-            return Some(HealthCheck::Kubelet);
-        }
-        let path = self.target.split(['?', '#']).next().unwrap_or_default();
-        let asks = matches!(self.method.as_str(), "GET" | "HEAD") && HEALTH_PATHS.contains(&path);
-        asks.then_some(HealthCheck::Path)
+    pub(super) fn health_check(&self, patterns: &HealthPatterns) -> Option<HealthCheck> {
+        patterns.judge(&self.method, &self.target, self.user_agent.as_deref())
     }
 
     /// OTLP/HTTP: a POST of protobuf or JSON to one of the signals' default paths, perhaps below a prefix.

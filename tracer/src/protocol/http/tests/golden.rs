@@ -361,7 +361,7 @@ fn health_checks_are_told() {
     };
     let head =
         |line: &str, agent: &str| told(&format!("{line} HTTP/1.1\r\nHost: a\r\nUser-Agent: {agent}\r\n\r\n"));
-    assert_eq!(head("GET /any", "kube-probe/1.33"), Some(HealthCheck::Kubelet));
+    assert_eq!(head("GET /any", "kube-probe/1.33"), Some(HealthCheck::Prober));
     assert_eq!(head("GET /healthz?verbose", "curl/8"), Some(HealthCheck::Path));
     assert_eq!(head("POST /healthz", "curl/8"), None);
     assert_eq!(head("GET /healthz/x", "not kube-probe/1"), None);
