@@ -49,6 +49,19 @@ struct Shared {
     changed: watch::Sender<u64>,
 }
 
+/// Where the server stops and says no more, without closing anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stall {
+    /// A connection is accepted, and TLS not answered.
+    Handshake,
+    /// A request is read, and not answered.
+    Answer,
+    /// Half of a list is sent.
+    List,
+    /// Half of an event is sent, where there is one to send: at the next change.
+    Event,
+}
+
 #[derive(Debug, Default)]
 struct State {
     store: Store,
@@ -58,7 +71,9 @@ struct State {
     break_after: Option<Duration>,
     /// Answers come after this time.
     delay: Duration,
+    stall: Option<Stall>,
     requests: Vec<String>,
+    bookmarks: u64,
 }
 
 impl ApiServer {
@@ -153,6 +168,11 @@ impl ApiServer {
         self.change(|state| state.delay = time);
     }
 
+    /// Stops there from now on; `None` ends it for what comes later.
+    pub fn stall(&self, stall: Option<Stall>) {
+        self.change(|state| state.stall = stall);
+    }
+
     /// Forgets what happened: open watches, and those that would go on, get 410.
     pub fn compact(&self) {
         self.change(|state| state.store.compact());
@@ -162,6 +182,12 @@ impl ApiServer {
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
         self.shared.lock().requests.clone()
+    }
+
+    /// Bookmarks that were sent so far.
+    #[must_use]
+    pub fn bookmarks(&self) -> u64 {
+        self.shared.lock().bookmarks
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -181,6 +207,10 @@ impl Drop for ApiServer {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stalls(&self, stall: Stall) -> bool {
+        self.lock().stall == Some(stall)
     }
 }
 
@@ -203,6 +233,9 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         let Ok((stream, _)) = listener.accept().await else { continue };
         let (tls, shared) = (tls.clone(), Arc::clone(&shared));
         tokio::spawn(async move {
+            if shared.stalls(Stall::Handshake) {
+                return std::future::pending().await;
+            }
             let Ok(stream) = tls.accept(stream).await else { return };
             let service = service_fn(move |request| answer(request, Arc::clone(&shared)));
             // Broken connections are part of the tests.
@@ -221,6 +254,9 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
         (state.delay, refusal(&state, &request))
     };
     tokio::time::sleep(delay).await;
+    if shared.stalls(Stall::Answer) {
+        std::future::pending::<()>().await;
+    }
     Ok(match refusal {
         Some((code, reason, message)) => whole(code, &status(code, reason, message)),
         None if query.get("watch") == Some("true") => watched(query, shared),
@@ -258,6 +294,9 @@ fn listed(query: &Query, shared: &Shared) -> Response<Frames> {
         Ok((items, rest)) => {
             let metadata = json!({"resourceVersion": state.store.version.to_string(), "continue": rest});
             let list = json!({"kind": "PodList", "apiVersion": "v1", "metadata": metadata, "items": items});
+            if state.stall == Some(Stall::List) {
+                return half(&list);
+            }
             whole(200, &list)
         }
         Err(_) => whole(410, &status(410, "Expired", "The provided continue parameter is too old")),
@@ -268,6 +307,17 @@ fn whole(code: u16, body: &Value) -> Response<Frames> {
     let (sender, frames) = mpsc::unbounded_channel();
     sender.send(Ok(Bytes::from(body.to_string()))).expect("the receiver is here");
     response(code, frames)
+}
+
+/// The first half, and then nothing for as long as somebody listens.
+fn half(body: &Value) -> Response<Frames> {
+    let (sender, frames) = mpsc::unbounded_channel();
+    let text = body.to_string();
+    sender
+        .send(Ok(Bytes::copy_from_slice(&text.as_bytes()[..text.len() / 2])))
+        .expect("the receiver is here");
+    tokio::spawn(async move { sender.closed().await });
+    response(200, frames)
 }
 
 fn response(code: u16, frames: mpsc::UnboundedReceiver<io::Result<Bytes>>) -> Response<Frames> {
@@ -302,6 +352,11 @@ async fn follow(query: Query, shared: Arc<Shared>, sender: Sender) -> Option<()>
             Ok(changes) => {
                 for change in changes {
                     version = change.version;
+                    if shared.stalls(Stall::Event) {
+                        sender.send(Ok(Bytes::from_static(b"{\"type\":\"ADDED\",\"obj"))).ok()?;
+                        sender.closed().await;
+                        return None;
+                    }
                     query.event(&change).map_or(Some(()), |event| send(&sender, &event))?;
                 }
             }
@@ -328,6 +383,7 @@ async fn follow(query: Query, shared: Arc<Shared>, sender: Sender) -> Option<()>
                 let metadata = json!({"resourceVersion": version.to_string(), "creationTimestamp": null});
                 let object = json!({"kind": "Pod", "apiVersion": "v1", "metadata": metadata});
                 send(&sender, &json!({"type": "BOOKMARK", "object": object}))?;
+                shared.lock().bookmarks += 1;
             }
         }
         sleep_until(Instant::now()).await;

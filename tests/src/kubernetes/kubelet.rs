@@ -22,6 +22,7 @@ const PORT: u16 = 8080;
 pub struct Kubelet {
     root: PathBuf,
     systemd: bool,
+    cri_o: bool,
 }
 
 impl Kubelet {
@@ -32,9 +33,16 @@ impl Kubelet {
     #[must_use]
     pub fn new(name: &str, systemd: bool) -> Self {
         let root = cgroup_mount().join(format!("tracer-test-{}-{name}", std::process::id()));
-        let kubelet = Self { root, systemd };
+        let kubelet = Self { root, systemd, cri_o: false };
         fs::create_dir_all(kubelet.parent()).expect("cgroups can be made");
         kubelet
+    }
+
+    /// With CRI-O instead of containerd.
+    #[must_use]
+    pub fn with_cri_o(mut self) -> Self {
+        self.cri_o = true;
+        self
     }
 
     /// Where burstable pods are.
@@ -60,7 +68,7 @@ impl Kubelet {
         };
         let path = self.parent().join(name);
         fs::create_dir(&path).expect("a pod's cgroup");
-        PodSandbox { path, systemd: self.systemd }
+        PodSandbox { path, systemd: self.systemd, cri_o: self.cri_o }
     }
 }
 
@@ -75,6 +83,7 @@ impl Drop for Kubelet {
 pub struct PodSandbox {
     path: PathBuf,
     systemd: bool,
+    cri_o: bool,
 }
 
 impl PodSandbox {
@@ -84,9 +93,15 @@ impl PodSandbox {
     /// When it cannot be made.
     #[must_use]
     pub fn container(&self, id: &str) -> PathBuf {
-        let name = if self.systemd { format!("cri-containerd-{id}.scope") } else { id.to_owned() };
-        let path = self.path.join(name);
+        let runtime = if self.cri_o { "crio" } else { "cri-containerd" };
+        let name = if self.systemd { format!("{runtime}-{id}.scope") } else { id.to_owned() };
+        let mut path = self.path.join(name);
         fs::create_dir(&path).expect("a container's cgroup");
+        if self.cri_o {
+            // Its crun puts the processes one further down.
+            path.push("container");
+            fs::create_dir(&path).expect("a container's inner cgroup");
+        }
         path
     }
 

@@ -7,6 +7,6 @@ mod kubelet;
 mod objects;
 mod store;
 
-pub use api_server::ApiServer;
+pub use api_server::{ApiServer, Stall};
 pub use kubelet::{Kubelet, PodSandbox, Running, cgroup_mount};
 pub use objects::PodSpec;

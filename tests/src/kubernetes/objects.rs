@@ -71,6 +71,28 @@ impl PodSpec {
         self
     }
 
+    /// Adds a container to another list: `initContainers` or `ephemeralContainers`.
+    #[must_use]
+    pub fn container_of(mut self, list: &str, name: &str) -> Self {
+        let added = json!({"name": name, "image": "registry.example/helper:1"});
+        match self.object["spec"][list].as_array_mut() {
+            Some(containers) => containers.push(added),
+            None => self.object["spec"][list] = json!([added]),
+        }
+        self
+    }
+
+    /// The kubelet has reported a container: `list` is one of the status's (`initContainerStatuses`), `id` has its
+    /// scheme (`cri-o://…`). What was said of that list before is forgotten.
+    #[must_use]
+    pub fn status_of(mut self, list: &str, name: &str, id: &str, restarts: u32) -> Self {
+        self.object["status"][list] = json!([{
+            "name": name, "containerID": id, "restartCount": restarts, "image": "registry.example/helper:1",
+            "imageID": "registry.example/helper@sha256:bb",
+        }]);
+        self
+    }
+
     /// The kubelet has reported these containers: their names and ids.
     #[must_use]
     pub fn running(mut self, containers: &[(&str, &str)]) -> Self {

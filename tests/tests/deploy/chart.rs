@@ -1,5 +1,10 @@
 //! The Helm chart.
 
+use std::fs;
+
+use tracer::cli::Surroundings;
+use tracer::enrich::process::Proc;
+
 use crate::tools::{deploy, helm, kustomized, rendered, validate};
 
 const NEEDED: [&str; 2] = ["podSelectors={app=shop}", "otlp.endpoint=http://collector:4318"];
@@ -40,6 +45,8 @@ fn several_values_give_valid_manifests() {
         "extraEnv[0].name=A",
         "extraEnv[0].value=b",
         "extraConfig.head=16K",
+        "containers={app}",
+        "healthChecks.sample=0.1",
     ]);
     let without_rbac = with(&["rbac.create=false", "serviceAccount.create=false"]);
     validate("chart", &[&NEEDED[..], &everything, &without_rbac].map(rendered));
@@ -92,6 +99,9 @@ fn wrong_values_are_refused_in_words() {
         (with(&["ringSize=big"]), "ringSize"),
         (with(&["updateStrategy.maxUnavailable=0"]), "maxUnavailable"),
         (with(&["cluster.name=a=b"]), "name"),
+        (with(&["healthChecks.paths={ping}"]), "paths"),
+        (with(&["healthChecks.sample=1.5"]), "sample"),
+        (with(&["healthChecks.mode=none"]), "mode"),
         (with(&["resources.limits.memory=null"]), "memory"),
     ] {
         let output = helm(&["template", "tracer"], &values);
@@ -99,6 +109,76 @@ fn wrong_values_are_refused_in_words() {
         assert!(!output.status.success(), "{values:?} is taken");
         assert!(said.contains(word) && said.contains("schema"), "{values:?}: {said}");
     }
+}
+
+#[test]
+fn what_is_no_selector_is_refused_in_words() {
+    let endpoint = "otlp.endpoint=http://collector:4318";
+    for wrong in ["app in (a,b)", "app x", "a=b=c", "!a=b", "a in b", "(a)", "a=-", "a>", "ä"] {
+        let output = helm(&["template", "tracer"], &[endpoint, &format!("podSelectors={{{wrong}}}")]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{wrong} is taken");
+        assert!(said.contains("is not a label selector. Write it as for kubectl"), "{wrong}: {said}");
+    }
+    for right in
+        ["app==x", "!none", "tier in (a\\,b)\\,! x", "n>6", "x.example/in in (in)", "empty notin (\\,q)"]
+    {
+        let output = helm(&["template", "tracer"], &[endpoint, &format!("podSelectors={{{right}}}")]);
+        assert!(output.status.success(), "{right}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// What the chart writes is a configuration that the agent takes.
+#[test]
+fn the_agent_takes_the_configuration() {
+    let values = with(&[
+        "podSelectors={app=shop,tier in (a\\,b)}",
+        "namespaces={shop}",
+        "containers={app,web-*}",
+        "healthChecks.mode=drop-all",
+        "healthChecks.paths={/ping,/internal/*}",
+        "healthChecks.agents={Load Balancer Agent}",
+        "healthChecks.sample=0.25",
+        "cluster.name=aks-145",
+        "cluster.cloud.provider=azure",
+        "sqlText=off",
+        "extraConfig.head=16K",
+        "extraConfig.api-timeout=10s",
+    ]);
+    for (index, values) in [values, with(&[]), vec![NEEDED[1], "namespaces={shop}"]].iter().enumerate() {
+        let name = format!("tracer-deploy-{}-config-{index}.yaml", std::process::id());
+        let file = std::env::temp_dir().join(name);
+        fs::write(&file, configuration(&rendered(values))).expect("a file");
+        let surroundings = Surroundings { variable: &|_| None, proc: &Proc::default(), own: 1 };
+        let arguments = ["tracer", "run", "--config", file.to_str().expect("a path")];
+        let taken = tracer::cli::parse(arguments, &surroundings);
+        fs::remove_file(&file).expect("the file goes");
+        let tracer::cli::Command::Run(config) = taken.expect("a configuration") else { panic!("not a run") };
+        assert!(!config.selection.pods.is_empty());
+    }
+}
+
+/// The text under `config.yaml: |` of the ConfigMap.
+fn configuration(manifests: &str) -> String {
+    let lines = manifests.lines().skip_while(|line| *line != "  config.yaml: |").skip(1);
+    lines.map_while(|line| line.strip_prefix("    ")).map(|line| format!("{line}\n")).collect()
+}
+
+/// The guide's own command, as it stands there.
+#[test]
+fn the_guide_installs() {
+    let guide = fs::read_to_string(deploy("README.md")).expect("the guide");
+    let from = guide.find("helm install tracer").expect("the command");
+    let command: String = guide[from..].lines().take_while(|line| !line.contains("```")).collect();
+    let values: Vec<&str> = command
+        .split("--set ")
+        .skip(1)
+        .map(|value| value.trim_matches(|c| c == ' ' || c == '\\' || c == '\''))
+        .collect();
+    assert_eq!(values.len(), 7, "{command}");
+    let manifests = rendered(&values);
+    assert!(manifests.contains("image: \"myregistry.azurecr.io/tracer:0.1.0\""));
+    validate("guide", &[manifests]);
 }
 
 /// Both ways to install hold the same rights and no more.

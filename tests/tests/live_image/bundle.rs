@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
@@ -31,7 +32,11 @@ static ROOT: LazyLock<Root> = LazyLock::new(|| {
     let tracer = PathBuf::from(std::env::var_os("TRACER_BIN").expect("$TRACER_BIN names the tracer"));
     let directory = RunDirectory::create("image-root").expect("a directory");
     let (archive, path) = (directory.data("image.tar"), directory.data("rootfs"));
-    Image::of_binary(&tracer, "amd64", "tracer:test").unwrap().write(&archive).unwrap();
+    // As what is shipped: without debug lines.
+    let stripped = directory.data("tracer");
+    let strip = Command::new("strip").arg("--strip-debug").arg("-o").arg(&stripped).arg(&tracer).status();
+    assert!(strip.expect("strip(1) comes with the compiler").success());
+    Image::of_binary(&stripped, "amd64", "tracer:test").unwrap().write(&archive).unwrap();
     OciImage::read(&archive).unpack(&path);
     Root { path, dynamic: !is_static(&tracer), _directory: directory }
 });
@@ -120,6 +125,6 @@ fn bind(source: &Path, target: &Path, mode: &str) -> Value {
 /// Whether an executable needs no other file: it names no interpreter (`file` says so, too).
 fn is_static(program: &Path) -> bool {
     let file = workspace::program("file").expect("file(1), which the set-up installs");
-    let told = std::process::Command::new(file).arg("-bL").arg(program).output().unwrap();
+    let told = Command::new(file).arg("-bL").arg(program).output().unwrap();
     !String::from_utf8_lossy(&told.stdout).contains("interpreter")
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tests::kubernetes::{ApiServer, PodSpec};
+use tests::kubernetes::{ApiServer, PodSpec, Stall};
 
 use super::scene::{NODE, Scene, id, paths, uid, wait_for};
 
@@ -95,5 +95,48 @@ fn a_version_that_is_too_old_means_a_new_list() {
     agent.wait_for_metric("kubernetes_lists_total", "", 2);
     agent.wait_for_traced(1);
     agent.wait_for_metric("kubernetes_pods", "state=\"known\"", 1);
+    let _ = agent.stop();
+}
+
+/// A server that is there and says nothing: no time-out of TCP helps.
+#[test]
+fn a_server_that_stalls_is_given_up_and_asked_again() {
+    for stall in [Stall::Handshake, Stall::Answer, Stall::List] {
+        let api = ApiServer::start();
+        api.stall(Some(stall));
+        api.apply(&PodSpec::new(NODE, "shop", &uid(1)).object);
+        let scene = Scene::new("k8s-stalls", &api);
+        let agent = scene.agent(&["--api-timeout", "1s"]);
+        agent.wait_for_sentence("meanwhile no pod is traced until it does");
+        assert!(agent.ask("/readyz").0 == 503 && agent.ask("/healthz").0 == 200, "{stall:?}");
+        let failures = ["slow", "broken"].map(|reason| agent.metric("kubernetes_api_failures_total", reason));
+        assert_ne!(failures, [0, 0], "{stall:?}");
+        api.stall(None);
+        let _pod = scene.kubelet.pod(&uid(1));
+        agent.wait_for_traced(1);
+        agent.wait_for_sentence("the API server answers again");
+        assert_eq!(agent.ask("/readyz").0, 200);
+        let _ = agent.stop();
+    }
+}
+
+/// The watch is open, bookmarks came, and then an event stalls in its middle. Its rhythm is known by then.
+#[test]
+fn a_watch_that_stalls_in_the_middle_of_an_event_is_opened_again() {
+    let api = ApiServer::start();
+    let scene = Scene::new("k8s-half", &api);
+    let agent = scene.agent(&["--api-timeout", "1s"]);
+    agent.wait_for_metric("kubernetes_api_up", "", 1);
+    let opened = || api.requests().iter().filter(|request| request.contains("watch=true")).count();
+    assert_eq!(opened(), 1);
+    wait_for(|| api.bookmarks() >= 2, || "no bookmarks are sent".to_owned());
+    api.stall(Some(Stall::Event));
+    api.apply(&PodSpec::new(NODE, "shop", &uid(1)).object);
+    let _pod = scene.kubelet.pod(&uid(1));
+    agent.wait_for_sentence("the API server does not answer in time");
+    assert_ne!(agent.metric("kubernetes_api_failures_total", "slow"), 0);
+    api.stall(None);
+    agent.wait_for_traced(1);
+    assert_eq!(agent.metric("kubernetes_lists_total", ""), 1, "it goes on where it was");
     let _ = agent.stop();
 }

@@ -7,6 +7,7 @@
 
 mod api;
 mod churn;
+mod containers;
 mod endpoints;
 mod labels;
 mod scene;

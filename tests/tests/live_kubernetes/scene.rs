@@ -24,7 +24,9 @@ impl Scene {
     pub fn new(name: &str, api: &ApiServer) -> Self {
         let testbed = Testbed::start(name).unwrap();
         let kubeconfig = api.kubeconfig(testbed.directory().logs());
-        Self { kubelet: Kubelet::new(name, !name.contains("cgroupfs")), testbed, kubeconfig }
+        let kubelet = Kubelet::new(name, !name.contains("cgroupfs"));
+        let kubelet = if name.contains("crio") { kubelet.with_cri_o() } else { kubelet };
+        Self { kubelet, testbed, kubeconfig }
     }
 
     /// The agent, selecting `app=shop` unless the arguments say otherwise.

@@ -46,7 +46,7 @@ impl Pods {
         let node = variables.get("NODE_NAME").filter(|name| !name.trim().is_empty());
         let node = node.ok_or(KubernetesError::NoNodeName)?.trim().to_owned();
         let mount = CgroupMount::find(proc).map_err(TargetError::from)?;
-        let access = Access::infer().await?;
+        let access = Access::infer(config.api_timeout).await?;
         let client = access.client()?;
         let (table, shared) = (Arc::default(), Arc::default());
         Ok(Some(Self { access, client, node, mount, proc: proc.clone(), table, shared }))

@@ -80,6 +80,20 @@ pub enum CliError {
     /// A rule of the file without any condition.
     #[error("a rule of pods: in the configuration file selects every pod: give it a selector or namespaces")]
     RuleForAllPods,
+    /// `--health-path` is no path.
+    #[error(
+        "--health-path {0:?} is not a path: it must begin with a slash, and may have a * at its end only"
+    )]
+    HealthPath(String),
+    /// `--health-agent` without anything in it.
+    #[error("--health-agent needs what a User-Agent begins with: an empty one would stand for every request")]
+    HealthAgent,
+    /// `--health-sample` is no share.
+    #[error("--health-sample is {0}, but must be a number from 0 to 1: the share of health checks to trace")]
+    HealthSample(f64),
+    /// `--api-timeout` is too short.
+    #[error("--api-timeout must be at least 1s: the API server needs time to list a node's pods")]
+    ApiTimeout,
     /// `--resource-attribute` is no pair.
     #[error("--resource-attribute {0:?} is not KEY=VALUE")]
     Attribute(String),

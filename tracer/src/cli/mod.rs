@@ -4,6 +4,7 @@
 
 mod config_file;
 pub mod error;
+mod health;
 pub mod listen;
 pub mod options;
 pub mod pods;
@@ -71,7 +72,7 @@ struct ReplayArguments {
 
 /// Arguments that a replay takes. What else `tracer run` has is about live processes: it is not shown, left aside where
 /// it stands in the environment or the configuration file, and refused among the arguments.
-const OF_REPLAY: [&str; 16] = [
+const OF_REPLAY: [&str; 19] = [
     "file",
     "role",
     "config",
@@ -80,6 +81,9 @@ const OF_REPLAY: [&str; 16] = [
     "logs",
     "log_rate_limit",
     "health_checks",
+    "health_path",
+    "health_agent",
+    "health_sample",
     "sql_text",
     "redis_keys",
     "redis_batch",

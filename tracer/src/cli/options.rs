@@ -9,7 +9,7 @@ use super::listen::Listen;
 use super::pods::RuleOptions;
 use super::size::ByteSize;
 use super::span_of_time::SpanOfTime;
-use crate::correlate::tracing_options::HealthChecks;
+use crate::correlate::health::HealthMode;
 use crate::enrich::sdk::SdkTargets;
 use crate::export::Target;
 use crate::pipeline::LogMode;
@@ -81,6 +81,11 @@ pub struct Options {
     #[arg(skip)]
     pub pods: Vec<RuleOptions>,
 
+    /// How long the API server may take for an answer, for example 10s [default: 30s]
+    #[arg(long, value_name = "TIME", env = "TRACER_API_TIMEOUT", hide_env_values = true)]
+    #[arg(help_heading = "Targets (several are OR-ed)")]
+    pub api_timeout: Option<SpanOfTime>,
+
     /// Name services and versions by app.kubernetes.io/* labels of pods [default: false]
     #[arg(long, value_name = "BOOL", env = "TRACER_SERVICE_LABELS", hide_env_values = true)]
     #[arg(num_args = 0..=1, default_missing_value = "true", help_heading = "Resource")]
@@ -107,9 +112,33 @@ pub struct Options {
     #[arg(help_heading = "Resource")]
     pub resource_attribute: Vec<String>,
 
-    /// Requests that only ask how a server is [default: drop-probes]
+    /// Requests that only ask how a server is [default: drop-all where --health-path is given, else drop-probes]
     #[arg(long, value_name = "WHAT", env = "TRACER_HEALTH_CHECKS", hide_env_values = true)]
-    pub health_checks: Option<HealthChecks>,
+    pub health_checks: Option<HealthMode>,
+
+    /// A path whose GETs are health checks, instead of the usual ones; a * at its end stands for anything
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "TRACER_HEALTH_PATH",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub health_path: Vec<String>,
+
+    /// What the User-Agent of a prober begins with, besides kube-probe/
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        env = "TRACER_HEALTH_AGENT",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub health_agent: Vec<String>,
+
+    /// Share of the health checks, from 0 to 1, that is traced though they are dropped else [default: 0]
+    #[arg(long, value_name = "SHARE", env = "TRACER_HEALTH_SAMPLE", hide_env_values = true)]
+    pub health_sample: Option<f64>,
 
     /// Where /healthz, /readyz and /metrics are served: an address and port, or off [default: 0.0.0.0:9464 where pods
     /// are selected, else off]
@@ -211,11 +240,15 @@ impl Options {
             namespace: targets.namespace,
             container: targets.container,
             pods: targets.pods,
+            api_timeout: self.api_timeout.or(below.api_timeout),
             service_labels: self.service_labels.or(below.service_labels),
             pod_label: first(self.pod_label, below.pod_label),
             cluster_name: self.cluster_name.or(below.cluster_name),
             resource_attribute: first(self.resource_attribute, below.resource_attribute),
             health_checks: self.health_checks.or(below.health_checks),
+            health_path: first(self.health_path, below.health_path),
+            health_agent: first(self.health_agent, below.health_agent),
+            health_sample: self.health_sample.or(below.health_sample),
             listen: self.listen.or(below.listen),
             service_name: self.service_name.or(below.service_name),
             export: first(self.export, below.export),

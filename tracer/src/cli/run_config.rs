@@ -2,16 +2,17 @@
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tracer_ebpf::limits::{HUGE_HEAD, MAX_TAIL};
 use tracing::level_filters::LevelFilter;
 
 use super::listen::Listen;
 use super::options::{LogLevel, Options, RedisBatch, RedisKeys};
-use super::pods;
 use super::size::ByteSize;
 use super::span_of_time::SpanOfTime;
 use super::{CliError, Surroundings};
+use super::{health, pods};
 use crate::connection::WantedEnds;
 use crate::correlate::log_rate::DEFAULT_RATE;
 use crate::correlate::sampler::{Sampler, SamplerError};
@@ -19,6 +20,7 @@ use crate::correlate::trace_context::Propagators;
 use crate::enrich::pod::PodOptions;
 use crate::enrich::sdk::SdkTargets;
 use crate::export::Target;
+use crate::kubernetes::watch::ANSWER_TIMEOUT;
 use crate::pipeline::{Keep, LogMode, PipelineConfig};
 use crate::probe::ProbeOptions;
 use crate::probe::targets::{ExeGlob, Selection, TargetError, check_pids};
@@ -33,6 +35,9 @@ pub const MAX_RING: u32 = 1 << 30;
 
 /// Fewest bytes captured from the start of a call: less would not hold any protocol's header.
 pub const MIN_HEAD: u32 = 64;
+
+/// Smallest `--api-timeout`.
+pub const MIN_API_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What resources say beyond what a target and its pod tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +59,8 @@ pub struct RunConfig {
     pub resource: ResourceOptions,
     /// Where the agent's own endpoints are served.
     pub listen: Listen,
+    /// How long the API server may take for an answer.
+    pub api_timeout: Duration,
     /// Where to export to; never empty, nothing twice.
     pub exports: Vec<Target>,
     /// What to do with targets that export by themselves.
@@ -96,6 +103,7 @@ impl RunConfig {
         Ok(Self {
             resource: resource(&options)?,
             listen: options.listen.unwrap_or(listen),
+            api_timeout: api_timeout(options.api_timeout)?,
             probe,
             pipeline: pipeline(&options, surroundings)?,
             record: record(&options)?,
@@ -115,13 +123,19 @@ fn pipeline(options: &Options, surroundings: &Surroundings<'_>) -> Result<Pipeli
         spans: spans(options, surroundings.variable)?,
         propagators: Propagators::from_variable((surroundings.variable)("OTEL_PROPAGATORS").as_deref()),
         sampler: sampler(surroundings.variable)?,
-        health_checks: options.health_checks.unwrap_or_default(),
+        health_checks: health::rules(options)?,
         keep: Keep {
             errors: options.keep_errors.unwrap_or_default(),
             slower_than: options.keep_slower_than.map(nanoseconds),
         },
         ..PipelineConfig::default()
     })
+}
+
+/// A second is little for a list; none at all would never be enough.
+fn api_timeout(given: Option<SpanOfTime>) -> Result<Duration, CliError> {
+    let time = given.map_or(ANSWER_TIMEOUT, |time| time.0);
+    if time < MIN_API_TIMEOUT { Err(CliError::ApiTimeout) } else { Ok(time) }
 }
 
 fn service_name(given: Option<String>) -> Option<String> {

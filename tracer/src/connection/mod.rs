@@ -13,6 +13,8 @@ pub mod stream;
 pub mod table;
 mod wanted;
 
+use std::sync::Arc;
+
 use tracer_ebpf::event::flag;
 use tracer_ebpf::{ConnectionEvent, ConnectionNote, Direction};
 
@@ -24,7 +26,7 @@ use self::stream::{Extent, Step, Stream};
 pub use self::wanted::WantedEnds;
 use crate::event::{Endpoints, Mark, Role, Side};
 use crate::probe::decode::Data;
-use crate::protocol::{Conversation, End, Input, Progress, Protocol, Successor, Window};
+use crate::protocol::{Conversation, End, HealthPatterns, Input, Progress, Protocol, Successor, Window};
 
 /// What the connection stage works with, beside the connection itself.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub struct Stage<'a> {
     pub protocols: &'static [Protocol],
     /// Which ends become spans.
     pub wanted: WantedEnds,
+    /// What tells health checks.
+    pub health: &'a Arc<HealthPatterns>,
     /// What servers spoke before.
     pub hints: &'a mut Hints,
     /// Counters.

@@ -54,11 +54,9 @@ impl Connection {
         }
         let fresh = detecting.fresh;
         let held = detecting.held.take();
-        let mut following = Following {
-            protocol: protocol.name,
-            role,
-            conversation: (protocol.start)(Start { role, fresh }),
-        };
+        let mut conversation = (protocol.start)(Start { role, fresh });
+        conversation.tell_health_checks_by(stage.health);
+        let mut following = Following { protocol: protocol.name, role, conversation };
         match &held {
             None => following.take(piece, stage.out),
             Some(held) => {

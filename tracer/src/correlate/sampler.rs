@@ -60,7 +60,10 @@ impl Sampler {
         let share = match base {
             "always_on" => Share::All,
             "always_off" => Share::None,
-            "traceidratio" => ratio(&set(argument).unwrap_or_else(|| "1".to_owned()))?,
+            "traceidratio" => {
+                let text = set(argument).unwrap_or_else(|| "1".to_owned());
+                text.parse().ok().and_then(ratio).ok_or(SamplerError::Ratio(text))?
+            }
             _ => return Err(SamplerError::Name(name)),
         };
         Ok(Self { share, parent_based })
@@ -70,6 +73,12 @@ impl Sampler {
     #[must_use]
     pub fn always_on() -> Self {
         Self { share: Share::All, parent_based: false }
+    }
+
+    /// This share of traces, from 0 to 1, whatever callers decided; `None` for anything else.
+    #[must_use]
+    pub fn of_share(share: f64) -> Option<Self> {
+        ratio(share).map(|share| Self { share, parent_based: false })
     }
 
     /// Whether callers' decisions count.
@@ -101,14 +110,13 @@ impl Share {
     }
 }
 
-fn ratio(text: &str) -> Result<Share, SamplerError> {
-    let share: Option<f64> = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+fn ratio(share: f64) -> Option<Share> {
     match share {
-        Some(1.0) => Ok(Share::All),
+        1.0 => Some(Share::All),
         // Below 2^63, which a double holds; what is cut off are parts of one id.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 2^63")]
-        Some(share) => Ok(Share::Below((share * (1_u64 << 63) as f64) as u64)),
-        None => Err(SamplerError::Ratio(text.to_owned())),
+        _ if (0.0..1.0).contains(&share) => Some(Share::Below((share * (1_u64 << 63) as f64) as u64)),
+        _ => None,
     }
 }
 

@@ -1,8 +1,6 @@
 //! Whose traces are continued, and which traces are exported.
 
-use clap::ValueEnum;
-use serde::Deserialize;
-
+use super::health::HealthChecks;
 use super::sampler::Sampler;
 use super::trace_context::Propagators;
 
@@ -17,17 +15,4 @@ pub struct TracingOptions {
     pub tell_unsampled: bool,
     /// Which requests that only ask how the server is begin no trace.
     pub health_checks: HealthChecks,
-}
-
-/// `--health-checks`.
-#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum HealthChecks {
-    /// Trace them like other requests
-    Keep,
-    /// Drop what the kubelet asks (User-Agent kube-probe/…), with what that causes
-    #[default]
-    DropProbes,
-    /// Drop every GET of a usual health route (/healthz, /readyz, /health, …), too
-    DropAll,
 }

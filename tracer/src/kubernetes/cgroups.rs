@@ -32,9 +32,9 @@ pub struct Scan {
 #[must_use]
 pub fn scan(mount: &Path) -> Scan {
     let mut found = Scan::default();
-    let mut open = vec![(mount.to_owned(), 0)];
+    let mut open = vec![(mount.to_owned(), 0, false)];
     let mut seen = 0;
-    while let Some((directory, depth)) = open.pop() {
+    while let Some((directory, depth, of_kubelet)) = open.pop() {
         for (name, path) in directories(&directory) {
             seen += 1;
             if seen > MAX_DIRECTORIES {
@@ -45,11 +45,13 @@ pub fn scan(mount: &Path) -> Scan {
                 found.pods.insert(uid, path);
                 continue;
             }
-            if name.contains("kubepods") {
+            // With the cgroupfs driver the classes have no name of their own (`kubepods/burstable`), and may be empty.
+            let of_kubelet = of_kubelet || name.contains("kubepods");
+            if of_kubelet {
                 found.parents.insert(path.clone());
             }
             if depth < MAX_DEPTH {
-                open.push((path, depth + 1));
+                open.push((path, depth + 1, of_kubelet));
             }
         }
     }
@@ -121,12 +123,14 @@ mod tests {
 
     #[test]
     fn classes_without_a_pod_are_parents_too() {
-        let root = Directory::new();
-        let class = make(&root, "kubepods.slice/kubepods-besteffort.slice");
-        make(&root, "system.slice/cron.service");
-        let scan = scan(&root);
-        assert!(scan.pods.is_empty());
-        assert_eq!(scan.parents, BTreeSet::from([class.parent().unwrap().to_owned(), class]));
+        for class in ["kubepods.slice/kubepods-besteffort.slice", "kubepods/burstable"] {
+            let root = Directory::new();
+            let class = make(&root, class);
+            make(&root, "system.slice/cron.service");
+            let scan = scan(&root);
+            assert!(scan.pods.is_empty());
+            assert_eq!(scan.parents, BTreeSet::from([class.parent().unwrap().to_owned(), class]));
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What can be wrong with the way to the cluster, in sentences.
 
+use std::time::Duration;
+
 use kube::client::Client;
 
 /// Why pods cannot be selected at all. An API server that does not answer is none of these: it is tried again.
@@ -26,20 +28,28 @@ pub enum KubernetesError {
 #[derive(Clone, Debug)]
 pub struct Access {
     config: kube::Config,
+    answer_timeout: Duration,
 }
 
 impl Access {
-    /// Takes the kubeconfig that `KUBECONFIG` or the home directory holds, else the pod's service account.
+    /// Takes the kubeconfig that `KUBECONFIG` or the home directory holds, else the pod's service account. The server may
+    /// take `answer_timeout` for each answer.
     ///
     /// # Errors
     /// [`KubernetesError::NoAccess`].
-    pub async fn infer() -> Result<Self, KubernetesError> {
+    pub async fn infer(answer_timeout: Duration) -> Result<Self, KubernetesError> {
         let mut config =
             kube::Config::infer().await.map_err(|error| KubernetesError::NoAccess(Box::new(error)))?;
         // The watch has its own pauses, which tell the state.
         config.default_retry = false;
-        config.connect_timeout = Some(super::watch::CONNECT_TIMEOUT);
-        Ok(Self { config })
+        config.connect_timeout = Some(super::watch::CONNECT_TIMEOUT.min(answer_timeout));
+        Ok(Self { config, answer_timeout })
+    }
+
+    /// How long the server may take to answer.
+    #[must_use]
+    pub fn answer_timeout(&self) -> Duration {
+        self.answer_timeout
     }
 
     /// A client, which reads the token's file anew.

@@ -25,8 +25,6 @@ pub struct PodObject {
 pub struct Spec {
     /// The node that it was given to.
     pub node_name: Option<String>,
-    /// Its addresses are those of the node.
-    pub host_network: bool,
     /// Ordinary containers.
     pub containers: Vec<ContainerSpec>,
     /// Init containers, sidecars among them.
@@ -51,23 +49,12 @@ pub struct ContainerSpec {
 pub struct Status {
     /// Pending, Running, Succeeded, Failed or Unknown.
     pub phase: String,
-    /// Its addresses, one an address family.
-    #[serde(rename = "podIPs")]
-    pub pod_ips: Vec<PodIp>,
     /// Of ordinary containers.
     pub container_statuses: Vec<ContainerStatus>,
     /// Of init containers.
     pub init_container_statuses: Vec<ContainerStatus>,
     /// Of ephemeral containers.
     pub ephemeral_container_statuses: Vec<ContainerStatus>,
-}
-
-/// `PodIP`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct PodIp {
-    /// An address.
-    pub ip: String,
 }
 
 /// `ContainerStatus`.

@@ -1,7 +1,6 @@
 //! A pod as far as it matters here: small, since a node's pods are kept for as long as they are.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
@@ -49,8 +48,6 @@ pub struct Pod {
     pub workload: Workload,
     /// Its containers: init, ordinary, ephemeral.
     pub containers: Vec<Container>,
-    /// Addresses that are its own and not the node's.
-    pub addresses: Vec<IpAddr>,
     /// It ran to its end: its containers are gone for good.
     pub finished: bool,
 }
@@ -107,7 +104,6 @@ impl Pod {
             opted_out: annotations.get(OPT_OUT).is_some_and(|value| value.eq_ignore_ascii_case("false")),
             attributes: annotations.into_iter().filter_map(attribute).collect(),
             containers: containers.into_iter().flat_map(|(specs, statuses)| join(specs, statuses)).collect(),
-            addresses: if spec.host_network { Vec::new() } else { addresses(&status.pod_ips) },
             finished: matches!(status.phase.as_str(), "Succeeded" | "Failed"),
             namespace: metadata.namespace.unwrap_or_default(),
             name: metadata.name.unwrap_or_default(),
@@ -201,10 +197,6 @@ fn join(specs: &[ContainerSpec], statuses: &[ContainerStatus]) -> Vec<Container>
 fn digest(image: &str) -> Option<String> {
     let (_, digest) = image.rsplit_once('@')?;
     digest.contains(':').then(|| digest.to_owned())
-}
-
-fn addresses(ips: &[super::object::PodIp]) -> Vec<IpAddr> {
-    ips.iter().filter_map(|ip| ip.ip.parse().ok()).collect()
 }
 
 #[cfg(test)]

@@ -47,7 +47,6 @@ fn everything_that_matters_is_kept() {
     assert_eq!((pod.node.as_deref(), pod.cgroup_uid.as_str()), (Some("node-1"), UID));
     assert_eq!(pod.attributes, BTreeMap::from([("service.name".to_owned(), "till".to_owned())]));
     assert!(pod.opted_out && !pod.finished);
-    assert_eq!(pod.addresses.len(), 2);
     let told: Vec<_> = pod
         .containers
         .iter()
@@ -107,12 +106,4 @@ fn static_pods_have_two_uids() {
     // Anybody may set an annotation: by itself it does not point at another pod's cgroup.
     let alone = pod(json!({"metadata": {"uid": UID, "annotations": {"kubernetes.io/config.hash": hash}}}));
     assert_eq!(alone.cgroup_uid, UID);
-}
-
-#[test]
-fn addresses_of_the_node_are_not_the_pods() {
-    let on_host = pod(json!({
-        "metadata": {"uid": UID}, "spec": {"hostNetwork": true}, "status": {"podIPs": [{"ip": "10.0.0.1"}]},
-    }));
-    assert!(on_host.addresses.is_empty());
 }

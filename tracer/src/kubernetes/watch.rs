@@ -21,17 +21,21 @@ use status::{ApiStatus, Failure};
 
 pub mod status;
 
-/// How long a connection to the API server may take to be made.
+/// How long a connection to the API server may take to be made, TLS included; less where it has less time to answer.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long one page of the list, or the first byte of a watch, may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one page of the list, or the head of a watch's answer, may take (`--api-timeout`).
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Seconds after which the server ends a watch; a new one goes on where it ended.
 const WATCH_SECONDS: u32 = 290;
 
 /// A watch that says nothing for so long is dead: the server should have ended it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
+
+/// A server that sends bookmarks sends them regularly (Kubernetes': once a minute): after so many times the pause
+/// between the last two the watch is dead, too.
+const MISSED_BOOKMARKS: u32 = 3;
 
 /// Pods a page: bounds what a list takes of memory.
 const PAGE: u32 = 100;
@@ -66,7 +70,7 @@ pub async fn watch(
     let mut version: Option<String> = None;
     while !changes.is_closed() {
         let started = Instant::now();
-        let ended = once(&client, &fields, &mut version, &changes, status).await;
+        let ended = once(&client, access.answer_timeout(), &fields, &mut version, &changes, status).await;
         match ended {
             // The server ends each watch after a while.
             Ok(()) if started.elapsed() > FIRST_PAUSE => {
@@ -95,6 +99,7 @@ pub async fn watch(
 /// Lists where that is needed, then watches until the watch ends.
 async fn once(
     client: &Client,
+    answer: Duration,
     fields: &str,
     version: &mut Option<String>,
     changes: &Sender<Change>,
@@ -104,7 +109,7 @@ async fn once(
     let from = match version.take() {
         Some(version) => version,
         None => {
-            let (pods, from) = list(&api, fields).await?;
+            let (pods, from) = list(&api, answer, fields).await?;
             // Nobody listens only when the agent ends.
             let _ = changes.send(Change::List(pods)).await;
             status.listed();
@@ -113,11 +118,13 @@ async fn once(
     };
     *version = Some(from.clone());
     let params = WatchParams::default().fields(fields).timeout(WATCH_SECONDS);
-    let opened = timeout(ANSWER_TIMEOUT, api.watch(&params, &from)).await;
+    let opened = timeout(answer, api.watch(&params, &from)).await;
     let mut stream = opened.map_err(|_| Failure::Slow)?.map_err(Failure::from)?.boxed();
     status.watching();
+    let mut rhythm = Rhythm::new(answer);
     loop {
-        let Ok(next) = timeout(IDLE_TIMEOUT, stream.next()).await else { return Err(Failure::Slow) };
+        // A part of an event is no event: one that stalls in its middle is noticed too.
+        let Ok(next) = timeout(rhythm.patience(), stream.next()).await else { return Err(Failure::Slow) };
         let Some(event) = next else { return Ok(()) };
         match event.map_err(Failure::from)? {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
@@ -128,7 +135,10 @@ async fn once(
                 keep(version, object.metadata.resource_version.as_ref());
                 send(changes, object, Change::Deleted).await;
             }
-            WatchEvent::Bookmark(mark) => keep(version, Some(&mark.metadata.resource_version)),
+            WatchEvent::Bookmark(mark) => {
+                rhythm.bookmark(Instant::now());
+                keep(version, Some(&mark.metadata.resource_version));
+            }
             WatchEvent::Error(error) => return Err(Failure::from_status(&error)),
         }
     }
@@ -148,11 +158,11 @@ async fn send(changes: &Sender<Change>, object: PodObject, change: fn(Box<Pod>) 
 }
 
 /// All pods, and the version that a watch goes on from.
-async fn list(api: &Api<PodObject>, fields: &str) -> Result<(Vec<Pod>, String), Failure> {
+async fn list(api: &Api<PodObject>, answer: Duration, fields: &str) -> Result<(Vec<Pod>, String), Failure> {
     let mut params = ListParams::default().fields(fields).match_any().limit(PAGE);
     let mut pods = Vec::new();
     loop {
-        let page = timeout(ANSWER_TIMEOUT, api.list(&params)).await;
+        let page = timeout(answer, api.list(&params)).await;
         let page = page.map_err(|_| Failure::Slow)?.map_err(Failure::from)?;
         pods.extend(page.items.into_iter().filter_map(Pod::from_object));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
@@ -162,6 +172,31 @@ async fn list(api: &Api<PodObject>, fields: &str) -> Result<(Vec<Pod>, String), 
         if pods.len() > super::follow::MAX_PODS {
             return Err(Failure::TooMany);
         }
+    }
+}
+
+/// How long a watch may say nothing, learnt from its bookmarks. What is wrongly taken for dead is only opened again.
+#[derive(Debug)]
+struct Rhythm {
+    /// The least patience.
+    least: Duration,
+    last: Option<Instant>,
+    pause: Option<Duration>,
+}
+
+impl Rhythm {
+    fn new(least: Duration) -> Self {
+        Self { least, last: None, pause: None }
+    }
+
+    fn bookmark(&mut self, now: Instant) {
+        self.pause = self.last.map(|last| now.saturating_duration_since(last));
+        self.last = Some(now);
+    }
+
+    fn patience(&self) -> Duration {
+        let learnt = self.pause.map(|pause| (pause * MISSED_BOOKMARKS).max(self.least));
+        learnt.map_or(IDLE_TIMEOUT, |learnt| learnt.min(IDLE_TIMEOUT))
     }
 }
 
@@ -210,6 +245,20 @@ mod tests {
         let grown: Vec<_> = (0..10).map(|_| pauses.next(Duration::ZERO, u32::MAX).as_millis()).collect();
         assert_eq!(grown, [200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000]);
         assert_eq!(pauses.next(Duration::ZERO, 0), MAX_PAUSE / 2);
+    }
+
+    #[test]
+    fn bookmarks_tell_how_long_a_watch_may_be_silent() {
+        let (second, start) = (Duration::from_secs(1), Instant::now());
+        let mut rhythm = Rhythm::new(30 * second);
+        rhythm.bookmark(start);
+        assert_eq!(rhythm.patience(), IDLE_TIMEOUT, "one shows no rhythm");
+        rhythm.bookmark(start + 60 * second);
+        assert_eq!(rhythm.patience(), 180 * second);
+        rhythm.bookmark(start + 62 * second);
+        assert_eq!(rhythm.patience(), 30 * second, "two in a hurry");
+        rhythm.bookmark(start + 262 * second);
+        assert_eq!(rhythm.patience(), IDLE_TIMEOUT);
     }
 
     #[test]

@@ -9,10 +9,10 @@ use super::retention::Keep;
 use crate::connection::WantedEnds;
 use crate::connection::table::MAX_CONNECTIONS;
 use crate::correlate::active::MAX_THREADS;
+use crate::correlate::health::HealthChecks;
 use crate::correlate::log_rate::DEFAULT_RATE;
 use crate::correlate::sampler::Sampler;
 use crate::correlate::trace_context::Propagators;
-use crate::correlate::tracing_options::HealthChecks;
 use crate::span::SpanOptions;
 
 /// How the pipeline works.

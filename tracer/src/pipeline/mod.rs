@@ -96,7 +96,7 @@ impl Pipeline {
             propagators: config.propagators.clone(),
             sampler: config.sampler,
             tell_unsampled: config.keep.is_on(),
-            health_checks: config.health_checks,
+            health_checks: config.health_checks.clone(),
         };
         let assembler = Assembler::new(threads, ids, config.spans.clone(), tracing);
         Self {

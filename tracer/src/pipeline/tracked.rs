@@ -61,6 +61,7 @@ impl Pipeline {
         let mut stage = Stage {
             protocols: self.protocols,
             wanted: self.config.wanted,
+            health: &self.config.health_checks.patterns,
             hints: &mut self.hints,
             stats: &mut self.connections,
             out: &mut self.progress,
@@ -102,6 +103,7 @@ impl Pipeline {
         let mut stage = Stage {
             protocols: self.protocols,
             wanted: self.config.wanted,
+            health: &self.config.health_checks.patterns,
             hints: &mut self.hints,
             stats: &mut self.connections,
             out: &mut self.progress,

@@ -3,12 +3,18 @@
 //! A protocol is a folder here and a line in [`PROTOCOLS`]. Its conversation is sans-IO: it takes bytes in any
 //! segmentation, with gaps, holds bounded state and never panics. Incomplete is not invalid.
 
+mod health;
 pub mod http;
 pub mod mysql;
+mod passage;
 pub mod redis;
 mod trace_headers;
 
+pub use health::{HealthCheck, HealthPatterns};
+pub use passage::Passage;
 pub use trace_headers::{B3Fields, TraceHeaders};
+
+use std::sync::Arc;
 
 use crate::event::{Endpoints, Mark, Role, Side};
 
@@ -127,6 +133,9 @@ pub trait Conversation: Send + std::fmt::Debug {
     /// A side, or all, has ended. `mark` is when it was noticed.
     fn on_end(&mut self, side: Side, end: End, mark: Mark, out: &mut Vec<Progress>);
 
+    /// By what requests are told that only ask how the server is. Comes before any bytes, if at all.
+    fn tell_health_checks_by(&mut self, _patterns: &Arc<HealthPatterns>) {}
+
     /// How many bytes of a call this conversation wants captured on each side.
     fn window(&self) -> Window {
         Window::Default
@@ -162,15 +171,6 @@ pub enum Window {
 /// Number of an exchange within its connection, growing.
 pub type ExchangeId = u64;
 
-/// How a request shows that it only asks whether the server is well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HealthCheck {
-    /// The kubelet sent it: `User-Agent: kube-probe/…`.
-    Kubelet,
-    /// Its path is one that such requests usually have.
-    Path,
-}
-
 /// What a conversation has to tell.
 #[derive(Debug)]
 pub enum Progress {
@@ -199,6 +199,8 @@ pub enum Progress {
         headers: TraceHeaders,
         /// The request only asks whether the server is well.
         health: Option<HealthCheck>,
+        /// What tells it where it is passed on.
+        passage: Option<Passage>,
     },
     /// The exchange is complete, or will never be more complete than this.
     Ended {

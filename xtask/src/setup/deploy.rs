@@ -29,16 +29,17 @@ os.rename(target + ".part", target)
 /// Installs what is missing.
 pub(super) fn install() -> Result<()> {
     helm()?;
-    let stamp = workspace::deploy_tools().join("made-from");
-    let wanted = PYTHON_PACKAGES.join("\n");
+    let environment = workspace::deploy_tools();
+    let stamp = environment.join("made-from");
+    // Where it is counts too: an environment cannot be moved.
+    let wanted = format!("# at {}\n{}", environment.display(), PYTHON_PACKAGES.join("\n"));
     if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
         return Ok(());
     }
     say("installing kubectl and a validator of manifests in target/tools");
-    let environment = workspace::deploy_tools();
     run_quietly(
         "deploy-venv",
-        Command::new(super::python::interpreter()).args(["-m", "venv"]).arg(&environment),
+        Command::new(super::python::interpreter()).args(["-m", "venv", "--clear"]).arg(&environment),
     )?;
     let mut pip = Command::new(environment.join("bin/python"));
     pip.args(["-m", "pip", "--disable-pip-version-check", "install", "--no-input"]).args(PYTHON_PACKAGES);

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 
 use crate::event::{Mark, Role, Side};
 use crate::protocol::{
-    AbandonReason, Conversation, Detail, End, Exchange, ExchangeId, HealthCheck, Input, Opening, Progress,
-    Protocol, Start, Times, TraceHeaders, Verdict, Window,
+    AbandonReason, Conversation, Detail, End, Exchange, ExchangeId, HealthCheck, Input, Opening, Passage,
+    Progress, Protocol, Start, Times, TraceHeaders, Verdict, Window,
 };
 use crate::span::{Description, Scope, Status};
 
@@ -114,12 +114,14 @@ impl Lines {
             |name: &str| line.text.split(' ').find_map(|word| word.strip_prefix(name)).map(str::to_owned);
         let (traceparent, tracestate) = (word("traceparent="), word("tracestate="));
         let health = match word("health=").as_deref() {
-            Some("kubelet") => Some(HealthCheck::Kubelet),
+            Some("kubelet") => Some(HealthCheck::Prober),
             Some(_) => Some(HealthCheck::Path),
             None => None,
         };
         let headers = TraceHeaders { traceparent, tracestate, ..TraceHeaders::default() };
-        out.push(Progress::Context { id: line.id, headers, health });
+        let forwarded_for = word("for=");
+        let passage = word("path=").map(|path| Passage::new("GET", &path, forwarded_for.as_deref()));
+        out.push(Progress::Context { id: line.id, headers, health, passage });
         if word("whole").is_some() {
             self.window = Window::Whole;
         }

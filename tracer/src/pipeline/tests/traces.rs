@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use tracer_ebpf::Direction;
 
 use super::script::{Conn, Script, WALL};
+use crate::correlate::health::{HealthChecks, HealthMode};
 use crate::correlate::sampler::Sampler;
 use crate::correlate::trace_context::Propagators;
-use crate::correlate::tracing_options::HealthChecks;
 use crate::pipeline::{Keep, PipelineConfig};
 use crate::protocol::PROTOCOLS;
 use crate::span::SpanKind;
@@ -70,17 +70,33 @@ fn an_unsampled_trace_is_not_exported_but_its_lines_are() {
 #[test]
 fn a_health_check_begins_no_trace_and_what_it_causes_none() {
     for (told, mode, dropped) in [
-        ("kubelet", HealthChecks::default(), true),
-        ("kubelet", HealthChecks::Keep, false),
-        ("path", HealthChecks::default(), false),
-        ("path", HealthChecks::DropAll, true),
+        ("kubelet", HealthMode::default(), true),
+        ("kubelet", HealthMode::Keep, false),
+        ("path", HealthMode::default(), false),
+        ("path", HealthMode::DropAll, true),
     ] {
-        let mut s = Script::with(PipelineConfig { health_checks: mode, ..PipelineConfig::default() });
+        let health_checks = HealthChecks::of_mode(mode);
+        let mut s = Script::with(PipelineConfig { health_checks, ..PipelineConfig::default() });
         serve(&mut s, &format!("?get traceparent={PARENT}-01 health={told}\n"));
         assert_eq!(s.names().is_empty(), dropped, "{told} {mode:?}");
         let stats = s.pipeline.stats().spans;
         assert_eq!((stats.health_checks, stats.unsampled), if dropped { (1, 2) } else { (0, 0) });
     }
+}
+
+#[test]
+fn a_share_of_the_health_checks_is_traced() {
+    let health_checks = HealthChecks { sampler: Sampler::of_share(0.25), ..HealthChecks::default() };
+    let mut s = Script::with(PipelineConfig { health_checks, ..PipelineConfig::default() });
+    s.accept(1, WEB);
+    for _ in 0..400 {
+        s.recv(1, WEB, "?get health=kubelet\n");
+        s.send(1, WEB, "!ok\n");
+    }
+    let stats = s.pipeline.stats().spans;
+    assert_eq!(stats.health_checks + stats.health_checks_sampled, 400);
+    assert!((60..140).contains(&stats.health_checks_sampled), "{}", stats.health_checks_sampled);
+    assert_eq!(s.names().len() as u64, stats.health_checks_sampled);
 }
 
 #[test]

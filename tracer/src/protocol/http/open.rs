@@ -1,9 +1,11 @@
 //! An exchange that is not over.
 
+use std::sync::Arc;
+
 use super::request::RequestHead;
 use super::{Failure, HttpExchange};
 use crate::event::{Mark, Side};
-use crate::protocol::{Detail, Exchange, ExchangeId, Progress, Times};
+use crate::protocol::{Detail, Exchange, ExchangeId, HealthPatterns, Progress, Times};
 
 /// A request that was seen to begin, and what is known of its response.
 #[derive(Debug)]
@@ -21,12 +23,13 @@ pub(super) struct Open {
     pub(super) status: Option<u16>,
     pub(super) response_body: Option<u64>,
     context_told: bool,
+    health: Arc<HealthPatterns>,
     /// Number of the input for which `Touched` (or `Begun`) was told last.
     touched: u64,
 }
 
 impl Open {
-    pub(super) fn new(id: ExchangeId, first: Mark) -> Self {
+    pub(super) fn new(id: ExchangeId, first: Mark, health: Arc<HealthPatterns>) -> Self {
         Self {
             id,
             request_first: first,
@@ -38,6 +41,7 @@ impl Open {
             status: None,
             response_body: None,
             context_told: false,
+            health,
             touched: 0,
         }
     }
@@ -63,9 +67,10 @@ impl Open {
     pub(super) fn tell_context(&mut self, head: Option<&mut RequestHead>, out: &mut Vec<Progress>) {
         if !self.context_told {
             self.context_told = true;
-            let health = head.as_ref().and_then(|head| head.health_check());
+            let health = head.as_ref().and_then(|head| head.health_check(&self.health));
+            let passage = head.as_ref().and_then(|head| head.passage());
             let headers = head.map(|head| std::mem::take(&mut head.trace)).unwrap_or_default();
-            out.push(Progress::Context { id: self.id, headers, health });
+            out.push(Progress::Context { id: self.id, headers, health, passage });
         }
     }
 

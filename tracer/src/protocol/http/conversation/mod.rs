@@ -6,6 +6,7 @@ mod responses;
 mod trust;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use self::trust::Trust;
 use super::Failure;
@@ -17,7 +18,7 @@ use super::request::RequestHead;
 use super::response::ResponseHead;
 use crate::event::{Mark, Role, Side};
 use crate::protocol::{
-    AbandonReason, Conversation, End, ExchangeId, Input, Progress, Start, Successor, Window,
+    AbandonReason, Conversation, End, ExchangeId, HealthPatterns, Input, Progress, Start, Successor, Window,
 };
 
 /// Follows one HTTP/1 connection.
@@ -44,6 +45,8 @@ pub struct HttpConversation {
     chunks_lost: bool,
     /// What the connection carries instead of HTTP/1.
     successor: Option<Successor>,
+    /// What tells health checks.
+    health: Arc<HealthPatterns>,
     silent: bool,
 }
 
@@ -79,6 +82,7 @@ impl HttpConversation {
             request_end: None,
             chunks_lost: false,
             successor: None,
+            health: HealthPatterns::usual(),
             silent: false,
         }
     }
@@ -167,6 +171,10 @@ impl Conversation for HttpConversation {
     fn on_end(&mut self, side: Side, end: End, mark: Mark, out: &mut Vec<Progress>) {
         self.input += 1;
         self.side_ends(side, end, mark, out);
+    }
+
+    fn tell_health_checks_by(&mut self, patterns: &Arc<HealthPatterns>) {
+        self.health = Arc::clone(patterns);
     }
 
     fn window(&self) -> Window {

@@ -1,5 +1,7 @@
 //! The request side.
 
+use std::sync::Arc;
+
 use super::{Answering, HttpConversation};
 use crate::event::{Mark, Side};
 use crate::protocol::http::MAX_OPEN;
@@ -56,7 +58,7 @@ impl HttpConversation {
             out.push(Progress::Abandoned { id, reason: AbandonReason::Gap });
             return;
         }
-        let mut open = Open::new(id, first);
+        let mut open = Open::new(id, first, Arc::clone(&self.health));
         if first == now {
             open.begun_in(self.input);
         }

@@ -15,7 +15,7 @@ fn one_exchange() {
     let [begun, context, touched, ended] = tap.out.as_slice() else { panic!("{:?}", tap.out) };
     assert!(matches!(begun, Progress::Begun { id: 0, mark } if mark.call == 1));
     assert!(
-        matches!(context, Progress::Context { id: 0, headers, health: None } if *headers == TraceHeaders::default())
+        matches!(context, Progress::Context { id: 0, headers, health: None, .. } if *headers == TraceHeaders::default())
     );
     assert!(matches!(touched, Progress::Touched { id: 0, side: Response, mark } if mark.call == 2));
     assert!(matches!(ended, Progress::Ended { id: 0, .. }));
@@ -361,7 +361,7 @@ fn health_checks_are_told() {
     };
     let head =
         |line: &str, agent: &str| told(&format!("{line} HTTP/1.1\r\nHost: a\r\nUser-Agent: {agent}\r\n\r\n"));
-    assert_eq!(head("GET /any", "kube-probe/1.33"), Some(HealthCheck::Kubelet));
+    assert_eq!(head("GET /any", "kube-probe/1.33"), Some(HealthCheck::Prober));
     assert_eq!(head("GET /healthz?verbose", "curl/8"), Some(HealthCheck::Path));
     assert_eq!(head("POST /healthz", "curl/8"), None);
     assert_eq!(head("GET /healthz/x", "not kube-probe/1"), None);
