@@ -22,11 +22,6 @@ impl Sent {
     pub fn is_parent_of(&self, span: &Span) -> bool {
         span.trace_id == self.trace && span.parent_span_id == self.span
     }
-
-    /// Whether the span is in the browser's trace.
-    pub fn has_in_trace(&self, span: &Span) -> bool {
-        span.trace_id == self.trace
-    }
 }
 
 /// Has all clients send all requests for `path`, each with a trace context of its own.
@@ -41,6 +36,20 @@ pub fn send(address: &Address, path: &str) -> Vec<Sent> {
     })
 }
 
+/// Has all clients send all requests for `path`, each with a number in its query and without a trace context.
+pub fn send_without_context(address: &Address, path: &str) -> usize {
+    let ask = |client, number| {
+        let path = format!("{path}?request_id=c{client}n{number}");
+        exchange(address, &format!("GET {path} HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n"));
+    };
+    thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            scope.spawn(move || (0..REQUESTS).for_each(|number| ask(client, number)));
+        }
+    });
+    usize::from(CLIENTS) * usize::from(REQUESTS)
+}
+
 fn ask(address: &Address, path: &str, client: u8, number: u8) -> Sent {
     let mut sent = Sent { trace: [0xb0; 16], span: [0xc0; 8] };
     (sent.trace[14], sent.trace[15]) = (client, number);
@@ -52,10 +61,14 @@ fn ask(address: &Address, path: &str, client: u8, number: u8) -> Sent {
         hex(&sent.trace),
         hex(&sent.span)
     );
+    exchange(address, &request);
+    sent
+}
+
+fn exchange(address: &Address, request: &str) {
     let mut stream = address.connect().unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    sent
 }

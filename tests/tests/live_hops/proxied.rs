@@ -8,7 +8,7 @@ use xtask::http::Address;
 use xtask::testbed::{Backend, BackendOptions, Bind, Nginx, Testbed, free_port};
 
 use super::browser::{self, Sent};
-use super::tree::{below, check_chain, first};
+use super::tree::{below, check_below, check_chain, first};
 
 struct Scene {
     testbed: Testbed,
@@ -26,7 +26,8 @@ impl Scene {
         let keep = if keep_alive { "keepalive 8;" } else { "" };
         let servers = format!(
             "upstream backend {{ server {}; {keep} }}\nserver {{ listen {listens}; location / {{ \
-             proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_pass http://backend; }} }}",
+             proxy_http_version 1.1; proxy_set_header Connection \"\"; \
+             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_pass http://backend; }} }}",
             backend.address()
         );
         let nginx = Nginx::start(testbed.directory(), "nginx", &servers, &address).unwrap();
@@ -34,11 +35,15 @@ impl Scene {
     }
 
     fn trace(&self, processes: &[u32]) -> (Vec<Sent>, Outcome) {
+        self.trace_while(processes, || browser::send(&self.address, "/api/db/messages"))
+    }
+
+    fn trace_while<T>(&self, processes: &[u32], work: impl FnOnce() -> T) -> (T, Outcome) {
         let arguments: Vec<String> =
             processes.iter().flat_map(|process| ["--pid".to_owned(), process.to_string()]).collect();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let tracer = Tracer::start(self.testbed.directory(), &arguments);
-        let sent = browser::send(&self.address, "/api/db/messages");
+        let sent = work();
         let outcome = tracer.stop();
         println!("{}", outcome.summary());
         assert_eq!(outcome.lost_in_all(), 0);
@@ -52,6 +57,23 @@ fn whole_chain(name: &str, bind: Bind, keep_alive: bool) {
     let (sent, outcome) = scene.trace(&processes);
     for sent in &sent {
         check_chain(&outcome, sent, "SELECT");
+    }
+}
+
+/// nginx says for whom it asks by `X-Forwarded-For`.
+#[test]
+fn without_a_trace_context() {
+    for bind in [Bind::Ipv4, Bind::Unix] {
+        let scene = Scene::new("hops-plain", bind, false);
+        let processes = [scene.nginx.id(), scene.backend.id(), scene.testbed.mariadb.id()];
+        let send = || browser::send_without_context(&scene.address, "/api/db/messages");
+        let (sent, outcome) = scene.trace_while(&processes, send);
+        let roots: Vec<_> =
+            outcome.telemetry.servers().filter(|span| span.parent_span_id.is_empty()).collect();
+        assert_eq!(roots.len(), sent);
+        for root in roots {
+            check_below(&outcome, root, "SELECT");
+        }
     }
 }
 

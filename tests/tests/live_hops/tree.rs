@@ -39,11 +39,15 @@ pub fn check_stores(outcome: &Outcome, backend: &Span, wanted: &str) -> usize {
 /// nginx's span below the browser's, its call, the backend's span, its calls, and their stores' spans: all of the
 /// trace. Gives the backend's span.
 pub fn check_chain<'a>(outcome: &'a Outcome, sent: &Sent, wanted: &str) -> &'a Span {
-    let proxy = first(outcome, sent);
+    check_below(outcome, first(outcome, sent), wanted)
+}
+
+/// As [`check_chain`], from nginx's span on.
+pub fn check_below<'a>(outcome: &'a Outcome, proxy: &'a Span, wanted: &str) -> &'a Span {
     let call = only(outcome, proxy, SpanKind::Client);
     let backend = only(outcome, call, SpanKind::Server);
     let calls = check_stores(outcome, backend, wanted);
-    let all = outcome.telemetry.spans.iter().filter(|span| sent.has_in_trace(&span.item)).count();
+    let all = outcome.telemetry.spans.iter().filter(|span| span.item.trace_id == proxy.trace_id).count();
     assert_eq!(all, 3 + 2 * calls, "nothing else is in the trace");
     backend
 }

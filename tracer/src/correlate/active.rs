@@ -46,6 +46,9 @@ pub enum Evidence {
     Thread,
     /// It passes on the trace context that the exchange received, and no other one of its process did.
     Forwarded,
+    /// It asks for the same as the exchange, on behalf of that one's client as it says, and no other one of its process
+    /// can be meant.
+    ForwardedFor,
 }
 
 impl Evidence {
@@ -58,6 +61,7 @@ impl Evidence {
             Self::Context => Some("runtime_context"),
             Self::Thread => Some("request_thread"),
             Self::Forwarded => Some("forwarded_context"),
+            Self::ForwardedFor => Some("forwarded_for"),
         }
     }
 }

@@ -20,12 +20,13 @@ use super::hops::{ClientEnd, Hops, Spot};
 use super::ids::IdGenerator;
 use super::join::{Caller, Receivers};
 use super::late::LateParents;
+use super::passages::Passages;
 use super::stats::SpanStats;
 use super::telemetry_post::{TelemetryPost, is_telemetry_post, judge};
 use super::tell::Told;
 use super::tracing_options::TracingOptions;
-use crate::event::{ActiveId, ConnectionId, Endpoints, Mark, Nanos, Process, Role, Side};
-use crate::protocol::{AbandonReason, Exchange, ExchangeId, HealthCheck, Progress, TraceHeaders};
+use crate::event::{ActiveId, Address, ConnectionId, Endpoints, Mark, Nanos, Process, Role, Side};
+use crate::protocol::{AbandonReason, Exchange, ExchangeId, HealthCheck, Passage, Progress, TraceHeaders};
 use crate::span::{Span, SpanOptions};
 
 /// Requests that a call without a parent is linked to at most.
@@ -67,6 +68,8 @@ pub struct Assembler {
     pub(super) callers: Held<(ActiveId, Caller)>,
     /// Open server exchanges by the trace context that they received.
     pub(super) receivers: Receivers,
+    /// Open server exchanges by what tells them where they are passed on.
+    passages: Passages,
     /// What stands for server exchanges that were lost before a span below them was told.
     pub(super) lost: LruCache<ActiveId, Draft>,
     posts: Vec<(Process, TelemetryPost)>,
@@ -95,6 +98,7 @@ impl Assembler {
             hops: Hops::default(),
             callers: Held::default(),
             receivers: Receivers::default(),
+            passages: Passages::default(),
             lost: LruCache::new(MAX_LOST),
             posts: Vec::new(),
             ids,
@@ -145,8 +149,8 @@ impl Assembler {
         match progress {
             Progress::Begun { id, mark } => self.begin(id, mark, source, open, now, emit),
             Progress::Touched { id, side, mark } => self.touch(id, side, mark, open),
-            Progress::Context { id, headers, health } => {
-                self.continue_trace(id, &headers, source, open, now);
+            Progress::Context { id, headers, health, passage } => {
+                self.continue_trace(id, &headers, passage, source, open, now);
                 self.judge_health_check(id, health, open);
             }
             Progress::Ended { id, exchange } => match open.remove(id) {
@@ -192,6 +196,7 @@ impl Assembler {
             self.late.end_for_threads(active, None);
             // What it caused still belongs together, below what is known of it.
             self.end_context(active);
+            self.passages.end(active, begun.process);
             self.stand_in(active, Draft::lost(begun, time, protocol, why), emit);
         }
     }
@@ -281,23 +286,37 @@ impl Assembler {
         &mut self,
         id: ExchangeId,
         headers: &TraceHeaders,
+        passage: Option<Passage>,
         source: Source<'_>,
         open: &mut OpenExchanges,
         now: &Now,
     ) {
         let Some(begun) = open.get_mut(id) else { return };
         match begun.part {
-            Part::Server(active) => self.receive(active, begun.process, headers, now),
+            Part::Server(active) => {
+                if let (Some(passage), Some(Address::Ip(client))) = (passage, &source.endpoints.peer) {
+                    self.passages.begin(active, begun.process, passage, client.ip());
+                }
+                self.receive(active, begun.process, headers, now);
+            }
             Part::Client(Parent::Unknown(_)) => {
                 let (incoming, _) = self.tracing.propagators.extract(headers);
                 let received = incoming.and_then(|incoming| incoming.parent);
-                let Some(received) = received else { return };
-                let mut receivers: Vec<_> =
-                    self.receivers.of(received, begun.process).take(MAX_CANDIDATES).collect();
+                let (evidence, mut receivers) = match (received, &passage) {
+                    (Some(received), _) => {
+                        let receivers = self.receivers.of(received, begun.process);
+                        (Evidence::Forwarded, receivers.take(MAX_CANDIDATES).collect::<Vec<_>>())
+                    }
+                    (None, Some(call)) => {
+                        let receivers = self.passages.of(begun.process, call);
+                        (Evidence::ForwardedFor, receivers.take(MAX_CANDIDATES).collect())
+                    }
+                    (None, None) => return,
+                };
                 if receivers.len() > 1 {
                     begun.candidates = receivers;
                 } else if let Some(active) = receivers.pop() {
-                    let parent = Parent::Forwarded(active);
+                    let parent = Parent::Forwarded(active, evidence);
                     begun.part = Part::Client(parent);
                     let end = ClientEnd { connection: source.connection, id };
                     self.change_caller(begun.spot, end, Caller { parent, own: begun.own });
@@ -369,6 +388,7 @@ impl Assembler {
         let answer = match begun.part {
             Part::Server(active) => {
                 self.end_server(active, exchange, now);
+                self.passages.end(active, begun.process);
                 None
             }
             Part::Client(parent) => {
@@ -387,7 +407,7 @@ impl Assembler {
                 Part::Client(_) => Place::Root,
             },
             Some(Parent::Known(active)) => self.place(Ok((active, Evidence::Active))),
-            Some(Parent::Forwarded(active)) => self.place(Ok((active, Evidence::Forwarded))),
+            Some(Parent::Forwarded(active, evidence)) => self.place(Ok((active, evidence))),
             Some(Parent::Unknown(reason)) => self.place(Err(reason)),
             Some(Parent::Late(ticket)) => match self.late.answer(ticket) {
                 Some(answer) => self.place(answer),

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::Now;
-use super::active::Inactive;
+use super::active::{Evidence, Inactive};
 use super::hops::Spot;
 use super::late::Ticket;
 use crate::connection::Standing;
@@ -83,8 +83,8 @@ pub enum Part {
 pub enum Parent {
     /// On behalf of a server exchange.
     Known(ActiveId),
-    /// On behalf of the one server exchange of its process that received the very trace context that it passes on.
-    Forwarded(ActiveId),
+    /// On behalf of the one server exchange of its process that it can be passing on, by this evidence.
+    Forwarded(ActiveId, Evidence),
     /// Nobody knows.
     Unknown(Inactive),
     /// It will be known later.

@@ -131,7 +131,7 @@ impl Assembler {
 
     fn span_of(&self, caller: &Caller) -> Span {
         let parent = match caller.parent {
-            Parent::Known(active) | Parent::Forwarded(active) => Some(active),
+            Parent::Known(active) | Parent::Forwarded(active, _) => Some(active),
             Parent::Unknown(_) => None,
             Parent::Late(ticket) => match self.late.answer(ticket) {
                 Some(answer) => answer.ok().map(|(active, _)| active),

@@ -115,7 +115,8 @@ pub struct SpanStats {
     pub same_node: u64,
     /// Exchanges that were not joined because another connection stood where theirs does: nobody can tell which is which.
     pub ambiguous_ends: u64,
-    /// Client spans below the one request of their process that had received the trace context which they pass on.
+    /// Client spans below the one request of their process that they can be passing on: it had received the same trace
+    /// context, or they name its client.
     pub children_by_forwarding: u64,
     /// `traceparent` headers that were not well-formed.
     pub bad_traceparent: u64,

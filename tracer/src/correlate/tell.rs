@@ -144,7 +144,8 @@ impl Assembler {
                 stats.children += 1;
                 stats.children_by_context += u64::from(evidence == Evidence::Context);
                 stats.children_by_thread += u64::from(evidence == Evidence::Thread);
-                stats.children_by_forwarding += u64::from(evidence == Evidence::Forwarded);
+                stats.children_by_forwarding +=
+                    u64::from(matches!(evidence, Evidence::Forwarded | Evidence::ForwardedFor));
                 return Place::Below(active, evidence);
             }
             Ok(_) => &mut stats.roots_evicted,

@@ -6,10 +6,12 @@
 mod health;
 pub mod http;
 pub mod mysql;
+mod passage;
 pub mod redis;
 mod trace_headers;
 
 pub use health::{HealthCheck, HealthPatterns};
+pub use passage::Passage;
 pub use trace_headers::{B3Fields, TraceHeaders};
 
 use std::sync::Arc;
@@ -197,6 +199,8 @@ pub enum Progress {
         headers: TraceHeaders,
         /// The request only asks whether the server is well.
         health: Option<HealthCheck>,
+        /// What tells it where it is passed on.
+        passage: Option<Passage>,
     },
     /// The exchange is complete, or will never be more complete than this.
     Ended {

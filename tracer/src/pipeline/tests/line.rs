@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 
 use crate::event::{Mark, Role, Side};
 use crate::protocol::{
-    AbandonReason, Conversation, Detail, End, Exchange, ExchangeId, HealthCheck, Input, Opening, Progress,
-    Protocol, Start, Times, TraceHeaders, Verdict, Window,
+    AbandonReason, Conversation, Detail, End, Exchange, ExchangeId, HealthCheck, Input, Opening, Passage,
+    Progress, Protocol, Start, Times, TraceHeaders, Verdict, Window,
 };
 use crate::span::{Description, Scope, Status};
 
@@ -119,7 +119,9 @@ impl Lines {
             None => None,
         };
         let headers = TraceHeaders { traceparent, tracestate, ..TraceHeaders::default() };
-        out.push(Progress::Context { id: line.id, headers, health });
+        let forwarded_for = word("for=");
+        let passage = word("path=").map(|path| Passage::new("GET", &path, forwarded_for.as_deref()));
+        out.push(Progress::Context { id: line.id, headers, health, passage });
         if word("whole").is_some() {
             self.window = Window::Whole;
         }

@@ -68,8 +68,9 @@ impl Open {
         if !self.context_told {
             self.context_told = true;
             let health = head.as_ref().and_then(|head| head.health_check(&self.health));
+            let passage = head.as_ref().and_then(|head| head.passage());
             let headers = head.map(|head| std::mem::take(&mut head.trace)).unwrap_or_default();
-            out.push(Progress::Context { id: self.id, headers, health });
+            out.push(Progress::Context { id: self.id, headers, health, passage });
         }
     }
 

@@ -5,7 +5,7 @@ use super::forwarded::ForwardedFields;
 use super::head::Head;
 use super::line::parse_request_line;
 use super::{Forwarded, MAX_METHOD, MAX_TARGET, MAX_TRACESTATE, MAX_VALUE, Version};
-use crate::protocol::{HealthCheck, HealthPatterns, TraceHeaders};
+use crate::protocol::{HealthCheck, HealthPatterns, Passage, TraceHeaders};
 
 /// What is kept of a request's head.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +18,9 @@ pub(super) struct RequestHead {
     pub(super) user_agent: Option<String>,
     pub(super) trace: TraceHeaders,
     forwarded: ForwardedFields,
+    /// `X-Forwarded-For`, all of it; `None` where that is too long to be kept.
+    forwarded_for: Option<String>,
+    forwarded_for_cut: bool,
     framing: FramingFields,
     otlp_content: bool,
 }
@@ -48,6 +51,10 @@ impl Head for RequestHead {
         match name.len() {
             4 if is("host") => set_first(&mut self.host, value),
             10 if is("user-agent") => set_first(&mut self.user_agent, value),
+            15 if is("x-forwarded-for") => {
+                self.forwarded_for(value);
+                self.forwarded.field(name, value);
+            }
             12 if is("content-type") => self.otlp_content = is_otlp_content(value),
             _ if self.framing.field(name, value) => {}
             _ if self.trace.take_field(name, value, MAX_VALUE, MAX_TRACESTATE) => {}
@@ -65,6 +72,24 @@ impl RequestHead {
             (true, false, ..) | (false, _, true, _) => None,
             (false, _, false, length) => Some(Framing::Length(length.unwrap_or(0))),
         }
+    }
+
+    /// What tells the request where a proxy passes it on. `None` where not all of that is known.
+    pub(super) fn passage(&self) -> Option<Passage> {
+        let whole = !self.target_truncated && !self.forwarded_for_cut && !self.method.is_empty();
+        whole.then(|| Passage::new(&self.method, &self.target, self.forwarded_for.as_deref()))
+    }
+
+    fn forwarded_for(&mut self, value: &[u8]) {
+        let joined = self.forwarded_for.get_or_insert_default();
+        if joined.len() + value.len() >= MAX_VALUE {
+            self.forwarded_for_cut = true;
+            return;
+        }
+        if !joined.is_empty() {
+            joined.push(',');
+        }
+        joined.push_str(&String::from_utf8_lossy(value));
     }
 
     pub(super) fn forwarded(&mut self) -> Forwarded {

@@ -15,7 +15,7 @@ fn one_exchange() {
     let [begun, context, touched, ended] = tap.out.as_slice() else { panic!("{:?}", tap.out) };
     assert!(matches!(begun, Progress::Begun { id: 0, mark } if mark.call == 1));
     assert!(
-        matches!(context, Progress::Context { id: 0, headers, health: None } if *headers == TraceHeaders::default())
+        matches!(context, Progress::Context { id: 0, headers, health: None, .. } if *headers == TraceHeaders::default())
     );
     assert!(matches!(touched, Progress::Touched { id: 0, side: Response, mark } if mark.call == 2));
     assert!(matches!(ended, Progress::Ended { id: 0, .. }));

@@ -1,0 +1,180 @@
+//! For whom a proxy asks: it says so.
+//!
+//! A proxy that serves many requests on one thread tells on whose behalf it calls by what it passes on: method and
+//! target unchanged, and `X-Forwarded-For` with the address of the client. If just one open request of its process has
+//! this method and target and came from there, the call was made for it. Where two did (a client that asks the same
+//! twice at once), nobody can tell.
+//!
+//! What proxies make of the field: they append the client's address, or put it in place of what came, or leave what
+//! came as it is. A request can be passed on in each of these ways, so that one that *can* be meant is never overlooked.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use rustc_hash::FxHashMap;
+
+use crate::event::{ActiveId, Process};
+use crate::protocol::Passage;
+
+/// Requests of one process that are open at once and can be told. Beyond that none of its calls is matched, until all of
+/// them are over.
+pub const MAX_OPEN: usize = 4096;
+
+/// Processes that are followed; the calls of a further one are not matched.
+pub const MAX_PROCESSES: usize = 16_384;
+
+/// Open requests, by the process that answers them.
+#[derive(Debug, Default)]
+pub struct Passages {
+    processes: FxHashMap<(u32, u64), Answering>,
+}
+
+#[derive(Debug, Default)]
+struct Answering {
+    open: Vec<Request>,
+    /// More were open than are kept.
+    overfull: bool,
+}
+
+#[derive(Debug)]
+struct Request {
+    active: ActiveId,
+    passage: Passage,
+    client: IpAddr,
+}
+
+impl Passages {
+    /// A request of a `client` was received.
+    pub fn begin(&mut self, active: ActiveId, process: Process, passage: Passage, client: IpAddr) {
+        let key = (process.tgid, process.start);
+        if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&key) {
+            return;
+        }
+        let process = self.processes.entry(key).or_default();
+        if process.open.len() >= MAX_OPEN {
+            process.overfull = true;
+        } else {
+            process.open.push(Request { active, passage, client });
+        }
+    }
+
+    /// It is over.
+    pub fn end(&mut self, active: ActiveId, process: Process) {
+        let key = (process.tgid, process.start);
+        let Some(entry) = self.processes.get_mut(&key) else { return };
+        if let Some(at) = entry.open.iter().position(|request| request.active == active) {
+            entry.open.swap_remove(at);
+        }
+        if entry.open.is_empty() {
+            self.processes.remove(&key);
+        }
+    }
+
+    /// The requests of the process on whose behalf it can have sent this one.
+    pub fn of<'a>(&'a self, process: Process, call: &'a Passage) -> impl Iterator<Item = ActiveId> + 'a {
+        let told = call.forwarded_for.as_deref().map(chain);
+        let entry = self.processes.get(&(process.tgid, process.start)).filter(|entry| !entry.overfull);
+        let requests = entry.into_iter().flat_map(|entry| &entry.open);
+        requests
+            .filter(move |request| {
+                request.passage.request == call.request
+                    && told.as_deref().is_some_and(|told| request.can_be_passed_on_as(told))
+            })
+            .map(|request| request.active)
+    }
+}
+
+impl Request {
+    fn can_be_passed_on_as(&self, told: &str) -> bool {
+        let client = self.client.to_canonical().to_string();
+        let received = self.passage.forwarded_for.as_deref().map(chain);
+        let appended =
+            received.as_deref().map_or_else(|| client.clone(), |chain| format!("{chain},{client}"));
+        told == appended || told == client || received.as_deref() == Some(told)
+    }
+}
+
+/// The addresses of the field, each in its usual form.
+fn chain(field: &str) -> String {
+    let mut chain = String::with_capacity(field.len());
+    for part in field.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let separator = if chain.is_empty() { "" } else { "," };
+        let written = match part.parse::<IpAddr>() {
+            Ok(address) => write!(chain, "{separator}{}", address.to_canonical()),
+            Err(_) => write!(chain, "{separator}{part}"),
+        };
+        debug_assert!(written.is_ok(), "text grows");
+    }
+    chain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROXY: Process = Process { tgid: 1, start: 1, cgroup: 0 };
+
+    fn passage(target: &str, forwarded_for: Option<&str>) -> Passage {
+        Passage::new("GET", target, forwarded_for)
+    }
+
+    fn from(address: &str) -> IpAddr {
+        address.parse().unwrap()
+    }
+
+    #[test]
+    fn a_call_is_for_the_request_whose_client_it_names() {
+        let mut passages = Passages::default();
+        passages.begin(ActiveId(1), PROXY, passage("/a", None), from("::ffff:10.0.0.1"));
+        passages.begin(ActiveId(2), PROXY, passage("/a", Some("192.0.2.1")), from("10.0.0.2"));
+        passages.begin(ActiveId(3), PROXY, passage("/b", None), from("10.0.0.3"));
+        let of = |target: &str, forwarded_for| {
+            passages.of(PROXY, &passage(target, forwarded_for)).map(|active| active.0).collect::<Vec<_>>()
+        };
+        assert_eq!(of("/a", Some("10.0.0.1")), [1]);
+        assert_eq!(of("/a", Some("::FFFF:10.0.0.1")), [1]);
+        for as_seen in ["192.0.2.1, 10.0.0.2", "192.0.2.1,10.0.0.2", "192.0.2.1", "10.0.0.2"] {
+            assert_eq!(of("/a", Some(as_seen)), [2], "{as_seen}");
+        }
+        for (target, forwarded_for) in [
+            ("/a", None),
+            ("/a", Some("")),
+            ("/a", Some("10.0.0.3")),
+            ("/b", Some("10.0.0.1")),
+            ("/a", Some("10.0.0.2, 192.0.2.1")),
+        ] {
+            assert_eq!(of(target, forwarded_for), [0; 0], "{target} {forwarded_for:?}");
+        }
+        let other = Process { tgid: 2, ..PROXY };
+        assert_eq!(passages.of(other, &passage("/a", Some("10.0.0.1"))).count(), 0);
+    }
+
+    #[test]
+    fn whoever_can_be_meant_counts() {
+        let mut passages = Passages::default();
+        passages.begin(ActiveId(1), PROXY, passage("/a", None), from("10.0.0.1"));
+        // Passed on as it came it looks like the first one's.
+        passages.begin(ActiveId(2), PROXY, passage("/a", Some("10.0.0.1")), from("10.0.0.2"));
+        let call = passage("/a", Some("10.0.0.1"));
+        assert_eq!(passages.of(PROXY, &call).count(), 2);
+        passages.end(ActiveId(2), PROXY);
+        assert_eq!(passages.of(PROXY, &call).collect::<Vec<_>>(), [ActiveId(1)]);
+        passages.end(ActiveId(1), PROXY);
+        assert!(passages.processes.is_empty());
+    }
+
+    #[test]
+    fn where_too_many_are_open_nobody_is_told() {
+        let mut passages = Passages::default();
+        for active in 0..=MAX_OPEN as u64 {
+            passages.begin(ActiveId(active), PROXY, passage(&format!("/{active}"), None), from("10.0.0.1"));
+        }
+        let call = passage("/0", Some("10.0.0.1"));
+        assert_eq!(passages.of(PROXY, &call).count(), 0);
+        for active in 0..=MAX_OPEN as u64 {
+            passages.end(ActiveId(active), PROXY);
+        }
+        passages.begin(ActiveId(9), PROXY, passage("/0", None), from("10.0.0.1"));
+        assert_eq!(passages.of(PROXY, &call).count(), 1);
+    }
+}
