@@ -4,6 +4,8 @@ use tracer_ebpf::{ConnectionNote, Direction};
 
 use super::script::{Conn, SDK_SKIPPED, Script};
 use crate::correlate::hops::SERVER_GRACE;
+use crate::correlate::trace_context::Propagators;
+use crate::pipeline::PipelineConfig;
 use crate::probe::decode::Event;
 use crate::span::{Attribute, Link, LinkKind, Span, SpanKind};
 
@@ -447,4 +449,38 @@ fn a_call_for_somebody_else_is_for_no_open_request() {
         assert_eq!(s.span("ask_").parent, None, "{call}");
         assert!(s.span("ask_").links.is_empty(), "{call}");
     }
+}
+
+#[test]
+fn a_request_that_is_not_over_at_the_end_is_told_if_something_is_below_it() {
+    let mut s = scene();
+    s.recv(1, WEB, "?web\n");
+    s.send(1, UP, "?early\n");
+    s.recv(1, UP, "!ok\n");
+    s.recv(2, WEB2, "?other\n");
+    s.finish();
+    let incomplete = Attribute::new("tracer.incomplete", "end_not_seen");
+    assert_eq!(s.span("LINE").description.attributes, [incomplete]);
+    s.assert_child("early", "LINE");
+    assert_eq!(s.names().len(), 2);
+}
+
+#[test]
+fn a_caller_that_wants_no_trace_gets_none_from_its_own_span_either() {
+    let propagators = Propagators::from_variable(Some("b3"));
+    let config = PipelineConfig { propagators, ..PipelineConfig::default() };
+    let mut s = Script::speaking(crate::protocol::PROTOCOLS, config);
+    s.patient = true;
+    s.link(UP, BACK);
+    s.connect(1, UP);
+    as_backend(&mut s, |s| s.accept(3, BACK));
+    s.send(1, UP, "GET / HTTP/1.1\r\nHost: x\r\nb3: 0\r\n\r\n");
+    as_backend(&mut s, |s| {
+        s.recv(3, BACK, "GET / HTTP/1.1\r\nHost: x\r\nb3: 0\r\n\r\n");
+        s.send(3, BACK, "HTTP/1.1 204 No Content\r\n\r\n");
+    });
+    s.recv(1, UP, "HTTP/1.1 204 No Content\r\n\r\n");
+    settle(&mut s);
+    let kinds: Vec<_> = s.spans().iter().map(|span| span.kind).collect();
+    assert_eq!(kinds, [SpanKind::Client]);
 }
