@@ -6,7 +6,7 @@ use serde_json::Value;
 use tests::kubernetes::{ApiServer, Kubelet};
 use tests::live::{Outcome, Telemetry, Tracer, TracerOptions, text};
 use xtask::http::{Address, Client};
-use xtask::testbed::Testbed;
+use xtask::testbed::RunDirectory;
 
 /// This node's name.
 pub const NODE: &str = "node-1";
@@ -15,18 +15,18 @@ pub const NODE: &str = "node-1";
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct Scene {
-    pub testbed: Testbed,
     pub kubelet: Kubelet,
+    directory: RunDirectory,
     kubeconfig: std::path::PathBuf,
 }
 
 impl Scene {
     pub fn new(name: &str, api: &ApiServer) -> Self {
-        let testbed = Testbed::start(name).unwrap();
-        let kubeconfig = api.kubeconfig(testbed.directory().logs());
+        let directory = RunDirectory::create(name).unwrap();
+        let kubeconfig = api.kubeconfig(directory.logs());
         let kubelet = Kubelet::new(name, !name.contains("cgroupfs"));
         let kubelet = if name.contains("crio") { kubelet.with_cri_o() } else { kubelet };
-        Self { kubelet, testbed, kubeconfig }
+        Self { kubelet, directory, kubeconfig }
     }
 
     /// The agent, selecting `app=shop` unless the arguments say otherwise.
@@ -42,16 +42,16 @@ impl Scene {
             ],
             ..TracerOptions::default()
         };
-        Agent { tracer: Tracer::start_with(self.testbed.directory(), options) }
+        Agent { tracer: Tracer::start_with(&self.directory, options) }
     }
 
     /// Where the agent's token lies.
     pub fn token_file(&self) -> std::path::PathBuf {
-        self.testbed.directory().logs().join("token")
+        self.directory.logs().join("token")
     }
 
     pub fn logs(&self) -> &std::path::Path {
-        self.testbed.directory().logs()
+        self.directory.logs()
     }
 }
 

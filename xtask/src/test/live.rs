@@ -11,7 +11,7 @@ use super::tally::{self, Tally};
 use crate::{cargo, privilege};
 
 /// The feature that the live tests' targets require, so that a plain `cargo test` leaves them out.
-const FEATURE: &str = "live";
+const FEATURE: &str = "tests/live";
 
 /// Asks the kernel for the smallest map there is (bpf(2), BPF_MAP_CREATE: an array of one 4-byte value), and prints
 /// what it answers if it refuses. In Python, since it must run as root when we are not.
@@ -34,7 +34,8 @@ pub(super) fn run() -> Result<Outcome> {
         return Ok(Outcome::NotRun(reason));
     }
     let tracer = cargo::build_tracer()?;
-    let mut arguments = vec!["test", "--package", "tests", "--features", FEATURE, "--no-run"];
+    // As the tests without root are built, so that what both need is built once.
+    let mut arguments = vec!["test", "--workspace", "--features", FEATURE, "--no-run"];
     arguments.extend(names.iter().flat_map(|name| ["--test", name]));
     let mut sum = Tally::default();
     for executable in cargo::build(&arguments)?.iter().filter(|executable| names.contains(&executable.name)) {
