@@ -59,6 +59,8 @@ pub struct Ends {
 #[derive(Debug)]
 pub struct Connection {
     role: Option<Role>,
+    /// The name of the protocol, once it was found.
+    protocol: Option<&'static str>,
     endpoints: Endpoints,
     /// AF_UNIX: the socket at the other end, or 0.
     peer_sock: u64,
@@ -97,7 +99,6 @@ struct Detecting {
 
 #[derive(Debug)]
 struct Following {
-    protocol: &'static str,
     role: Role,
     conversation: Box<dyn Conversation>,
 }
@@ -127,6 +128,7 @@ impl Connection {
         let (ingress, egress) = origins::origins(event, fresh, sequence);
         Self {
             role,
+            protocol: None,
             endpoints: endpoints::endpoints(event),
             peer_sock: event.peer_sock,
             connected_by: (note == ConnectionNote::Connect).then_some(mark),
@@ -144,6 +146,7 @@ impl Connection {
     pub fn unannounced() -> Self {
         Self {
             role: None,
+            protocol: None,
             endpoints: Endpoints::default(),
             peer_sock: 0,
             connected_by: None,
@@ -174,13 +177,10 @@ impl Connection {
         }
     }
 
-    /// The name of the protocol that is followed.
+    /// The name of the protocol that it was found to speak.
     #[must_use]
     pub fn protocol(&self) -> Option<&'static str> {
-        match &self.state {
-            State::Following(following) => Some(following.protocol),
-            State::Detecting(_) | State::Ignored => None,
-        }
+        self.protocol
     }
 
     /// Both ends.

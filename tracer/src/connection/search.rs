@@ -56,7 +56,7 @@ impl Connection {
         let held = detecting.held.take();
         let mut conversation = (protocol.start)(Start { role, fresh });
         conversation.tell_health_checks_by(stage.health);
-        let mut following = Following { protocol: protocol.name, role, conversation };
+        let mut following = Following { role, conversation };
         match &held {
             None => following.take(piece, stage.out),
             Some(held) => {
@@ -67,6 +67,7 @@ impl Connection {
         }
         *stage.stats.by_protocol.entry(protocol.name).or_default() += 1;
         self.role = Some(role);
+        self.protocol = Some(protocol.name);
         if let Some(server) = endpoints::server(&self.endpoints, self.role) {
             stage.hints.set(server, index);
         }

@@ -4,18 +4,20 @@ use tracer_ebpf::{ConnectionNote, Direction};
 
 use super::script::{Conn, SDK_SKIPPED, Script};
 use crate::correlate::hops::SERVER_GRACE;
+use crate::correlate::trace_context::Propagators;
+use crate::pipeline::PipelineConfig;
 use crate::probe::decode::Event;
-use crate::span::{Attribute, Link, LinkKind, Span, SpanKind};
+use crate::span::{Link, LinkKind, Span, SpanKind};
 
 /// The proxy's connection to the browser, its connection to the backend, and that one's other end.
-const WEB: Conn = (1, 11);
-const UP: Conn = (2, 12);
-const BACK: Conn = (3, 13);
-const DB: Conn = (4, 14);
-const WEB2: Conn = (5, 15);
+pub(super) const WEB: Conn = (1, 11);
+pub(super) const UP: Conn = (2, 12);
+pub(super) const BACK: Conn = (3, 13);
+pub(super) const DB: Conn = (4, 14);
+pub(super) const WEB2: Conn = (5, 15);
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7";
 
-fn scene() -> Script {
+pub(super) fn scene() -> Script {
     let mut s = Script::new();
     s.patient = true;
     s.accept(1, WEB);
@@ -28,7 +30,7 @@ fn scene() -> Script {
     s
 }
 
-fn as_backend(s: &mut Script, work: impl FnOnce(&mut Script)) {
+pub(super) fn as_backend(s: &mut Script, work: impl FnOnce(&mut Script)) {
     s.tgid = 300;
     work(s);
     s.tgid = 100;
@@ -45,7 +47,7 @@ fn answer(s: &mut Script, request: &str) {
     });
 }
 
-fn settle(s: &mut Script) {
+pub(super) fn settle(s: &mut Script) {
     s.tick(s.time + SERVER_GRACE);
 }
 
@@ -71,7 +73,7 @@ fn a_request_is_the_child_of_the_call_at_the_other_end() {
 }
 
 /// Both ends of the `number`-th exchange, whose requests are told by name.
-fn pair(s: &Script, client: &str, server: &str) -> bool {
+pub(super) fn pair(s: &Script, client: &str, server: &str) -> bool {
     let (client, server) = (s.span(client), s.span(server));
     server.parent == Some(client.span_id) && server.trace_id == client.trace_id
 }
@@ -252,7 +254,7 @@ fn the_client_that_is_not_the_parent_is_linked_to_in_any_order() {
 }
 
 /// What a span is linked to.
-fn links<'a>(s: &'a Script, name: &str) -> Vec<(&'a str, LinkKind)> {
+pub(super) fn links<'a>(s: &'a Script, name: &str) -> Vec<(&'a str, LinkKind)> {
     let target = |link: &Link| {
         let spans = s.spans();
         let is_target = |span: &&&Span| (span.trace_id, span.span_id) == (link.trace_id, link.span_id);
@@ -319,47 +321,6 @@ fn a_callers_decision_is_that_of_all_below_it() {
 }
 
 #[test]
-fn what_is_below_a_lost_request_hangs_from_what_is_known_of_it() {
-    let mut s = scene();
-    s.send(1, UP, "?ask_\n");
-    as_backend(&mut s, |s| {
-        s.recv(3, BACK, "?serve\n");
-        s.send(3, DB, "?early\n");
-        s.recv(3, DB, "!rows\n");
-        s.send(3, DB, "?late\n");
-        s.lose(BACK, Direction::Ingress, 10);
-        s.recv(3, BACK, "?other\n");
-        s.recv(3, DB, "!rows\n");
-    });
-    s.finish();
-    let stand_in = s.span("LINE");
-    assert_eq!(
-        stand_in.description.attributes,
-        [
-            Attribute::new("tracer.incomplete", "bytes_lost"),
-            Attribute::new("tracer.correlation", "same_node"),
-        ]
-    );
-    assert_eq!(stand_in.kind, SpanKind::Server);
-    s.assert_child("early", "LINE");
-    s.assert_child("late", "LINE");
-    let stats = s.pipeline.stats().spans;
-    assert_eq!((stats.incomplete, stats.abandoned_gap), (1, 1));
-}
-
-#[test]
-fn a_lost_request_with_nothing_below_it_is_no_span() {
-    let mut s = scene();
-    as_backend(&mut s, |s| {
-        s.recv(3, BACK, "?serve\n");
-        s.lose(BACK, Direction::Ingress, 10);
-        s.recv(3, BACK, "?other\n");
-    });
-    s.finish();
-    assert_eq!(s.names(), [""; 0]);
-}
-
-#[test]
 fn two_requests_with_one_context_tell_nothing_of_who_passes_it_on() {
     let mut s = scene();
     s.accept(1, WEB2);
@@ -398,53 +359,22 @@ fn whole_chains_are_joined_at_the_end_too() {
     s.assert_child("select", "serve");
 }
 
-/// A proxy's event loop takes requests for `paths` on connections of their own, and passes the first one on, saying for
-/// whom.
-fn pass_on(paths: [&str; 2], call: &str) -> Script {
-    let mut s = scene();
-    s.accept(1, WEB2);
-    s.recv(1, WEB, &format!("?one {}\n", paths[0]));
-    s.recv(1, WEB2, &format!("?two {}\n", paths[1]));
-    s.epoll(1);
-    s.send(1, UP, &format!("?ask_ {call}\n"));
+#[test]
+fn a_caller_that_wants_no_trace_gets_none_from_its_own_span_either() {
+    let propagators = Propagators::from_variable(Some("b3"));
+    let config = PipelineConfig { propagators, ..PipelineConfig::default() };
+    let mut s = Script::speaking(crate::protocol::PROTOCOLS, config);
+    s.patient = true;
+    s.link(UP, BACK);
+    s.connect(1, UP);
+    as_backend(&mut s, |s| s.accept(3, BACK));
+    s.send(1, UP, "GET / HTTP/1.1\r\nHost: x\r\nb3: 0\r\n\r\n");
     as_backend(&mut s, |s| {
-        s.recv(3, BACK, &format!("?serve {call}\n"));
-        s.send(3, BACK, "!ok\n");
+        s.recv(3, BACK, "GET / HTTP/1.1\r\nHost: x\r\nb3: 0\r\n\r\n");
+        s.send(3, BACK, "HTTP/1.1 204 No Content\r\n\r\n");
     });
-    s.recv(1, UP, "!ok\n");
-    s.send(1, WEB, "!ok\n");
-    s.send(1, WEB2, "!ok\n");
+    s.recv(1, UP, "HTTP/1.1 204 No Content\r\n\r\n");
     settle(&mut s);
-    s
-}
-
-#[test]
-fn a_proxy_that_says_for_whom_it_asks_asks_for_that_request() {
-    // All of the script's peers are at 10.0.0.2.
-    for paths in [["path=/a", "path=/b"], ["path=/a", "path=/a for=192.0.2.1"]] {
-        let s = pass_on(paths, "path=/a for=10.0.0.2");
-        if paths[1] == "path=/b" {
-            s.assert_child("ask_", "one");
-            assert!(pair(&s, "ask_", "serve"));
-            assert_eq!(s.span("serve").trace_id, s.span("one").trace_id);
-            let evidence = Attribute::new("tracer.correlation", "forwarded_for");
-            assert!(s.span("ask_").description.attributes.contains(&evidence));
-        } else {
-            // The second one can be passed on under its sender's address alone.
-            s.assert_root("one");
-            assert_eq!(s.span("ask_").parent, None);
-            let candidates = [("one", LinkKind::PossibleParent), ("two", LinkKind::PossibleParent)];
-            assert_eq!(links(&s, "ask_"), candidates);
-        }
-    }
-}
-
-#[test]
-fn a_call_for_somebody_else_is_for_no_open_request() {
-    for call in ["path=/a", "path=/a for=192.0.2.1", "path=/c for=10.0.0.2", "path=/a for=10.0.0.2,10.0.0.3"]
-    {
-        let s = pass_on(["path=/a", "path=/b"], call);
-        assert_eq!(s.span("ask_").parent, None, "{call}");
-        assert!(s.span("ask_").links.is_empty(), "{call}");
-    }
+    let kinds: Vec<_> = s.spans().iter().map(|span| span.kind).collect();
+    assert_eq!(kinds, [SpanKind::Client]);
 }
