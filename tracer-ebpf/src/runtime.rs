@@ -21,8 +21,8 @@ pub struct Runtime {
     pub chunk: u32,
     /// Bits: see [`source`].
     pub sources: u32,
-    /// `tp_basicsize` of `_asyncio.Future`, where `_asyncio.Task` goes on: 0 when tasks are not read.
-    pub future_size: u32,
+    /// `task_fut_waiter` of `_asyncio.Task`, behind which are its other own pointers: 0 when tasks are not read.
+    pub task_fields: u32,
     /// `current_tasks` of `_asyncio`: a dictionary, by event loop.
     pub tasks: u64,
     /// `_asyncio.Task`.

@@ -72,7 +72,7 @@ pub fn waiters(tgid: u32, context: u64, found: &mut [u64; WAITERS]) {
 #[inline(never)]
 pub extern "C" fn asyncio_context(tgid: u32, task: u64) -> u64 {
     match runtime(tgid) {
-        Some(runtime) if task != 0 => pointer(task + runtime.future_size as u64 + TASK_CONTEXT),
+        Some(runtime) if task != 0 => pointer(task + runtime.task_fields as u64 + TASK_CONTEXT),
         _ => 0,
     }
 }
@@ -93,7 +93,7 @@ pub extern "C" fn asyncio_running(tgid: u32, context: u64) -> u64 {
         let task = pointer(keys + runtime.entries as u64 + index * ENTRY + ENTRY_VALUE);
         if task != 0
             && pointer(task + TYPE) == runtime.task_type
-            && pointer(task + runtime.future_size as u64 + TASK_CONTEXT) == context
+            && pointer(task + runtime.task_fields as u64 + TASK_CONTEXT) == context
         {
             found = task;
         }
@@ -194,7 +194,7 @@ fn woken(runtime: &Runtime, future: u64, callback: u64) -> u64 {
     let task = pointer(callback + runtime.wakeup as u64);
     let waits = future != 0
         && pointer(task + TYPE) == runtime.task_type
-        && pointer(task + runtime.future_size as u64) == future;
+        && pointer(task + runtime.task_fields as u64) == future;
     if waits { task } else { 0 }
 }
 

@@ -38,8 +38,8 @@ pub(super) struct Tasks {
     pub(super) current: u64,
     /// `_asyncio.Task`.
     pub(super) task_type: u64,
-    /// `tp_basicsize` of `_asyncio.Future`: where what only tasks have begins.
-    pub(super) future_size: u32,
+    /// Where a task says what it waits for, and what else only tasks have.
+    pub(super) task_fields: u32,
 }
 
 /// Variables of a library in a process's memory.
@@ -74,9 +74,11 @@ pub(super) fn find(
         |name: &[u8]| types.iter().copied().find(|address| type_name(memory, *address).starts_with(name));
     let (future, task) = (of(b"_asyncio.Future\0")?, of(b"_asyncio.Task\0")?);
     let future_size = memory.word(future + BASIC_SIZE).ok()?;
-    // What it waits for, coroutine, name and context, then some bits.
+    let task_fields = future_size.checked_add(u64::from(layout.task_bits))?;
+    // What it waits for, coroutine, name and context; some bits before or after them.
     let task_size = memory.word(task + BASIC_SIZE).ok()?;
-    if !(future_size + 40..=future_size + 48).contains(&task_size) {
+    let bits = task_size.checked_sub(task_fields)?.checked_sub(4 * 8)?;
+    if bits > 16 || bits + u64::from(layout.task_bits) == 0 {
         return None;
     }
     let is_dict = |object: &u64| {
@@ -86,7 +88,7 @@ pub(super) fn find(
     };
     let mut dicts = objects.into_iter().filter(is_dict);
     let current = dicts.next().filter(|_| dicts.next().is_none())?;
-    Some(Tasks { current, task_type: task, future_size: u32::try_from(future_size).ok()? })
+    Some(Tasks { current, task_type: task, task_fields: u32::try_from(task_fields).ok()? })
 }
 
 /// The addresses of whole words.

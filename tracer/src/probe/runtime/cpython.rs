@@ -55,6 +55,8 @@ pub(super) struct Layout {
     pub(super) entered: u32,
     /// `PyInterpreterState.imports.modules`, since `_asyncio` keeps what it knows in its module.
     pub(super) modules: Option<u32>,
+    /// From the end of an asyncio future to the pointers that only a task has: since 3.13 a task's bits are before them.
+    pub(super) task_bits: u32,
     /// Where an ASCII string's characters are.
     pub(super) text: u32,
     /// Where an object's attributes have their values: see [`tracer_ebpf::runtime::Runtime::values`]. From
@@ -81,6 +83,7 @@ const LAYOUTS: [Layout; 4] = [
         chunk: None,
         entered: 40,
         modules: None,
+        task_bits: 0,
         text: 48,
         values: 0,
     },
@@ -94,6 +97,7 @@ const LAYOUTS: [Layout; 4] = [
         chunk: Some(296),
         entered: 40,
         modules: None,
+        task_bits: 0,
         text: 48,
         values: -32,
     },
@@ -107,6 +111,7 @@ const LAYOUTS: [Layout; 4] = [
         chunk: Some(232),
         entered: 40,
         modules: Some(944),
+        task_bits: 0,
         text: 40,
         values: -24,
     },
@@ -120,6 +125,7 @@ const LAYOUTS: [Layout; 4] = [
         chunk: Some(232),
         entered: 40,
         modules: Some(7656),
+        task_bits: 8,
         text: 40,
         values: 24,
     },

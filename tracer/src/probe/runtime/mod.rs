@@ -176,7 +176,7 @@ fn tell_tasks(runtime: &mut Runtime, proof: &Proof, tasks: Tasks) {
     runtime.values = layout.values;
     runtime.tasks = tasks.current;
     runtime.task_type = tasks.task_type;
-    runtime.future_size = tasks.future_size;
+    runtime.task_fields = tasks.task_fields;
 }
 
 #[cfg(test)]
