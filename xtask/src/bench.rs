@@ -83,9 +83,7 @@ pub(crate) fn growths(program: &Path) -> Result<Vec<Growth>> {
 
 /// Builds the measuring program, optimised.
 pub(crate) fn build() -> Result<PathBuf> {
-    let built = cargo::build(&["build", "--release", "--package", "bench"])?;
-    let program = built.into_iter().find(|executable| executable.name == "bench");
-    Ok(program.context("cargo built no bench")?.path)
+    cargo::build_optimised("bench", &[])
 }
 
 /// The program that counts instructions, if it is installed.

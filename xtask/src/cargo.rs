@@ -53,11 +53,21 @@ pub(crate) fn build_with(arguments: &[&str], variables: &[(&str, &OsStr)]) -> Re
     Ok(String::from_utf8_lossy(&answer.stdout).lines().filter_map(executable).collect())
 }
 
-/// Builds the tracer as it is shipped to the tests and the demo: optimised.
+/// Builds the tracer as the tests and the demo run it: optimised.
 pub(crate) fn build_tracer() -> Result<PathBuf> {
-    let built = build(&["build", "--release", "--package", "tracer", "--bin", "tracer"])?;
-    let tracer = built.into_iter().find(|executable| executable.name == "tracer");
-    Ok(tracer.context("cargo built no tracer")?.path)
+    build_optimised("tracer", &[])
+}
+
+/// Builds an optimised binary of the workspace.
+pub(crate) fn build_optimised(name: &str, variables: &[(&str, &OsStr)]) -> Result<PathBuf> {
+    // The packages that are named decide which features what they depend on has: with the same ones each time it is
+    // built once for all of them.
+    const PACKAGES: [&str; 8] =
+        ["--package", "tracer", "--package", "fuzz", "--package", "bench", "--features", "fuzz/libfuzzer"];
+    let arguments = [&["build", "--release", "--bin", name][..], &PACKAGES].concat();
+    let built = build_with(&arguments, variables)?;
+    let executable = built.into_iter().find(|executable| executable.name == name);
+    Ok(executable.with_context(|| format!("cargo built no {name}"))?.path)
 }
 
 /// Builds the tracer as it is shipped: one static binary, for this machine's architecture. `profile` is cargo's.

@@ -118,13 +118,7 @@ impl std::fmt::Display for Run {
 /// Builds the binary of all targets.
 pub(crate) fn build() -> Result<PathBuf> {
     let this = own_path(std::env::current_exe().context("cannot tell where xtask lies")?);
-    let arguments = ["build", "--release", "--package", "fuzz", "--features", "libfuzzer", "--bin", "fuzz"];
-    let built = cargo::build_with(
-        &arguments,
-        &[("RUSTC_WORKSPACE_WRAPPER", this.as_os_str()), (WRAPS, "1".as_ref())],
-    )?;
-    let program = built.into_iter().find(|executable| executable.name == "fuzz");
-    Ok(program.context("cargo built no fuzz target")?.path)
+    cargo::build_optimised("fuzz", &[("RUSTC_WORKSPACE_WRAPPER", this.as_os_str()), (WRAPS, "1".as_ref())])
 }
 
 /// Where this program lies. The tests' build puts a new xtask in the place of the one that runs, and the kernel then
