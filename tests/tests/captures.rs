@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use tracer::capture::{Capture, FileEnd, WantedEnds};
 use tracer::export::Item;
 use tracer::pipeline::PipelineConfig;
-use tracer::replay::CaptureReplay;
+use tracer::replay::{CaptureReplay, Replay as _};
 use tracer::span::Span;
 
 fn directory() -> PathBuf {

@@ -12,7 +12,7 @@ use tracer::event::Process;
 use tracer::pipeline::{Exports, PipelineConfig};
 use tracer::protocol::MAX_CONVERSATION;
 use tracer::recording::{Entries, Entry, LogFile, Recorder, RecordingEnd};
-use tracer::replay::{CaptureReplay, RecordingReplay};
+use tracer::replay::{CaptureReplay, RecordingReplay, Replay};
 use tracer::span::{Attribute, LogStream};
 
 use crate::memory::Meter;
@@ -40,16 +40,8 @@ fn config() -> PipelineConfig {
     PipelineConfig { limits: LIMITS, wanted: WantedEnds::Both, ..PipelineConfig::default() }
 }
 
-/// Any file that is opened as a capture.
-pub(crate) fn capture(input: &[u8]) {
-    let at_once = captured(input);
-    assert_eq!(captured(Dribble(input)), at_once);
-}
-
-fn captured(file: impl Read) -> Option<(FileEnd, CaptureStats)> {
-    let meter = Meter::default();
-    let capture = Capture::open(file, WantedEnds::Both).ok()?;
-    let mut replay = CaptureReplay::new(capture, config(), None, [7; 32]);
+/// Plays a file to its end.
+fn play<R: Replay>(replay: &mut R, meter: &Meter) -> Option<R::End> {
     let end = loop {
         // Bytes in memory can always be read.
         match replay.step().ok()? {
@@ -60,6 +52,20 @@ fn captured(file: impl Read) -> Option<(FileEnd, CaptureStats)> {
     };
     replay.finish();
     records::check_finished(replay.pipeline());
+    Some(end)
+}
+
+/// Any file that is opened as a capture.
+pub(crate) fn capture(input: &[u8]) {
+    let at_once = captured(input);
+    assert_eq!(captured(Dribble(input)), at_once);
+}
+
+fn captured(file: impl Read) -> Option<(FileEnd, CaptureStats)> {
+    let meter = Meter::default();
+    let capture = Capture::open(file, WantedEnds::Both).ok()?;
+    let mut replay = CaptureReplay::new(capture, config(), None, [7; 32]);
+    let end = play(&mut replay, &meter)?;
     let stats = replay.stats().clone();
     let skipped = [
         stats.unusable,
@@ -85,15 +91,7 @@ fn recorded(file: impl Read) -> Option<(RecordingEnd, u64)> {
     let meter = Meter::default();
     let entries = Entries::open(file).ok()?.ok()?;
     let mut replay = RecordingReplay::new(entries, config(), [7; 32]);
-    let end = loop {
-        match replay.step().ok()? {
-            Some(end) => break end,
-            None => records::drain(replay.pipeline()),
-        }
-        meter.check(MAX_HELD);
-    };
-    replay.finish();
-    records::check_finished(replay.pipeline());
+    let end = play(&mut replay, &meter)?;
     let spans = replay.pipeline().stats().spans;
     Some((end, spans.server_begun + spans.client_begun))
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lru::LruCache;
 use tracer_ebpf::{ProcessEvent, ProcessNote};
 
-use super::player::{Played, Player};
+use super::player::{Played, Player, Replay};
 use crate::capture::{Capture, CaptureStats, CapturedEnd, FileEnd, Interest};
 use crate::connection::table::MAX_CONNECTIONS;
 use crate::enrich::Resource;
@@ -17,9 +17,6 @@ use crate::pipeline::{Environment, Pipeline, PipelineConfig};
 use crate::probe::decode::Event;
 use crate::protocol::{PROTOCOLS, Window};
 use crate::span::LogStream;
-
-/// Packets between two hand-overs of what has become complete.
-const HAND_OVER: u64 = 64;
 
 /// Ends whose resource is remembered; one that was forgotten is described again.
 const MAX_ENDS: NonZeroUsize = NonZeroUsize::new(MAX_CONNECTIONS).expect("not zero");
@@ -47,57 +44,34 @@ impl<R: Read> CaptureReplay<R> {
         Self { capture, pipeline, last: 0 }
     }
 
-    /// Takes the next packet; tells how the capture ended, once it has.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn step(&mut self) -> io::Result<Option<FileEnd>> {
-        let Self { capture, pipeline, last } = self;
-        capture.step(&mut |event: &Event<'_>| feed(pipeline, event, last))
-    }
-
-    /// Ends what is open.
-    pub fn finish(&mut self) {
-        self.pipeline.finish(self.last);
-    }
-
-    /// The pipeline, which has what is complete.
-    pub fn pipeline(&mut self) -> &mut Pipeline {
-        &mut self.pipeline
-    }
-
     /// The capture's counters so far.
     pub fn stats(&self) -> &CaptureStats {
         self.capture.stats()
     }
 }
 
+impl<R: Read> Replay for CaptureReplay<R> {
+    type End = FileEnd;
+
+    fn step(&mut self) -> io::Result<Option<Self::End>> {
+        let Self { capture, pipeline, last } = self;
+        capture.step(&mut |event: &Event<'_>| feed(pipeline, event, last))
+    }
+
+    fn finish(&mut self) {
+        self.pipeline.finish(self.last);
+    }
+
+    fn pipeline(&mut self) -> &mut Pipeline {
+        &mut self.pipeline
+    }
+}
+
 pub(super) fn play<R: Read>(capture: Capture<R>, service_name: Option<String>, player: &Player) -> Played {
     let mut replay = CaptureReplay::new(capture, player.config.clone(), service_name, player.seed);
-    let mut played = Played::default();
-    for count in 1_u64.. {
-        if player.is_stopped() {
-            break;
-        }
-        match replay.step() {
-            Ok(None) => {}
-            Ok(Some(end)) => {
-                played.warnings.extend(warning(end));
-                break;
-            }
-            Err(error) => {
-                played.error = Some(error);
-                break;
-            }
-        }
-        if count.is_multiple_of(HAND_OVER) {
-            player.hand_over(replay.pipeline());
-        }
-    }
-    replay.finish();
-    player.hand_over(replay.pipeline());
+    let (end, mut played) = player.play(&mut replay);
+    played.warnings.extend(end.and_then(warning));
     played.told = replay.stats().to_string();
-    played.stats = replay.pipeline.stats();
     played
 }
 

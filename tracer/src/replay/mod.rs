@@ -16,6 +16,7 @@ use thiserror::Error;
 use tracing::{info, warn};
 
 pub use self::captured::CaptureReplay;
+pub use self::player::Replay;
 use self::player::{Played, Player};
 pub use self::recorded::RecordingReplay;
 use self::source::Source;

@@ -11,6 +11,27 @@ use crate::cli::ReplayConfig;
 use crate::export::Exporter;
 use crate::pipeline::{Pipeline, PipelineConfig, Stats};
 
+/// Packets or entries between two hand-overs of what has become complete.
+const HAND_OVER: u64 = 64;
+
+/// A file and the pipeline behind it, without any export.
+pub trait Replay {
+    /// How the file ended.
+    type End;
+
+    /// Takes the next packet or entry; tells how the file ended, once it has.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    fn step(&mut self) -> io::Result<Option<Self::End>>;
+
+    /// Ends what is open.
+    fn finish(&mut self);
+
+    /// The pipeline, which has what is complete.
+    fn pipeline(&mut self) -> &mut Pipeline;
+}
+
 /// What is needed to play a source.
 pub(super) struct Player {
     pub(super) config: PipelineConfig,
@@ -48,13 +69,42 @@ impl Player {
         Ok(Self { config: config.pipeline.clone(), seed, exporter, runtime, stopped })
     }
 
+    /// Plays a file to its end, which is told, or until it cannot be read or the user has enough.
+    pub(super) fn play<R: Replay>(&self, replay: &mut R) -> (Option<R::End>, Played) {
+        let mut played = Played::default();
+        let mut end = None;
+        for count in 1_u64.. {
+            if self.is_stopped() {
+                break;
+            }
+            match replay.step() {
+                Ok(None) => {}
+                Ok(told) => {
+                    end = told;
+                    break;
+                }
+                Err(error) => {
+                    played.error = Some(error);
+                    break;
+                }
+            }
+            if count.is_multiple_of(HAND_OVER) {
+                self.hand_over(replay.pipeline());
+            }
+        }
+        replay.finish();
+        self.hand_over(replay.pipeline());
+        played.stats = replay.pipeline().stats();
+        (end, played)
+    }
+
     /// Whether the user wants it to end.
-    pub(super) fn is_stopped(&self) -> bool {
+    fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
     }
 
     /// Exports what has become complete. Waits for slow sinks: a file, other than a node, can wait too.
-    pub(super) fn hand_over(&self, pipeline: &mut Pipeline) {
+    fn hand_over(&self, pipeline: &mut Pipeline) {
         for telemetry in pipeline.drain() {
             if !self.exporter.has_room(&telemetry) {
                 self.runtime.block_on(self.exporter.room(&telemetry));

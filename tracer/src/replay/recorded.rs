@@ -2,15 +2,12 @@
 
 use std::io::{self, Read};
 
-use super::player::{Played, Player};
+use super::player::{Played, Player, Replay};
 use crate::agent::lost;
 use crate::event::Nanos;
 use crate::pipeline::{Pipeline, PipelineConfig};
 use crate::protocol::PROTOCOLS;
 use crate::recording::{Entries, Entry, RecordingEnd, Replayed};
-
-/// Entries between two hand-overs of what has become complete.
-const HAND_OVER: u64 = 256;
 
 /// A recording and the pipeline behind it, without any export.
 pub struct RecordingReplay<R> {
@@ -28,12 +25,12 @@ impl<R: Read> RecordingReplay<R> {
         let pipeline = Pipeline::new(config, PROTOCOLS, Box::new(answers.clone()), seed);
         Self { entries, answers, pipeline, state: State::default() }
     }
+}
 
-    /// Takes the next entry; tells how the recording ended, once it has.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn step(&mut self) -> io::Result<Option<RecordingEnd>> {
+impl<R: Read> Replay for RecordingReplay<R> {
+    type End = RecordingEnd;
+
+    fn step(&mut self) -> io::Result<Option<Self::End>> {
         match self.entries.next_entry()? {
             Ok(entry) => {
                 if !self.answers.learn(&entry) {
@@ -45,45 +42,22 @@ impl<R: Read> RecordingReplay<R> {
         }
     }
 
-    /// Ends what is open, if the recording did not tell its end.
-    pub fn finish(&mut self) {
+    fn finish(&mut self) {
         if !self.state.finished {
             self.pipeline.finish(self.state.last);
         }
     }
 
-    /// The pipeline, which has what is complete.
-    pub fn pipeline(&mut self) -> &mut Pipeline {
+    fn pipeline(&mut self) -> &mut Pipeline {
         &mut self.pipeline
     }
 }
 
 pub(super) fn play<R: Read>(entries: Entries<R>, player: &Player) -> Played {
     let mut replay = RecordingReplay::new(entries, player.config.clone(), player.seed);
-    let mut played = Played::default();
-    for count in 1_u64.. {
-        if player.is_stopped() {
-            break;
-        }
-        match replay.step() {
-            Ok(None) => {}
-            Ok(Some(end)) => {
-                played.warnings.extend(replay.state.warning(end));
-                break;
-            }
-            Err(error) => {
-                played.error = Some(error);
-                break;
-            }
-        }
-        if count.is_multiple_of(HAND_OVER) {
-            player.hand_over(replay.pipeline());
-        }
-    }
-    replay.finish();
-    player.hand_over(replay.pipeline());
-    played.told = std::mem::take(&mut replay.state.told);
-    played.stats = replay.pipeline.stats();
+    let (end, mut played) = player.play(&mut replay);
+    played.warnings.extend(end.and_then(|end| replay.state.warning(end)));
+    played.told = replay.state.told;
     played
 }
 

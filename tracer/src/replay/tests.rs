@@ -1,6 +1,6 @@
 //! Captures through the pipeline.
 
-use super::CaptureReplay;
+use super::{CaptureReplay, Replay as _};
 use crate::capture::{Capture, WantedEnds};
 use crate::export::Item;
 use crate::pipeline::{PipelineConfig, Stats};
