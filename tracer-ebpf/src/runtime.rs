@@ -17,8 +17,8 @@ pub struct Runtime {
     pub context: u32,
     /// `PyContext.ctx_entered`: 1 while the context runs. (A thread's own, into which nobody entered, has 0.)
     pub entered: u32,
-    /// Where a thread state names the last piece of the stack of Python's frames, for processes of greenlets, which have
-    /// one each: `PyThreadState.datastack_chunk`, before 3.11 `PyThreadState.frame`; else 0.
+    /// Where a thread state names the last piece of the stack of Python's frames, of which each greenlet has its own:
+    /// `PyThreadState.datastack_chunk`, before 3.11 `PyThreadState.frame`.
     pub stack: u32,
     /// Where such a piece names the one before.
     pub previous: u32,
@@ -44,10 +44,16 @@ pub struct Runtime {
     pub module: u32,
     /// Where an ASCII string's characters are.
     pub text: u32,
-    /// 0.
-    pub padding: u32,
+    /// From the first piece of a worker's stack to the future of what it does: 0 when that is not known.
+    pub employment: u32,
     /// `_PyThreadStateImpl.asyncio_running_task`, since 3.14; else 0, and `tasks` tells which one runs.
     pub running: u32,
+    /// The code of what a worker's thread does all the time.
+    pub worker: u64,
+    /// From the first piece of a worker's stack to that code.
+    pub worker_code: u32,
+    /// 0.
+    pub padding: u32,
     /// Where an object has the values of its attributes: from the object, or if it is negative from what the word there
     /// points to. 0 when that is not known.
     pub values: i64,
@@ -63,7 +69,11 @@ impl Runtime {
 }
 
 /// Words of a [`Runtime`].
-pub const WORDS: usize = 12;
+pub const WORDS: usize = 14;
+
+/// What is set in the address of a thread state that stands for a context where none was entered. (Objects lie at multiples
+/// of 16.)
+pub const NO_CONTEXT: u64 = 2;
 
 /// Bits of [`Runtime::sources`]: what tells contexts apart.
 pub mod source {
@@ -71,6 +81,8 @@ pub mod source {
     pub const ENTERED: u32 = 1 << 0;
     /// The first piece of the stack of frames, of which each greenlet has its own.
     pub const STACK: u32 = 1 << 1;
+    /// Where no context was entered, that too is told: uvloop reads so.
+    pub const NONE: u32 = 1 << 2;
 }
 
 const _: () = assert!(size_of::<Runtime>() == 8 * WORDS);

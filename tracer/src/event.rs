@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 pub use tracer_ebpf::Direction;
 use tracer_ebpf::Header;
 use tracer_ebpf::event::WAITERS;
+use tracer_ebpf::runtime::NO_CONTEXT;
 
 /// Nanoseconds of CLOCK_MONOTONIC, as the kernel stamped them.
 pub type Nanos = u64;
@@ -75,6 +76,14 @@ pub struct Mark {
     pub context: u64,
     /// Contexts that wait for that one, nearest first; 0 where none does.
     pub waiters: [u64; WAITERS],
+}
+
+impl Mark {
+    /// The context that made the call; 0 when nothing tells, or none was entered.
+    #[must_use]
+    pub fn entered(&self) -> u64 {
+        if self.context & NO_CONTEXT == 0 { self.context } else { 0 }
+    }
 }
 
 /// What a process is to a connection.

@@ -59,18 +59,22 @@ def background(name):
         call(kind, name, number)
 
 
-@app.get("/<mode>/<name>")
-def work(mode, name):
+def serve(mode, name, wanted):
     if mode == "background":
         threading.Thread(target=background, args=[f"bg{name}"]).start()
     if mode == "children":
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda child: call(child[1], f"ga{name}", child[0]), enumerate(steps.CHILDREN)))
-    for number, (kind, pause) in enumerate(steps.parse(request.args["steps"])):
+    for number, (kind, pause) in enumerate(steps.parse(wanted)):
         time.sleep(pause)
         if mode == "lock":
             with lock:
                 call(kind, name, number)
         else:
             call(kind, name, number)
+
+
+@app.get("/<mode>/<name>")
+def work(mode, name):
+    serve(mode, name, request.args["steps"])
     return name

@@ -37,6 +37,12 @@ pub enum Server {
     Flask,
     /// uvicorn on asyncio.
     Uvicorn,
+    /// FastAPI on uvicorn with asyncio's own loop: functions on worker threads.
+    FastFunctions,
+    /// The same with what uvicorn takes by itself where it is installed: uvloop.
+    UvloopFunctions,
+    /// FastAPI on uvicorn with uvloop: coroutines.
+    UvloopCoroutines,
     /// Node's own server.
     Node,
 }
@@ -50,6 +56,9 @@ impl Server {
             Self::Gevent => "gunicorn-gevent",
             Self::Flask => "flask-threaded",
             Self::Uvicorn => "uvicorn-asyncio",
+            Self::FastFunctions => "fastapi-functions",
+            Self::UvloopFunctions => "fastapi-uvloop-functions",
+            Self::UvloopCoroutines => "fastapi-uvloop-coroutines",
             Self::Node => "node",
         }
     }
@@ -64,7 +73,11 @@ impl Server {
         match self {
             Self::GunicornSync => 5,
             Self::GunicornThreads | Self::Gevent => 2,
-            Self::Flask | Self::Uvicorn => 1,
+            Self::Flask
+            | Self::Uvicorn
+            | Self::FastFunctions
+            | Self::UvloopFunctions
+            | Self::UvloopCoroutines => 1,
             Self::Node => 0,
         }
     }
@@ -98,6 +111,28 @@ impl Server {
                 &port,
                 "asgi:app",
             ]),
+            Self::FastFunctions => command.args([
+                "-m",
+                "uvicorn",
+                "--loop",
+                "asyncio",
+                "--no-access-log",
+                "--port",
+                &port,
+                "fast:app",
+            ]),
+            Self::UvloopFunctions | Self::UvloopCoroutines => command.args([
+                "-m",
+                "uvicorn",
+                "--loop",
+                "uvloop",
+                "--http",
+                "httptools",
+                "--no-access-log",
+                "--port",
+                &port,
+                "fast:app",
+            ]),
             Self::Node => {
                 command = Command::new(workspace::program("node").unwrap());
                 command.env("NODE_PATH", workspace::clients_node().join("node_modules"));
@@ -105,6 +140,8 @@ impl Server {
             }
         };
         command.current_dir(directory).env("PYTHONDONTWRITEBYTECODE", "1");
+        let endpoints = if self == Self::UvloopCoroutines { "coroutines" } else { "functions" };
+        command.env("ENDPOINTS", endpoints);
         command.env("POOL", self.pool().to_string()).env("OTEL_SERVICE_NAME", self.name());
         command
     }

@@ -99,6 +99,15 @@ impl Plan {
         self.requests.iter().flatten().filter(|request| request.mode == mode).count()
     }
 
+    /// Has the application answer a request that is not of any plan.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn first(address: &Address) {
+        let response = Client::connect(address).unwrap().get("/plain/first?steps=l0").unwrap();
+        assert_eq!((response.status, &*response.body), (200, &b"first"[..]));
+    }
+
     /// Each client sends its requests, all clients at once. Gives the seconds that it took.
     ///
     /// # Panics

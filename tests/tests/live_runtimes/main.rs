@@ -80,6 +80,24 @@ fn tasks_of_asyncio() {
 }
 
 #[test]
+fn functions_that_tasks_wait_for() {
+    let score = judge(Server::FastFunctions, &ONE_AT_A_TIME);
+    score.require(&[(Part::Own, TURNS)]);
+}
+
+#[test]
+fn functions_under_uvloop() {
+    let score = judge(Server::UvloopFunctions, &ONE_AT_A_TIME);
+    score.require(&[(Part::Own, TURNS)]);
+}
+
+#[test]
+fn coroutines_under_uvloop() {
+    let score = judge(Server::UvloopCoroutines, &ALL);
+    score.require(&[(Part::Own, TURNS), (Part::Child, TURNS)]);
+}
+
+#[test]
 fn callbacks_of_node() {
     // Nothing tells whose call it is: few parents, none of them wrong.
     judge(Server::Node, &ALL).require(&[]);
@@ -92,7 +110,12 @@ fn judge(server: Server, modes: &[Mode]) -> Score {
     let application = Application::start(&testbed, &downstream, server);
     let tracer =
         Tracer::start(testbed.directory(), &["--pid", &application.id().to_string(), "--ring-size", "64M"]);
-    wait_for_runtimes(&tracer, server.interpreters());
+    wait_until_told(&tracer, " runs CPython ", server.interpreters());
+    if matches!(server, Server::FastFunctions | Server::UvloopFunctions) {
+        // A worker comes up with the first request that has work for one.
+        Plan::first(application.address());
+        wait_until_told(&tracer, " run on worker threads,", 1);
+    }
     let plan = Plan::new(CLIENTS, REQUESTS, modes);
     let seconds = plan.send(application.address());
     application.wait_for_background(&plan);
@@ -103,11 +126,11 @@ fn judge(server: Server, modes: &[Mode]) -> Score {
     score
 }
 
-/// Waits until the tracer says that it has found so many interpreters.
-fn wait_for_runtimes(tracer: &Tracer, wanted: usize) {
+/// Waits until the tracer has said so of so many processes.
+fn wait_until_told(tracer: &Tracer, what: &str, wanted: usize) {
     let since = Instant::now();
-    while tracer.stderr().lines().filter(|line| line.contains(" runs CPython ")).count() < wanted {
-        assert!(since.elapsed() < PATIENCE, "{wanted} interpreters are not found:\n{}", tracer.stderr());
+    while tracer.stderr().lines().filter(|line| line.contains(what)).count() < wanted {
+        assert!(since.elapsed() < PATIENCE, "not told {wanted} times: {what}\n{}", tracer.stderr());
         thread::sleep(POLL_INTERVAL);
     }
 }

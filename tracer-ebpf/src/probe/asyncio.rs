@@ -9,7 +9,7 @@ use tracer_ebpf::runtime::Runtime;
 
 use super::kernel::read_user;
 use super::maps::RUNTIMES;
-use super::runtime::thread_state;
+use super::runtime::{first_piece, thread_state};
 
 /// Event loops that run tasks at the same time: entries of the smallest dictionary.
 const MAX_LOOPS: u64 = 5;
@@ -56,16 +56,34 @@ fn pointer(address: u64) -> u64 {
     read_user(address).unwrap_or(0)
 }
 
-/// The contexts of the task that awaits the one that runs in `context`, and so on.
+/// The contexts of the task that awaits the one that runs in `context`, or what the worker does that runs in it, and so on.
 #[inline(always)]
 pub fn waiters(tgid: u32, context: u64, found: &mut [u64; WAITERS]) {
-    let mut task = if context == 0 { 0 } else { asyncio_running(tgid, context) };
+    let mut future = if context == 0 { 0 } else { asyncio_running(tgid, context) };
+    if context != 0 && future == 0 {
+        future = asyncio_employment(tgid);
+    }
     for place in found.iter_mut() {
-        if task != 0 {
-            task = asyncio_waiter(tgid, task);
-            *place = asyncio_context(tgid, task);
+        if future != 0 {
+            future = asyncio_waiter(tgid, future);
+            *place = asyncio_context(tgid, future);
         }
     }
+}
+
+/// The future of what the current thread does for a task, if it is a worker.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn asyncio_employment(tgid: u32) -> u64 {
+    let Some(runtime) = runtime(tgid).filter(|runtime| runtime.worker != 0) else {
+        return 0;
+    };
+    let piece = first_piece(runtime, thread_state(runtime)) & !1;
+    // The words' lowest bits can tell how they are owned.
+    if piece == 0 || pointer(piece + runtime.worker_code as u64) & !3 != runtime.worker {
+        return 0;
+    }
+    pointer(piece + runtime.employment as u64) & !3
 }
 
 /// The context of a task; 0 of none.

@@ -5,7 +5,7 @@
 
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 use tracer_ebpf::Header;
-use tracer_ebpf::runtime::{Runtime, source};
+use tracer_ebpf::runtime::{NO_CONTEXT, Runtime, source};
 
 use super::asyncio;
 use super::kernel::{read, read_user};
@@ -24,7 +24,7 @@ pub unsafe fn tell(header: *mut Header) {
     // SAFETY: the caller's promise.
     let header = unsafe { &mut *header };
     header.context = runtime_context(header.tgid);
-    if header.context & 1 == 0 {
+    if header.context & 3 == 0 {
         asyncio::waiters(header.tgid, header.context, &mut header.waiters);
     }
 }
@@ -50,7 +50,10 @@ pub extern "C" fn runtime_context(tgid: u32) -> u64 {
     {
         return context;
     }
-    if runtime.sources & source::STACK != 0 { first_piece(runtime, state) } else { 0 }
+    if runtime.sources & source::STACK != 0 {
+        return first_piece(runtime, state);
+    }
+    if runtime.sources & source::NONE != 0 { state | NO_CONTEXT } else { 0 }
 }
 
 /// The current thread's state, or 0.
@@ -71,7 +74,7 @@ pub fn thread_state(runtime: &Runtime) -> u64 {
 /// The first piece of the thread's stack of frames; 0 when there are too many. Told apart from a context by its lowest
 /// bit.
 #[inline(always)]
-fn first_piece(runtime: &Runtime, state: u64) -> u64 {
+pub fn first_piece(runtime: &Runtime, state: u64) -> u64 {
     let mut piece = read_user::<u64>(state + runtime.stack as u64).unwrap_or(0);
     for _ in 0..MAX_PIECES {
         if piece == 0 {

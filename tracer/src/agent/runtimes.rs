@@ -29,7 +29,7 @@ const MAX_NOTICES: usize = 4096;
 const RETRY_MILLIS: [u64; 6] = [50, 100, 200, 500, 2000, 5000];
 
 /// How soon one is looked at again whose runtime is read.
-const RECHECK_MILLIS: [u64; 4] = [500, 1000, 2000, 10_000];
+const RECHECK_MILLIS: [u64; 6] = [500, 1000, 1000, 2000, 5000, 10_000];
 
 /// Processes of whose runtime the log tells without being asked for more.
 const MAX_TOLD: usize = 64;
@@ -199,6 +199,9 @@ impl Watch {
             warn!("a process's runtime cannot be noted: {error}");
         } else if self.is_news(pid, "read") {
             info!("process {pid} runs CPython {}, whose tasks and greenlets are told apart", found.version);
+        }
+        if found.runtime.worker != 0 && self.is_news(pid, "workers") {
+            info!("process {pid} has functions run on worker threads, which are known to work for tasks");
         }
         debug!(pid, runtime = ?found.runtime, "its CPython is read");
     }

@@ -17,7 +17,8 @@
 //! threads have nothing to do with each other. After a loss nothing that waits is told.
 //!
 //! A call of an asyncio task that another task waits for is made for whatever that one works for: the call tells both
-//! contexts, and the nearest that owns an exchange decides.
+//! contexts, and the nearest that owns an exchange decides. So is a call of a worker thread for whose work a task waits:
+//! the question is put to the thread of that task.
 //!
 //! The other thing that is known late: a thread that was made for a request. It inherits the request only if it ends
 //! with it; a worker of a pool outlives it, and then serves others.
@@ -66,6 +67,8 @@ pub type Answer = Result<(ActiveId, Evidence), Inactive>;
 #[derive(Debug, Default)]
 pub struct LateParents {
     threads: FxHashMap<ThreadId, Thread>,
+    /// Those of each process.
+    of_process: FxHashMap<u32, Vec<ThreadId>>,
     served: FxHashMap<ActiveId, Served>,
     inheriting: FxHashMap<ThreadId, Inheriting>,
     /// Threads made for exchanges that are over, and when they can inherit no more.
@@ -149,15 +152,20 @@ impl LateParents {
     /// When nothing that could still happen would tell.
     pub fn ask(&mut self, mark: Mark) -> Result<Ticket, Inactive> {
         let question = Question { ticket: Ticket(self.last + 1), contexts: contexts(mark), call: mark.call };
+        let mut asked = mark.thread;
         let waiting = if let Some(inheriting) = self.inheriting.get_mut(&mark.thread) {
             if inheriting.ended.is_some() {
                 return Err(Inactive::Outlived);
             }
             &mut inheriting.waiting
         } else {
-            let thread = self.threads.get_mut(&mark.thread).filter(|thread| !thread.open.is_empty());
+            let serves = self.threads.get(&asked).is_some_and(|thread| !thread.open.is_empty());
+            if !serves && question.contexts[1] != 0 {
+                asked = self.employer(&question, mark.thread.tgid)?;
+            }
+            let thread = self.threads.get_mut(&asked).filter(|thread| !thread.open.is_empty());
             let thread = thread.ok_or(Inactive::NoBinding)?;
-            if mark.context == 0 {
+            if mark.entered() == 0 {
                 return Err(Inactive::Suspended);
             }
             if !may_own(&self.served, thread, &question) {
@@ -172,7 +180,7 @@ impl LateParents {
         self.last += 1;
         self.waiting += 1;
         self.stats.asked += 1;
-        self.due.push_back((mark.time.saturating_add(MAX_WAIT), mark.thread, question.ticket));
+        self.due.push_back((mark.time.saturating_add(MAX_WAIT), asked, question.ticket));
         Ok(question.ticket)
     }
 
@@ -205,7 +213,35 @@ impl LateParents {
         let (begun, since) = (mark.call, mark.call);
         self.served
             .insert(exchange, Served { thread: mark.thread, begun, since, owner: None, ambiguous: false });
-        self.threads.entry(mark.thread).or_default().open.push(exchange);
+        let thread = self.threads.entry(mark.thread).or_insert_with(|| {
+            self.of_process.entry(mark.thread.tgid).or_default().push(mark.thread);
+            Thread::default()
+        });
+        thread.open.push(exchange);
+    }
+
+    /// The one thread of a process with an exchange that a worker's question may be answered by.
+    fn employer(&self, question: &Question, tgid: u32) -> Result<ThreadId, Inactive> {
+        let threads = self.of_process.get(&tgid).ok_or(Inactive::NoBinding)?;
+        let mut may_own = threads.iter().filter(|thread| {
+            self.threads.get(thread).is_some_and(|thread| may_own(&self.served, thread, question))
+        });
+        match (may_own.next(), may_own.next()) {
+            (Some(thread), None) => Ok(*thread),
+            (Some(_), Some(_)) => Err(Inactive::Ambiguous),
+            _ => Err(Inactive::OtherContext),
+        }
+    }
+
+    fn remove(&mut self, id: ThreadId) -> Option<Thread> {
+        let removed = self.threads.remove(&id)?;
+        if let Some(threads) = self.of_process.get_mut(&id.tgid) {
+            threads.retain(|thread| *thread != id);
+            if threads.is_empty() {
+                self.of_process.remove(&id.tgid);
+            }
+        }
+        Some(removed)
     }
 
     /// The head of its request is complete with the call.
@@ -218,7 +254,7 @@ impl LateParents {
     /// Bytes of its response were written.
     pub fn on_response(&mut self, exchange: ActiveId, mark: Mark) {
         let Some(served) = self.served.get_mut(&exchange) else { return };
-        let owner = *served.owner.get_or_insert(mark.context);
+        let owner = *served.owner.get_or_insert(mark.entered());
         if mark.context != owner || mark.thread != served.thread || owner == 0 {
             // Another's bytes: what a buffer still held. If they were the first ones, nobody knows the owner.
             if served.owner == Some(0) || mark.thread != served.thread {
@@ -307,7 +343,7 @@ impl LateParents {
                 self.inherit(thread);
             }
         }
-        if let Some(gone) = self.threads.remove(&thread) {
+        if let Some(gone) = self.remove(thread) {
             for question in gone.waiting {
                 self.refuse(question.ticket, Inactive::OtherContext);
             }
@@ -337,6 +373,7 @@ impl LateParents {
                 self.answers.give(question.ticket, Err(Inactive::Doubtful));
             }
         }
+        self.of_process.clear();
         self.served.clear();
         self.outlived.clear();
         self.due.clear();
@@ -397,7 +434,7 @@ impl LateParents {
             waits
         });
         if thread.open.is_empty() && thread.waiting.is_empty() {
-            self.threads.remove(&id);
+            self.remove(id);
         }
     }
 

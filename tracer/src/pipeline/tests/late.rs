@@ -77,6 +77,33 @@ fn who_writes_the_response_made_the_calls() {
 }
 
 #[test]
+fn what_a_worker_does_is_done_for_the_task_that_waits_for_it() {
+    const WORK: u64 = 0xc0;
+    let mut s = connected();
+    request(&mut s, WEB, "one");
+    request(&mut s, WEB2, "two");
+    s.connect(2, (5, 15));
+    for (waiters, name) in [(&[A][..], "alpha"), (&[], "nobody"), (&[0xe0, B], "beta")] {
+        s.run_for(2, WORK, waiters);
+        s.send(2, (5, 15), &format!("?{name}\n"));
+        s.log(2, &format!("{name}\n"));
+        s.recv(2, (5, 15), "!rows\n");
+    }
+    respond(&mut s, B, WEB2);
+    respond(&mut s, A, WEB);
+    s.run_for(2, WORK, &[A]);
+    s.log(2, "late\n");
+    for (name, parent) in [("alpha", "one"), ("beta", "two")] {
+        s.assert_child(name, parent);
+        s.assert_line(name, Some(parent));
+    }
+    s.assert_root("nobody");
+    s.assert_line("nobody", None);
+    s.assert_line("late", None);
+    assert_eq!(s.pipeline.stats().tables.waiting, 0);
+}
+
+#[test]
 fn what_a_task_does_is_done_for_who_waits_for_it() {
     const CHILD: u64 = 0xc0;
     const GRANDCHILD: u64 = 0xd0;

@@ -26,6 +26,9 @@ const KEYS_SIZES: u64 = 8;
 const KEYS_COUNT: u64 = 24;
 const KEYS_INDEX: u64 = 32;
 
+/// `PyASCIIObject.length`.
+const TEXT_LENGTH: u64 = 16;
+
 /// `PyModuleObject.md_def`, `md_state`; `PyModuleDef.m_size`.
 const MODULE_DEFINITION: u64 = 24;
 const MODULE_STATE: u64 = 32;
@@ -66,7 +69,8 @@ pub(super) fn find(
             (types.collect(), values(memory, &variables.zeroed))
         }
         Some(modules) => {
-            let state = state(memory, memory.word(interpreter + u64::from(modules)).ok()?)?;
+            let modules = memory.word(interpreter + u64::from(modules)).ok()?;
+            let state = state(memory, entry(memory, layout, modules, b"_asyncio")?)?;
             let values = values(memory, &state);
             (values.iter().copied().filter(|address| named(memory, *address)).collect::<Vec<_>>(), values)
         }
@@ -91,7 +95,7 @@ pub(super) fn find(
             .word(object.wrapping_add(TYPE))
             .is_ok_and(|kind| type_name(memory, kind).starts_with(b"dict\0"))
     };
-    let mut dicts = objects.into_iter().filter(is_dict);
+    let mut dicts = objects.iter().copied().filter(is_dict);
     let current = dicts.next().filter(|_| dicts.next().is_none())?;
     Some(Tasks { current, task_type: task, task_fields })
 }
@@ -117,22 +121,27 @@ fn type_name(memory: &Memory, address: u64) -> [u8; 16] {
     name.and_then(|name| memory.bytes(name)).unwrap_or_default()
 }
 
-/// The state of the module `_asyncio`, by way of `sys.modules`.
-fn state(memory: &Memory, modules: u64) -> Option<Range<u64>> {
-    let keys = memory.word(modules + DICT_KEYS).ok()?;
+/// What a dictionary holds by a name, since 3.11.
+fn entry(memory: &Memory, layout: &Layout, dictionary: u64, name: &[u8]) -> Option<u64> {
+    let keys = memory.word(dictionary + DICT_KEYS).ok()?;
     let [_, index, kind, ..] = memory.bytes::<8>(keys + KEYS_SIZES).ok()?;
     let count = memory.word(keys + KEYS_COUNT).ok()?.min(MAX_MODULES);
     // Keys that are all strings (kinds other than 0) are kept without their hashes.
     let (entry, key) = if kind == 0 { (24, 8) } else { (16, 0) };
     let first = keys + KEYS_INDEX + 1_u64.checked_shl(u32::from(index))?;
-    let name = *b"_asyncio\0";
+    let length = u64::try_from(name.len()).ok()?;
     let is_it = |at: &u64| {
         let key = memory.word(first + at * entry + key).unwrap_or_default();
-        // The characters of an ASCII string, since 3.12.
-        key != 0 && memory.bytes(key + 40).is_ok_and(|bytes: [u8; 9]| bytes == name)
+        key != 0
+            && memory.word(key + TEXT_LENGTH).is_ok_and(|other| other == length)
+            && memory.slice(key + u64::from(layout.text), name.len()).is_ok_and(|bytes| bytes == name)
     };
     let at = (0..count).find(is_it)?;
-    let module = memory.word(first + at * entry + key + 8).ok()?;
+    memory.word(first + at * entry + key + 8).ok().filter(|value| *value != 0)
+}
+
+/// The state of a module.
+fn state(memory: &Memory, module: u64) -> Option<Range<u64>> {
     let definition = memory.word(module + MODULE_DEFINITION).ok()?;
     let start = memory.word(module + MODULE_STATE).ok()?;
     let size = memory.word(definition + DEFINITION_SIZE).ok()?;

@@ -87,6 +87,17 @@ fn version(memory: &Memory, place: Interpreter) -> Result<Version, Unread> {
     })
 }
 
+/// The states of an interpreter's threads. One that came or went meanwhile may be missing.
+pub(super) fn states(memory: &Memory, layout: &Layout, interpreter: u64) -> Vec<u64> {
+    let mut states = Vec::new();
+    let mut state = memory.word(interpreter + layout.threads).unwrap_or_default();
+    while state != 0 && states.len() < MAX_THREADS {
+        states.push(state);
+        state = memory.word(state + NEXT_THREAD).unwrap_or_default();
+    }
+    states
+}
+
 /// Checks the states of an interpreter's threads, and keeps of `slots` those that name every one of them.
 fn threads(
     memory: &Memory,

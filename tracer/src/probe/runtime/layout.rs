@@ -32,10 +32,23 @@ pub(super) struct Layout {
     /// Where an object's attributes have their values: see [`tracer_ebpf::runtime::Runtime::values`]. From
     /// `_PyObject_ValuesPointer` (3.11), `_PyObject_DictOrValuesPointer` (3.12), `_PyObject_InlineValues` (3.13).
     pub(super) values: i64,
+    /// How frames lie in a chunk of the data stack, since 3.11.
+    pub(super) frames: Option<Frames>,
     /// `PyTupleObject.ob_item`: behind the hash since 3.14.
     pub(super) items: u32,
     /// `_PyThreadStateImpl.asyncio_tasks_head`, before which is the running task, since 3.14.
     pub(super) task_list: Option<u32>,
+}
+
+/// `_PyInterpreterFrame`, and what its code says of it. (`PyCodeObject` is the same for all in what else is read.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Frames {
+    /// `f_code`, since 3.13 `f_executable`.
+    pub(super) code: u64,
+    /// `localsplus`.
+    pub(super) locals: u64,
+    /// `PyCodeObject.co_framesize` in words; before 3.12 it follows from others.
+    pub(super) size: Option<u64>,
 }
 
 /// What `_PyRuntime` begins with since 3.13 (`_Py_DebugOffsets`): this, the version, whether there is no GIL, offsets.
@@ -96,6 +109,7 @@ const LAYOUTS: [Layout; 5] = [
         task_bits: 0,
         text: 48,
         values: 0,
+        frames: None,
         items: 24,
         task_list: None,
     },
@@ -112,6 +126,7 @@ const LAYOUTS: [Layout; 5] = [
         task_bits: 0,
         text: 48,
         values: -32,
+        frames: Some(Frames { code: 32, locals: 72, size: None }),
         items: 24,
         task_list: None,
     },
@@ -128,6 +143,7 @@ const LAYOUTS: [Layout; 5] = [
         task_bits: 0,
         text: 40,
         values: -24,
+        frames: Some(Frames { code: 0, locals: 72, size: Some(76) }),
         items: 24,
         task_list: None,
     },
@@ -144,6 +160,7 @@ const LAYOUTS: [Layout; 5] = [
         task_bits: 8,
         text: 40,
         values: 24,
+        frames: Some(Frames { code: 0, locals: 72, size: Some(76) }),
         items: 24,
         task_list: None,
     },
@@ -160,6 +177,7 @@ const LAYOUTS: [Layout; 5] = [
         task_bits: 8,
         text: 40,
         values: 24,
+        frames: Some(Frames { code: 0, locals: 80, size: Some(76) }),
         items: 32,
         task_list: Some(880),
     },

@@ -25,6 +25,13 @@ impl Memory {
         Ok(bytes)
     }
 
+    /// Some bytes at an address.
+    pub(super) fn slice(&self, address: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.0.read_exact_at(&mut bytes, address)?;
+        Ok(bytes)
+    }
+
     /// A word at an address.
     pub(super) fn word(&self, address: u64) -> io::Result<u64> {
         self.bytes(address).map(u64::from_ne_bytes)

@@ -10,6 +10,7 @@ mod cpython;
 mod image;
 mod layout;
 mod memory;
+mod workers;
 
 use std::io;
 
@@ -50,9 +51,6 @@ pub enum Unread {
     /// The structures are not as they should be.
     #[error("its CPython is not laid out as releases are ({0})")]
     NotProved(&'static str),
-    /// uvloop writes for all tasks from one place.
-    #[error("it uses uvloop, which writes for all tasks from one context: run it with --loop asyncio")]
-    Uvloop,
     /// Only x86-64 so far.
     #[error("runtimes are not read on this architecture yet")]
     Architecture,
@@ -60,7 +58,7 @@ pub enum Unread {
 
 impl Unread {
     /// All short names.
-    pub const REASONS: [&'static str; 10] = [
+    pub const REASONS: [&'static str; 9] = [
         "no_runtime",
         "node",
         "musl",
@@ -69,7 +67,6 @@ impl Unread {
         "unknown_version",
         "free_threaded",
         "not_proved",
-        "uvloop",
         "architecture",
     ];
 
@@ -91,7 +88,6 @@ impl Unread {
             Self::UnknownVersion(_) => "unknown_version",
             Self::FreeThreaded => "free_threaded",
             Self::NotProved(_) => "not_proved",
-            Self::Uvloop => "uvloop",
             Self::Architecture => "architecture",
         }
     }
@@ -128,9 +124,6 @@ impl Locator {
         if mappings.has("/ld-musl-") {
             return Err(Unread::Musl);
         }
-        if mappings.has("/uvloop/") {
-            return Err(Unread::Uvloop);
-        }
         let memory = Memory::open(proc, pid).map_err(Unread::Unreadable)?;
         let proof = cpython::prove(&memory, place)?;
         let layout = proof.layout;
@@ -144,11 +137,19 @@ impl Locator {
         };
         let variables = || image::variables(proc, pid, &mappings, "/_asyncio.");
         let tasks = asyncio::find(&memory, &layout, proof.interpreter, variables);
+        (runtime.stack, runtime.previous) = layout.stack;
+        if mappings.has("/uvloop/") {
+            runtime.sources |= source::NONE;
+        }
         if let Some(tasks) = tasks {
             tell_tasks(&mut runtime, &proof, tasks);
+            if let Some(workers) = workers::find(&memory, &layout, proof.interpreter) {
+                runtime.worker = workers.code;
+                runtime.worker_code = workers.code_at;
+                runtime.employment = workers.future_at;
+            }
         }
         if mappings.has("/gevent/") {
-            (runtime.stack, runtime.previous) = layout.stack;
             runtime.sources |= source::STACK;
         }
         Ok(Found { runtime, version: proof.version })

@@ -65,7 +65,7 @@ impl RedisConversation {
     pub(super) fn enrol(&mut self, mark: Mark, out: &mut Vec<Progress>) {
         // A multiplexing client sends what several requests want in one write; but a transaction is one request's, and
         // so is what one context writes.
-        let shared = self.role == Role::Client && mark.multiplexed && mark.context == 0;
+        let shared = self.role == Role::Client && mark.multiplexed && mark.entered() == 0;
         let apart = shared && !self.session.in_transaction();
         if let Some(id) = self.outstanding.joins(mark, apart) {
             self.outstanding.resume(id, mark, self.input, out);

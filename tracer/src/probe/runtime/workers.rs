@@ -1,0 +1,120 @@
+//! Worker threads that anyio runs functions on for its tasks (FastAPI's and Starlette's `def` endpoints): where such a
+//! thread has the future that the task waits for.
+//!
+//! The thread's outermost frames stay where they are for as long as it lives, at the begin of its first chunk of the data
+//! stack. One of them is anyio's loop, with the future among its variables. Where that is follows from the sizes of the
+//! frames below, which are the same in every such thread of a process.
+
+use super::cpython;
+use super::layout::{Frames, Layout};
+use super::memory::Memory;
+
+/// Frames of a thread that are looked at: `_bootstrap`, `_bootstrap_inner`, `run`, and one that a tool put between.
+const MAX_FRAMES: usize = 4;
+
+/// Where the first frame lies in the first chunk: after `_PyStackChunk`'s head, and a word that stays free.
+const FIRST_FRAME: u64 = 32;
+
+/// Frames of this size would not fit into a chunk.
+const MAX_WORDS: u64 = 2048;
+
+/// `PyCodeObject`, since 3.11: `co_localsplusnames`, `co_filename`, `co_qualname`.
+const NAMES: u64 = 96;
+const FILE: u64 = 112;
+const QUALIFIED_NAME: u64 = 128;
+
+/// Before 3.12: `co_stacksize`, `co_nlocalsplus`.
+const STACK_SIZE: u64 = 68;
+const LOCALS: u64 = 76;
+
+/// `PyASCIIObject.length`.
+const LENGTH: u64 = 16;
+
+/// Most variables of a function.
+const MAX_NAMES: u64 = 64;
+
+/// Bytes of a name or a path that are looked at; a longer one is not what is looked for.
+const MAX_TEXT: u64 = 1024;
+
+/// `PyVarObject.ob_size`.
+const SIZE: u64 = 16;
+
+/// Where a worker is known by, and has what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Workers {
+    /// The code of its loop.
+    pub(super) code: u64,
+    /// From its first chunk to that code, and to the future.
+    pub(super) code_at: u32,
+    pub(super) future_at: u32,
+}
+
+/// `None` as long as there is no such thread.
+pub(super) fn find(memory: &Memory, layout: &Layout, interpreter: u64) -> Option<Workers> {
+    let frames = layout.frames?;
+    cpython::states(memory, layout, interpreter)
+        .into_iter()
+        .find_map(|state| within(memory, layout, frames, first_chunk(memory, layout, state)?))
+}
+
+fn first_chunk(memory: &Memory, layout: &Layout, state: u64) -> Option<u64> {
+    let mut chunk = memory.word(state + u64::from(layout.stack.0)).ok()?;
+    for _ in 0..MAX_FRAMES {
+        match memory.word(chunk).ok()? {
+            0 => return Some(chunk),
+            previous => chunk = previous,
+        }
+    }
+    None
+}
+
+fn within(memory: &Memory, layout: &Layout, frames: Frames, chunk: u64) -> Option<Workers> {
+    let mut frame = chunk + FIRST_FRAME;
+    for _ in 0..MAX_FRAMES {
+        let code = memory.word(frame + frames.code).ok()? & !3;
+        if is_worker(memory, layout, code)? {
+            let index = variable(memory, layout, code, b"future")?;
+            let code_at = u32::try_from(frame + frames.code - chunk).ok()?;
+            let future_at = u32::try_from(frame + frames.locals + index * 8 - chunk).ok()?;
+            return Some(Workers { code, code_at, future_at });
+        }
+        frame += 8 * size(memory, frames, code)?;
+    }
+    None
+}
+
+/// Whether the code is that of anyio's worker.
+fn is_worker(memory: &Memory, layout: &Layout, code: u64) -> Option<bool> {
+    let name = text(memory, layout, memory.word(code + QUALIFIED_NAME).ok()?)?;
+    let file = text(memory, layout, memory.word(code + FILE).ok()?)?;
+    Some(name == b"WorkerThread.run" && file.ends_with(b"anyio/_backends/_asyncio.py"))
+}
+
+/// Which of a function's variables has the name.
+fn variable(memory: &Memory, layout: &Layout, code: u64, name: &[u8]) -> Option<u64> {
+    let names = memory.word(code + NAMES).ok()?;
+    let count = memory.word(names + SIZE).ok()?.min(MAX_NAMES);
+    (0..count).find(|index| {
+        let word = memory.word(names + u64::from(layout.items) + index * 8);
+        word.ok().and_then(|word| text(memory, layout, word)).is_some_and(|text| text == name)
+    })
+}
+
+/// A frame's size in words.
+fn size(memory: &Memory, frames: Frames, code: u64) -> Option<u64> {
+    let half = |offset| memory.bytes(code + offset).ok().map(|bytes| u64::from(u32::from_ne_bytes(bytes)));
+    let size = match frames.size {
+        Some(offset) => half(offset)?,
+        None => half(LOCALS)? + half(STACK_SIZE)? + frames.locals / 8,
+    };
+    (size <= MAX_WORDS).then_some(size)
+}
+
+/// An ASCII string that is not long.
+fn text(memory: &Memory, layout: &Layout, string: u64) -> Option<Vec<u8>> {
+    let length = memory.word(string + LENGTH).ok()?;
+    if length > MAX_TEXT {
+        return Some(Vec::new());
+    }
+    memory.slice(string + u64::from(layout.text), usize::try_from(length).ok()?).ok()
+}
