@@ -60,6 +60,17 @@ pub struct Runtime {
 }
 
 impl Runtime {
+    /// With what was known of workers before, if now there was none to be seen: all that there will be are alike.
+    #[must_use]
+    pub fn keeping(mut self, before: Option<&Self>) -> Self {
+        if let Some(before) = before.filter(|_| self.worker == 0) {
+            self.worker = before.worker;
+            self.worker_code = before.worker_code;
+            self.employment = before.employment;
+        }
+        self
+    }
+
     /// As the words of the map's value.
     #[must_use]
     pub fn words(&self) -> [u64; WORDS] {

@@ -31,6 +31,9 @@ const RETRY_MILLIS: [u64; 6] = [50, 100, 200, 500, 2000, 5000];
 /// How soon one is looked at again whose runtime is read.
 const RECHECK_MILLIS: [u64; 6] = [500, 1000, 1000, 2000, 5000, 10_000];
 
+/// Looks in a row that may fail before what was found of a process is forgotten.
+const MAX_FAILURES: usize = RETRY_MILLIS.len();
+
 /// Processes of whose runtime the log tells without being asked for more.
 const MAX_TOLD: usize = 64;
 
@@ -127,6 +130,8 @@ struct Watched {
     due: Instant,
     /// Looks since the last change.
     looks: usize,
+    /// Looks in a row that failed although its runtime was read before.
+    failures: usize,
     runtime: Option<Runtime>,
     /// Why it is not read, once that is final or long the same.
     unread: Option<&'static str>,
@@ -150,8 +155,10 @@ impl Watch {
     fn note(&mut self, notice: Notice) {
         match notice {
             Notice::Look(pid) if self.watched.contains_key(&pid) || self.watched.len() < MAX_WATCHED => {
-                self.watched
-                    .insert(pid, Watched { due: Instant::now(), looks: 0, runtime: None, unread: None });
+                self.watched.insert(
+                    pid,
+                    Watched { due: Instant::now(), looks: 0, failures: 0, runtime: None, unread: None },
+                );
             }
             Notice::Look(pid) => debug!(pid, "too many processes: its runtime is not read"),
             Notice::Gone(pid) => {
@@ -169,9 +176,24 @@ impl Watch {
         }
     }
 
-    fn take(&mut self, pid: u32, found: Result<Found, Unread>, now: Instant) {
+    fn take(&mut self, pid: u32, mut found: Result<Found, Unread>, now: Instant) {
         let Some(watched) = self.watched.get_mut(&pid) else { return };
         let known = watched.runtime;
+        match &mut found {
+            Ok(found) => {
+                watched.failures = 0;
+                found.runtime = found.runtime.keeping(known.as_ref());
+            }
+            // Threads come and go while it is looked at. What was proved before is still so: another program is told.
+            Err(error) if known.is_some() && error.may_change() && watched.failures < MAX_FAILURES => {
+                let delay = RETRY_MILLIS.get(watched.failures).copied().unwrap_or_default();
+                watched.failures += 1;
+                watched.due = now + Duration::from_millis(delay);
+                debug!(pid, "its CPython could not be looked at again: {error}");
+                return;
+            }
+            Err(_) => {}
+        }
         let delays: &[u64] = if found.is_ok() { &RECHECK_MILLIS } else { &RETRY_MILLIS };
         let runtime = found.as_ref().ok().map(|found| found.runtime);
         if runtime != known {
