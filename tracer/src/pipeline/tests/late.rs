@@ -12,7 +12,7 @@ const DB: Conn = (3, 13);
 const DB2: Conn = (4, 14);
 
 /// The event loop's own context, in which it reads.
-const LOOP: u64 = 7;
+const LOOP: u64 = 0x70;
 const A: u64 = 0xa0;
 const B: u64 = 0xb0;
 
