@@ -9,6 +9,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use xtask::workspace;
 
+use crate::architecture::Architecture;
+
 /// An executable that a build made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Executable {
@@ -70,16 +72,22 @@ pub(crate) fn build_optimised(name: &str, variables: &[(&str, &OsStr)]) -> Resul
     Ok(executable.with_context(|| format!("cargo built no {name}"))?.path)
 }
 
-/// Builds the tracer as it is shipped: one static binary, for this machine's architecture. `profile` is cargo's.
-pub(crate) fn build_static_tracer(profile: &str) -> Result<PathBuf> {
-    // With a target named, the flags are not those of build scripts and macros, which cannot be static.
-    let target = format!("{}-unknown-linux-gnu", env::consts::ARCH);
-    let status = cargo()
+/// Builds the tracer as it is shipped: one static binary. `profile` is cargo's.
+pub(crate) fn build_static_tracer(profile: &str, architecture: Architecture) -> Result<PathBuf> {
+    let target = architecture.target();
+    let mut command = cargo();
+    command
         .args(["build", "--locked", "--package", "tracer", "--bin", "tracer", "--profile", profile])
-        .args(["--target", &target])
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        .status()
-        .context("cannot run cargo")?;
+        // With a target named, the flags are not those of build scripts and macros, which cannot be static.
+        .args(["--target", target])
+        .env("RUSTFLAGS", "-C target-feature=+crt-static");
+    if !architecture.is_host() {
+        let name = target.replace('-', "_");
+        let compiler = architecture.cross_compiler();
+        command.env(format!("CARGO_TARGET_{}_LINKER", name.to_uppercase()), compiler);
+        command.env(format!("CC_{name}"), compiler);
+    }
+    let status = command.status().context("cannot run cargo")?;
     if !status.success() {
         bail!("the static binary was not built");
     }

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use xtask::oci::Image;
 use xtask::workspace;
 
+use crate::architecture::Architecture;
 use crate::{cargo, setup};
 
 /// What to make of the binary.
@@ -21,6 +22,9 @@ pub(crate) struct Options {
     /// The image's name, as `docker load` and registries show it
     #[arg(long, value_name = "NAME", default_value_t = concat!("tracer:", env!("CARGO_PKG_VERSION")).to_owned())]
     tag: String,
+    /// The nodes' architecture [default: this machine's]
+    #[arg(long, value_name = "ARCH")]
+    arch: Option<Architecture>,
     /// Use this static binary instead of building one
     #[arg(long, value_name = "PATH")]
     binary: Option<PathBuf>,
@@ -34,11 +38,12 @@ pub(crate) struct Options {
 
 /// Builds what is asked for, and says what it is.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    let architecture = options.arch.map_or_else(Architecture::host, Ok)?;
     let binary = match &options.binary {
         Some(binary) => binary.clone(),
         None => {
-            setup::toolchain()?;
-            cargo::build_static_tracer(&options.profile)?
+            setup::toolchain(architecture)?;
+            cargo::build_static_tracer(&options.profile, architecture)?
         }
     };
     if let Some(path) = &options.binary_only {
@@ -46,27 +51,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         println!("image: {} is a static binary of {}", path.display(), megabytes(&binary)?);
         return Ok(());
     }
-    let output = options.output.clone().unwrap_or_else(default_output);
-    let image = Image::of_binary(&binary, architecture(), &options.tag)?;
+    let output = options.output.clone().unwrap_or_else(|| default_output(architecture));
+    let image = Image::of_binary(&binary, architecture.name(), &options.tag)?;
     image.write(&output)?;
     println!("image: {} ({}), {}", output.display(), megabytes(&output)?, options.tag);
-    println!("image: linux/{}, one layer: /usr/bin/tracer, {}", architecture(), megabytes(&binary)?);
+    println!("image: linux/{}, one layer: /usr/bin/tracer, {}", architecture.name(), megabytes(&binary)?);
     println!("image: manifest {}", image.digest());
     Ok(())
 }
 
-fn default_output() -> PathBuf {
-    let name = format!("tracer-{}-{}.tar", env!("CARGO_PKG_VERSION"), architecture());
+fn default_output(architecture: Architecture) -> PathBuf {
+    let name = format!("tracer-{}-{}.tar", env!("CARGO_PKG_VERSION"), architecture.name());
     workspace::root().join("target/image").join(name)
-}
-
-/// This machine's architecture in the words of OCI (those of Go).
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
 }
 
 fn megabytes(path: &Path) -> Result<String> {

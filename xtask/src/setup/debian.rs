@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use xtask::{vm, workspace};
 
 use super::{run_quietly, say, tools};
+use crate::architecture::Architecture;
 use crate::privilege;
 
 /// What compiles and links the probe: a compiler with a ready-made `core` for BPF, and what bpf-linker is built of.
@@ -111,9 +112,16 @@ pub(super) fn install() -> Result<()> {
 }
 
 /// Installs only those that the build needs.
-pub(super) fn install_toolchain() -> Result<()> {
+pub(super) fn install_toolchain(architecture: Architecture) -> Result<()> {
     // Without apt, the build itself says what is missing.
-    if workspace::program("apt-get").is_err() { Ok(()) } else { install_missing(toolchain()) }
+    if workspace::program("apt-get").is_err() {
+        return Ok(());
+    }
+    let mut wanted = toolchain().to_vec();
+    if !architecture.is_host() {
+        wanted.extend(architecture.cross_packages());
+    }
+    install_missing(&wanted)
 }
 
 fn toolchain() -> &'static [&'static str] {

@@ -14,6 +14,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use xtask::workspace;
 
+use crate::architecture::Architecture;
+
 /// What to set up beyond what the build and the tests need.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Options {
@@ -33,9 +35,12 @@ pub(crate) fn run(options: Options) -> Result<()> {
     deploy::install()
 }
 
-/// Installs only what the build needs.
-pub(crate) fn toolchain() -> Result<()> {
-    debian::install_toolchain()?;
+/// Installs only what the build for this architecture needs.
+pub(crate) fn toolchain(architecture: Architecture) -> Result<()> {
+    debian::install_toolchain(architecture)?;
+    if !architecture.is_host() {
+        tools::rust_target(architecture.target())?;
+    }
     tools::bpf_linker()
 }
 
