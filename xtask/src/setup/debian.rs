@@ -4,10 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use xtask::architecture::Architecture;
 use xtask::{vm, workspace};
 
 use super::{run_quietly, say, tools};
-use crate::architecture::Architecture;
 use crate::privilege;
 
 /// What compiles and links the probe: a compiler with a ready-made `core` for BPF, and what bpf-linker is built of.
@@ -121,6 +121,17 @@ pub(super) fn install_toolchain(architecture: Architecture) -> Result<()> {
     if !architecture.is_host() {
         wanted.extend(architecture.cross_packages());
     }
+    install_missing(&wanted)
+}
+
+/// Installs what runs guests of another architecture here.
+pub(super) fn install_guests(architecture: Architecture) -> Result<()> {
+    // Without apt there are no packages to make a guest of either, and that is said later.
+    if workspace::program("apt-get").is_err() {
+        return Ok(());
+    }
+    let wanted: Vec<&str> =
+        vm::PACKAGES.iter().copied().chain([vm::emulator_package(architecture)]).collect();
     install_missing(&wanted)
 }
 

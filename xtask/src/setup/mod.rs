@@ -12,9 +12,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use xtask::architecture::Architecture;
 use xtask::workspace;
-
-use crate::architecture::Architecture;
 
 /// What to set up beyond what the build and the tests need.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,6 +41,12 @@ pub(crate) fn toolchain(architecture: Architecture) -> Result<()> {
         tools::rust_target(architecture.target())?;
     }
     tools::bpf_linker()
+}
+
+/// Installs what guests of another architecture need: what builds the tracer for it, and what the guests are made of.
+pub(crate) fn guests(architecture: Architecture) -> Result<()> {
+    toolchain(architecture)?;
+    debian::install_guests(architecture)
 }
 
 /// Says what is being done.
