@@ -74,6 +74,26 @@ fn values_reach_the_agent() {
 }
 
 #[test]
+fn releases_of_one_name_in_two_namespaces_do_not_meet() {
+    let of_cluster = |namespace: &str| {
+        let output = helm(&["template", "tracer", "--namespace", namespace], &NEEDED);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let manifests = String::from_utf8(output.stdout).expect("text");
+        let documents =
+            manifests.split("\n---\n").filter(|document| document.contains("\nkind: ClusterRole"));
+        let name = |document: &str| {
+            let names = document.lines().filter(|line| line.starts_with("  name: "));
+            names.map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+        };
+        documents.map(name).collect::<Vec<_>>()
+    };
+    let (one, other) = (of_cluster("blue"), of_cluster("green"));
+    // The binding's own name, and the role that it refers to.
+    assert_eq!(one, [vec!["name: blue-tracer"], vec!["name: blue-tracer", "name: blue-tracer"]]);
+    assert_eq!(other, [vec!["name: green-tracer"], vec!["name: green-tracer", "name: green-tracer"]]);
+}
+
+#[test]
 fn a_change_of_the_configuration_rolls_the_agents() {
     let checksum = |values: &[&str]| {
         let manifests = rendered(values);
