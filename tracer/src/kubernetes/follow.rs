@@ -13,6 +13,7 @@ use super::cgroups;
 use super::pod::Pod;
 use super::rules::{Containers, PodRules};
 use super::table::PodTable;
+use crate::enrich::container::is_monitor;
 
 /// Most cgroups of one pod.
 const MAX_CGROUPS: usize = 4096;
@@ -197,7 +198,9 @@ impl<M: CgroupMap> Follow<M> {
 
     fn put_in(&mut self, directory: &Path) {
         let map = &mut self.map;
-        walk(directory, &mut |path, id| {
+        // CRI-O's conmon is no part of the pod: it only lies there.
+        let is_pods = |name: &str| !is_monitor(name);
+        walk(directory, &is_pods, &mut |path, id| {
             // First the cgroup itself: what is made below it from now on, the kernel selects.
             map.select(id);
             // One that was removed before it was in the map, the kernel could not take out.
@@ -214,13 +217,13 @@ impl<M: CgroupMap> Follow<M> {
         }
         // Twice: a cgroup that was being made during the first round may have inherited its parent's selection.
         for _ in 0..2 {
-            walk(directory, &mut |_, id| self.map.deselect(id));
+            walk(directory, &|_| true, &mut |_, id| self.map.deselect(id));
         }
     }
 }
 
-/// A directory and those below it, each before what is in it.
-fn walk(directory: &Path, visit: &mut impl FnMut(&Path, u64)) {
+/// A directory and those below it whose names are wanted, each before what is in it.
+fn walk(directory: &Path, wanted: &impl Fn(&str) -> bool, visit: &mut impl FnMut(&Path, u64)) {
     let mut open = vec![directory.to_owned()];
     let mut seen = 0;
     while let Some(path) = open.pop() {
@@ -230,7 +233,7 @@ fn walk(directory: &Path, visit: &mut impl FnMut(&Path, u64)) {
         if seen == MAX_CGROUPS {
             return;
         }
-        open.extend(cgroups::directories(&path).map(|(_, path)| path));
+        open.extend(cgroups::directories(&path).filter(|(name, _)| wanted(name)).map(|(_, path)| path));
     }
 }
 
