@@ -203,7 +203,8 @@ fn push(
         return Ok(None);
     };
     let resource = push::resource(variables, &host(proc, variables), &config.resource.attributes);
-    push::start(metrics, state, resource).map(Some)
+    let state = Arc::clone(state);
+    push::start(metrics, resource, move || state.samples()).map(Some)
 }
 
 /// The machine, or the node where the tracer runs in a pod.

@@ -10,7 +10,6 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use tokio::sync::oneshot;
 
-use super::State;
 use super::samples::{self, Kind, Sample};
 use crate::enrich::resource::Host;
 use crate::enrich::variables::resource_attributes;
@@ -28,21 +27,20 @@ pub struct Pushing {
     provider: SdkMeterProvider,
 }
 
-/// Starts to send; must be called in a tokio runtime.
+/// Starts to send what `source` tells; must be called in a tokio runtime.
 ///
 /// # Errors
 ///
 /// A certificate that cannot be used.
 pub fn start(
     settings: &MetricsSettings,
-    state: &Arc<State>,
     resource: Resource,
+    source: impl Fn() -> Vec<Sample> + Send + Sync + 'static,
 ) -> Result<Pushing, ExportError> {
     let exporter = metrics::exporter(&settings.otlp)?;
     let reader = PeriodicReader::builder(exporter).with_interval(settings.interval).build();
     let provider = SdkMeterProvider::builder().with_resource(resource).with_reader(reader).build();
-    let state = Arc::clone(state);
-    register(&provider.meter("tracer"), &Arc::new(Snapshot::new(move || state.samples())));
+    register(&provider.meter("tracer"), &Arc::new(Snapshot::new(source)));
     Ok(Pushing { provider })
 }
 
