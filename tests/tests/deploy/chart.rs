@@ -60,6 +60,7 @@ fn values_reach_the_agent() {
         "namespaces={shop}",
         "logs=off",
         "metrics.port=9999",
+        "metrics.push=true",
     ]));
     for expected in [
         "    cluster-name: aks-145\n",
@@ -68,6 +69,7 @@ fn values_reach_the_agent() {
         "    namespace:\n    - shop\n",
         "value: \"0.0.0.0:9999\"",
         "containerPort: 9999",
+        "name: OTEL_METRICS_EXPORTER\n              value: otlp\n",
     ] {
         assert!(manifests.contains(expected), "{expected:?} is missing in\n{manifests}");
     }
@@ -116,6 +118,7 @@ fn wrong_values_are_refused_in_words() {
         (with(&["podSelector={app=x}"]), "podSelector"),
         (with(&["namespaces={Shop}"]), "namespaces"),
         (with(&["metrics.port=0"]), "port"),
+        (with(&["metrics.push=prometheus"]), "push"),
         (with(&["ringSize=big"]), "ringSize"),
         (with(&["updateStrategy.maxUnavailable=0"]), "maxUnavailable"),
         (with(&["cluster.name=a=b"]), "name"),

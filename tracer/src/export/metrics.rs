@@ -84,7 +84,7 @@ impl Carrier {
             }
             Attempt::NotTaken(error) => {
                 self.refused.store(true, Ordering::Relaxed);
-                tracing::warn!(
+                tracing::info!(
                     "{}: the receiver takes no metrics, and is sent no more of them: {error}; \
                      OTEL_METRICS_EXPORTER=none spares it the question",
                     self.subject
