@@ -91,11 +91,11 @@ impl Programs {
     /// By what the files say they need: another architecture's loader cannot be asked here.
     fn linked(&self, programs: &[PathBuf]) -> Result<Vec<PathBuf>> {
         let triplet = self.architecture.triplet();
-        let directories = ["lib", "usr/lib", "lib64"]
-            .map(|top| self.root.join(top))
-            .into_iter()
-            .flat_map(|top| [top.join(triplet), top]);
-        let directories: Vec<PathBuf> = directories.collect();
+        // The root itself for the loader, which is named by its path.
+        let directories: Vec<PathBuf> =
+            [&format!("lib/{triplet}"), &format!("usr/lib/{triplet}"), "lib", "usr/lib", ""]
+                .map(|directory| self.root.join(directory))
+                .to_vec();
         let mut found: BTreeMap<String, PathBuf> = BTreeMap::new();
         let mut waiting = programs.to_vec();
         while let Some(file) = waiting.pop() {
@@ -103,8 +103,8 @@ impl Programs {
                 if found.contains_key(&name) {
                     continue;
                 }
-                let library =
-                    directories.iter().map(|directory| directory.join(&name)).find(|path| path.exists());
+                let candidate = |directory: &PathBuf| directory.join(relative(Path::new(&name)));
+                let library = directories.iter().map(candidate).find(|path| path.exists());
                 let library = library
                     .with_context(|| format!("{} needs {name}, which no package brought", file.display()))?;
                 waiting.push(library.clone());
@@ -150,8 +150,7 @@ fn needed(file: &Path) -> Result<Vec<String>> {
 fn parse_readelf(text: &str) -> Vec<String> {
     let bracketed = |line: &str, before: &str| {
         let (_, rest) = line.split_once(before)?;
-        let (path, _) = rest.split_once(']')?;
-        path.rsplit('/').next().map(str::to_owned)
+        rest.split_once(']').map(|(path, _)| path.to_owned())
     };
     text.lines()
         .filter_map(|line| {
@@ -201,7 +200,7 @@ mod tests {
                     \x20 Tag        Type                         Name/Value\n\
                     \x20 0x0000000000000001 (NEEDED)             Shared library: [libz.so.1]\n\
                     \x20 0x000000000000000e (SONAME)             Library soname: [libq.so.2]\n";
-        assert_eq!(parse_readelf(text), ["ld-linux-aarch64.so.1", "libz.so.1"]);
+        assert_eq!(parse_readelf(text), ["/lib/ld-linux-aarch64.so.1", "libz.so.1"]);
     }
 
     #[test]
