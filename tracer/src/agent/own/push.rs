@@ -19,7 +19,7 @@ use crate::export::{ExportError, MetricsSettings, Variables, metrics};
 const SERVICE_NAME: &str = "tracer";
 
 /// The samples of one collection are taken once: the SDK asks for each instrument by itself, within milliseconds.
-const ONE_COLLECTION: Duration = Duration::from_millis(250);
+const ONE_COLLECTION: Duration = Duration::from_millis(50);
 
 /// The running export.
 #[derive(Debug)]
@@ -122,7 +122,7 @@ impl Snapshot {
 
 /// An observable instrument for each name: its callback tells all samples of that name.
 fn register(meter: &Meter, snapshot: &Arc<Snapshot>) {
-    let mut names: Vec<Sample> = snapshot.samples().iter().cloned().chain(samples::of_later()).collect();
+    let mut names: Vec<Sample> = (snapshot.source)().into_iter().chain(samples::of_later()).collect();
     names.sort_by(|one, other| one.name.cmp(&other.name));
     names.dedup_by(|one, other| one.name == other.name);
     for Sample { name, unit, kind, .. } in names {
