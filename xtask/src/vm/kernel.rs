@@ -41,7 +41,7 @@ static AMD64: [Series; 3] = [
     Series { name: "6.12", attach: &[Attach::Tracepoint, Attach::Fexit], refused: &[], suites: SUITES_6_12 },
 ];
 
-/// On arm64. Its kernels have trampolines at functions since 6.4 or so.
+/// On arm64, where trampolines at functions came later: 6.1 has none, 6.12 has.
 static ARM64: [Series; 3] = [
     Series { name: "5.10", attach: &[Attach::Tracepoint], refused: &[Attach::Fexit], suites: SUITES_5_10 },
     Series { name: "6.1", attach: &[Attach::Tracepoint], refused: &[Attach::Fexit], suites: SUITES_6_1 },

@@ -137,10 +137,11 @@ fn register(meter: &Meter, snapshot: &Arc<Snapshot>) {
         // The provider keeps the callback; the instrument itself is only a handle.
         match kind {
             Kind::Counter => {
-                drop(meter.u64_observable_counter(full).with_unit(unit).with_callback(observe).build())
+                let _handle =
+                    meter.u64_observable_counter(full).with_unit(unit).with_callback(observe).build();
             }
             Kind::Gauge => {
-                drop(meter.u64_observable_gauge(full).with_unit(unit).with_callback(observe).build())
+                let _handle = meter.u64_observable_gauge(full).with_unit(unit).with_callback(observe).build();
             }
         }
     }
