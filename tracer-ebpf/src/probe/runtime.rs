@@ -5,9 +5,11 @@
 
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 use tracer_ebpf::Header;
+use tracer_ebpf::runtime::context::{MIGRATES, STACK, TAGS};
 use tracer_ebpf::runtime::{Runtime, source};
 
 use super::asyncio;
+use super::goroutine;
 use super::kernel::{read, read_user};
 use super::maps::RUNTIMES;
 
@@ -24,7 +26,7 @@ pub unsafe fn tell(header: *mut Header) {
     // SAFETY: the caller's promise.
     let header = unsafe { &mut *header };
     header.context = runtime_context(header.tgid);
-    if header.context & 1 == 0 {
+    if header.context & TAGS == 0 {
         asyncio::waiters(header.tgid, header.context, &mut header.waiters);
     }
 }
@@ -42,6 +44,9 @@ pub extern "C" fn runtime_context(tgid: u32) -> u64 {
     // SAFETY: no arguments; always allowed in tracing programs.
     let task = unsafe { bpf_get_current_task() };
     let thread: u64 = read(task, config!(task_thread_pointer));
+    if runtime.sources & source::MIGRATING != 0 {
+        return goroutine::running(thread, runtime.slot) | MIGRATES;
+    }
     let Some(state) = read_user::<u64>(thread.wrapping_add(runtime.slot as u64)) else {
         return 0;
     };
@@ -73,7 +78,7 @@ fn first_chunk(link: u64) -> u64 {
         }
         // `struct _stack_chunk`: the previous one comes first.
         match read_user::<u64>(chunk) {
-            Some(0) => return chunk | 1,
+            Some(0) => return chunk | STACK,
             Some(previous) => chunk = previous,
             None => return 0,
         }

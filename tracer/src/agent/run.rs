@@ -120,10 +120,13 @@ async fn start(config: &RunConfig, variables: &Variables) -> Result<Running, Run
     let (probe, ring) = load(config)?;
     let probe: SharedProbe = Arc::new(Mutex::new(probe));
     let (found, finds) = mpsc::channel();
-    let node = adopt(config, variables, &proc, &probe, &pods, finds)?;
+    let runtimes = Runtimes::start(proc.clone(), Arc::clone(&probe))
+        .map_err(|error| RunError::System("cannot start the thread that finds runtimes", error))?;
+    let threads = Threads { runtimes: runtimes.clone(), found: finds };
+    let node = adopt(config, variables, &proc, &probe, &pods, threads)?;
     let shown = pods.as_ref().map(Pods::shared);
     let state = Arc::new(State::new(Arc::clone(&probe), exporter.stats().clone(), shown, node.runtimes()));
-    let following = pods::start(pods, &config.selection, &probe, found);
+    let following = pods::start(pods, &config.selection, &probe, runtimes, found);
     let serving = listener.map(|listener| tokio::spawn(server::serve(listener, Arc::clone(&state))));
     let detached = Arc::new(AtomicBool::new(false));
     let parts = Parts { node, ring, exporter, recorder: recorder.clone() };
@@ -201,7 +204,7 @@ fn adopt(
     proc: &Proc,
     probe: &SharedProbe,
     pods: &Option<Pods>,
-    finds: Receiver<u32>,
+    threads: Threads,
 ) -> Result<Node, RunError> {
     let host = Host::read(proc, Path::new("/etc"), variables.get("NODE_NAME").cloned());
     let defaults = ResourceDefaults {
@@ -217,10 +220,7 @@ fn adopt(
     }
     let logs = config.pipeline.logs != LogMode::Off;
     let sdk = SdkPolicy::new(config.sdk_targets);
-    let runtimes = Runtimes::start(proc.clone(), Arc::clone(probe))
-        .map_err(|error| RunError::System("cannot start the thread that finds runtimes", error))?;
     let selection = config.selection.clone();
-    let threads = Threads { runtimes, found: finds };
     let mut node = Node::new(proc.clone(), Arc::clone(probe), selection, resources, sdk, logs, threads);
     let mut cgroups = 0;
     for _ in 0..2 {

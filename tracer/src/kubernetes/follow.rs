@@ -22,6 +22,8 @@ pub const MAX_PODS: usize = 8192;
 
 /// Where selections go: the probe, or a test's set.
 pub trait CgroupMap {
+    /// Processes that are there already are about to be selected.
+    fn prepare(&mut self, pids: &[u32]);
     /// Selects a cgroup, by id, with what is made below it from now on.
     fn select(&mut self, id: u64);
     /// No longer selects it.
@@ -198,13 +200,14 @@ impl<M: CgroupMap> Follow<M> {
     fn put_in(&mut self, directory: &Path) {
         let map = &mut self.map;
         walk(directory, &mut |path, id| {
+            map.prepare(&members(path));
             // First the cgroup itself: what is made below it from now on, the kernel selects.
             map.select(id);
             // One that was removed before it was in the map, the kernel could not take out.
             if path.metadata().map(|metadata| metadata.ino()).ok() != Some(id) {
                 map.deselect(id);
             }
-            members(path).for_each(|pid| map.found(pid));
+            members(path).into_iter().for_each(|pid| map.found(pid));
         });
     }
 
@@ -235,9 +238,9 @@ fn walk(directory: &Path, visit: &mut impl FnMut(&Path, u64)) {
 }
 
 /// The processes in a cgroup now.
-fn members(path: &Path) -> impl Iterator<Item = u32> {
+fn members(path: &Path) -> Vec<u32> {
     let text = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
-    text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid != 0).collect::<Vec<_>>().into_iter()
+    text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid != 0).collect()
 }
 
 #[cfg(test)]
