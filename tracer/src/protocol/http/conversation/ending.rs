@@ -38,6 +38,7 @@ impl HttpConversation {
                 if self.role == Role::Server {
                     self.finish_until_close(out);
                 }
+                self.cut_short(out);
                 self.abandon_after(0, AbandonReason::Forgotten, out);
                 self.fall_silent(out);
             }
@@ -64,6 +65,19 @@ impl HttpConversation {
                 let last = front.response_last;
                 self.finish_front(last, None, out);
             }
+        }
+    }
+
+    /// A response's head was seen, and nothing more will be told of its body: what is known of it is told.
+    fn cut_short(&mut self, out: &mut Vec<Progress>) {
+        if self.answering != Answering::Front {
+            return;
+        }
+        if let Some(front) = self.queue.front_mut().filter(|front| front.status.is_some()) {
+            front.cut_short = true;
+            let last = front.response_last;
+            self.answering = Answering::Nobody;
+            self.finish_front(last, None, out);
         }
     }
 

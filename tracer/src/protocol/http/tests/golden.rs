@@ -260,6 +260,21 @@ fn early_ends() {
 }
 
 #[test]
+fn an_end_that_nobody_tells() {
+    let forgotten = |role, response: &str| {
+        let mut tap = Tap::with_role(role, true);
+        tap.request(GET).request(GET).response(response).end(Response, End::Forgotten).told()
+    };
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
+    for role in [Role::Client, Role::Server] {
+        assert_eq!(forgotten(role, head), ["GET /a 200 0/- cut_short", "Forgotten"], "one is answered");
+        assert_eq!(forgotten(role, &format!("{head}half")), ["GET /a 200 0/- cut_short", "Forgotten"]);
+        assert_eq!(forgotten(role, "HTTP/1.1 200 OK\r\nContent-"), ["Forgotten", "Forgotten"]);
+        assert_eq!(forgotten(role, ""), ["Forgotten", "Forgotten"], "they may have been answered");
+    }
+}
+
+#[test]
 fn a_client_can_finish_before_it_is_answered() {
     let mut tap = Tap::new(true);
     tap.request(GET).end(Request, End::Finished).response(OK).close();
