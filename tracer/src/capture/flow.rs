@@ -21,6 +21,10 @@ pub const MAX_HELD_BYTES: usize = 4 << 20;
 /// itself can have them late: packets that several processors took are not quite in order.
 pub const REORDERED: Nanos = 50_000_000;
 
+/// How long after its end, in nanoseconds of the capture, a connection whose SYN comes again with the same number is a new
+/// one. Before that it is the same packet, seen once more.
+const REPLAYED: Nanos = 1_000_000_000;
+
 /// How long bytes are waited for that nobody acknowledged, in nanoseconds of the capture: as long as a sender usually
 /// takes to send them again a few times (RFC 6298: 200 ms to 1 s, then twice that).
 pub const RETRANSMITTED: Nanos = 3_000_000_000;
@@ -151,7 +155,10 @@ impl Flow {
             (None, Some(next)) => !self.over && segment.sequence.wrapping_add(1) == next,
             (None, None) => !self.over,
         };
-        segment.flags.syn && !same
+        // A capture that was sent again (tcpreplay) has the same numbers. So has one taken elsewhere and appended, but there
+        // time goes back.
+        let replayed = self.over && segment.time > self.last.saturating_add(REPLAYED);
+        segment.flags.syn && (!same || replayed)
     }
 
     /// Bytes held.

@@ -280,6 +280,22 @@ fn the_same_ports_again_are_another_connection() {
 }
 
 #[test]
+fn a_connection_that_is_played_again_is_told_again() {
+    let segments = connection(&[
+        seg(Client, 1, 1, "PA", "ask"),
+        seg(Client, 4, 1, "FA", ""),
+        seg(Server, 1, 5, "FA", ""),
+    ]);
+    let once = captured(&segments);
+    for (later, connections) in [(500_000_000, 1), (5_000_000_000, 2)] {
+        let again = once.iter().map(|(time, length, bytes)| (time + later, *length, bytes.clone()));
+        let packets: Vec<Captured> = once.iter().cloned().chain(again).collect();
+        let (told, stats) = of(&pcap(Order::Little, true, linktype::RAW, &packets), WantedEnds::Server);
+        assert_eq!((told.matches("<ask").count(), stats.connections), (connections, connections as u64));
+    }
+}
+
+#[test]
 fn one_direction_alone_is_told_with_gaps_for_the_other() {
     let segments =
         [seg(Client, 1, 1, "PA", "ask"), seg(Client, 4, 7, "PA", "more"), seg(Client, 8, 9, "PA", "last")];
