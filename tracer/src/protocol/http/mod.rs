@@ -79,7 +79,7 @@ pub struct HttpExchange {
     pub response_body: Option<u64>,
     /// Why there is no complete response: `error.type` of a transport failure.
     pub failure: Option<Failure>,
-    /// How the response ended is not known: the tracer, or the capture, ended in the middle of its body.
+    /// How it ended is not known: the tracer, or the capture, ended before it.
     pub cut_short: bool,
     /// The request is an OTLP/HTTP export: the target reports telemetry by itself.
     pub otlp_export: bool,

@@ -22,7 +22,7 @@ pub(super) struct Open {
     /// Status of the final response, once its head is complete.
     pub(super) status: Option<u16>,
     pub(super) response_body: Option<u64>,
-    /// Nobody will tell how the response ended.
+    /// Nobody will tell how it ended.
     pub(super) cut_short: bool,
     context_told: bool,
     health: Arc<HealthPatterns>,

@@ -113,7 +113,7 @@ fn failures_have_words() {
 }
 
 #[test]
-fn a_response_that_was_cut_short_is_no_error() {
+fn what_was_cut_short_is_no_error() {
     let cut_short = HttpExchange { cut_short: true, ..exchange("GET", "/", 200) };
     let (description, lines) = told(&cut_short, Role::Client, &tcp());
     assert_eq!(value(&lines, "tracer.incomplete").as_deref(), Some("end_not_seen"));

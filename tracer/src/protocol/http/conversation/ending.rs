@@ -68,14 +68,12 @@ impl HttpConversation {
         }
     }
 
-    /// A response's head was seen, and nothing more will be told of its body: what is known of it is told.
+    /// Nothing more will be told of the connection: what is known of its requests is told, up to the last byte that was
+    /// seen of them or of their responses.
     fn cut_short(&mut self, out: &mut Vec<Progress>) {
-        if self.answering != Answering::Front {
-            return;
-        }
-        if let Some(front) = self.queue.front_mut().filter(|front| front.status.is_some()) {
+        while let Some(front) = self.queue.front_mut().filter(|front| front.request.is_some()) {
             front.cut_short = true;
-            let last = front.response_last;
+            let last = if front.response_first.is_some() { front.response_last } else { front.request_last };
             self.answering = Answering::Nobody;
             self.finish_front(last, None, out);
         }

@@ -263,14 +263,17 @@ fn early_ends() {
 fn an_end_that_nobody_tells() {
     let forgotten = |role, response: &str| {
         let mut tap = Tap::with_role(role, true);
-        tap.request(GET).request(GET).response(response).end(Response, End::Forgotten).told()
+        tap.request(GET).request(GET).request("GET /b HTTP/1.1\r\nHo").response(response);
+        tap.end(Request, End::Forgotten).end(Response, End::Forgotten).check_closed();
+        tap.told()
     };
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
+    let (answered, open) = ("GET /a 200 0/- cut_short", "GET /a - 0/- cut_short");
     for role in [Role::Client, Role::Server] {
-        assert_eq!(forgotten(role, head), ["GET /a 200 0/- cut_short", "Forgotten"], "one is answered");
-        assert_eq!(forgotten(role, &format!("{head}half")), ["GET /a 200 0/- cut_short", "Forgotten"]);
-        assert_eq!(forgotten(role, "HTTP/1.1 200 OK\r\nContent-"), ["Forgotten", "Forgotten"]);
-        assert_eq!(forgotten(role, ""), ["Forgotten", "Forgotten"], "they may have been answered");
+        assert_eq!(forgotten(role, head), [answered, open, "Forgotten"]);
+        assert_eq!(forgotten(role, &format!("{head}half")), [answered, open, "Forgotten"]);
+        assert_eq!(forgotten(role, "HTTP/1.1 200 OK\r\nContent-"), [open, open, "Forgotten"]);
+        assert_eq!(forgotten(role, ""), [open, open, "Forgotten"]);
     }
 }
 
