@@ -243,7 +243,11 @@ impl Flow {
             return Place::Old;
         }
         let other = self.halves.of(part.from.other()).next;
-        let causes = part.acknowledgment.zip(other).is_none_or(|(number, next)| !is_before(next, number));
+        // What comes with a SYN waits for the other one, so that both streams are known when the first byte is told.
+        let causes = match (part.acknowledgment, other) {
+            (Some(number), Some(next)) => !is_before(next, number),
+            (number, next) => number.is_some() || next.is_some(),
+        };
         if causes && !is_before(next, part.sequence) { Place::Next } else { Place::Early }
     }
 
@@ -351,9 +355,10 @@ impl Flow {
     /// Tells the hole before the oldest held segment as a gap.
     fn give_up(&mut self, stats: &mut FlowStats, teller: &mut impl Teller) {
         let Some(hole) = self.held.first().and_then(|oldest| self.hole(oldest)) else {
-            // Cannot be: what is held has something before it. Were it so, nobody must wait for it for ever.
-            self.held = Vec::new();
-            self.held_bytes = 0;
+            // It came with a SYN that was not answered. Nothing is before it: it is told as it is.
+            let held = self.held.remove(0);
+            self.held_bytes -= held.bytes.len();
+            self.tell(held.part(), stats, teller);
             return;
         };
         let Hole { of, position, length, .. } = hole;

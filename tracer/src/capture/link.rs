@@ -94,6 +94,10 @@ fn ppp(bytes: &[u8]) -> Payload<'_> {
 }
 
 fn ppp_protocol(bytes: &[u8], at: usize) -> Payload<'_> {
+    // Compressed to one byte, which is odd; the first of two is even (RFC 1661 6.5).
+    if let Some(0x21 | 0x57) = bytes.get(at) {
+        return version(bytes, at + 1);
+    }
     match number(bytes, at) {
         Some(0x0021 | 0x0057) => version(bytes, at + 2),
         Some(_) => Payload::Other,
@@ -175,6 +179,7 @@ mod tests {
         check(linktype::LINUX_SLL2, &[8, 0, 0, 0, 0, 0, 0, 1, 3, 4, 4, 6, 0, 0, 0, 0, 0, 0, 0, 0]);
         check(linktype::PPP, &[0xff, 3, 0, 0x21]);
         check(linktype::PPP, &[0, 0x57]);
+        check(linktype::PPP, &[0xff, 3, 0x21]);
         check(linktype::NFLOG, &[2, 0, 0, 5, 6, 0, 10, 0, b'x', 0, 0, 0, 24, 0, 9, 0]);
         check(linktype::NFLOG, &[2, 0, 0, 5, 0, 6, 0, 10, b'x', 0, 0, 0, 0, 24, 0, 9]);
     }

@@ -2,9 +2,12 @@
 
 use super::transcript::{lines, of, server};
 use super::wire::Who::{Client, Server};
-use super::wire::{Captured, Order, Seg, captured, handshake, pcap, raw, seg, spaced};
+use super::wire::{
+    CLIENT_START, Captured, Order, SERVER_START, Seg, captured, handshake, pcap, raw, seg, spaced,
+};
 use crate::capture::link::linktype;
-use crate::capture::{MAX_HELD_SEGMENTS, REORDERED, RETRANSMITTED, WantedEnds};
+use crate::capture::{Interest, MAX_HELD_SEGMENTS, REORDERED, RETRANSMITTED, WantedEnds, events};
+use crate::probe::decode::Event;
 
 fn connection(segments: &[Seg]) -> Vec<Seg> {
     [&handshake(), segments].concat()
@@ -257,6 +260,21 @@ fn data_in_the_syn_is_data() {
     let segments =
         [seg(Client, 0, 0, "S", "ask"), seg(Server, 0, 4, "SA", ""), seg(Server, 1, 4, "PA", "answer")];
     assert_eq!(server(&segments).0, "accept 10.0.0.2:80 <ask >answer");
+    let mut announced = Vec::new();
+    let mut note = |event: &Event<'_>| {
+        if let Event::Connection(_, event) = event {
+            announced.push((event.rx_position, event.tx_position));
+        }
+        Interest::Whole
+    };
+    events(&raw(&segments)[..], WantedEnds::Server, &mut note).unwrap();
+    let first = |number: u32| number.wrapping_add(1);
+    assert_eq!(
+        announced,
+        [(first(CLIENT_START), first(SERVER_START))],
+        "nothing is missing before the answer"
+    );
+    assert_eq!(server(&segments[..1]).0, "accept 10.0.0.2:80 <ask", "it was not answered");
 }
 
 #[test]
@@ -327,11 +345,11 @@ fn who_wants_only_the_end_gets_nothing_else() {
         seg(Server, 7, 5, "FA", ""),
     ]);
     let mut kinds = Vec::new();
-    let mut take = |event: &crate::probe::decode::Event<'_>| {
+    let mut take = |event: &Event<'_>| {
         kinds.push(event.header().kind);
-        if kinds.len() == 2 { crate::capture::Interest::EndOnly } else { crate::capture::Interest::Whole }
+        if kinds.len() == 2 { Interest::EndOnly } else { Interest::Whole }
     };
-    crate::capture::events(&raw(&segments), WantedEnds::Server, &mut take).unwrap();
+    events(&raw(&segments), WantedEnds::Server, &mut take).unwrap();
     // Accept, the question; closed, and the thread's end.
     assert_eq!(kinds, [3, 1, 3, 4]);
 }
