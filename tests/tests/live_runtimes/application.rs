@@ -1,11 +1,11 @@
 //! The applications of `tests/apps/oracle`, each under its server.
 
-use std::fs;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
+use std::{env, fs};
 
 use xtask::http::Address;
 use xtask::process::Process;
@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often it is looked whether it has.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Names another interpreter than the virtual environment's, with the same packages.
+const PYTHON: &str = "TRACER_TEST_PYTHON";
 
 /// What serves the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +71,8 @@ impl Server {
 
     fn command(self, port: u16) -> Command {
         let directory = workspace::apps().join("oracle");
-        let python = workspace::apps_virtualenv().join("bin/python");
+        let python = env::var_os(PYTHON)
+            .map_or_else(|| workspace::apps_virtualenv().join("bin/python"), PathBuf::from);
         let bind = format!("127.0.0.1:{port}");
         let port = port.to_string();
         let gunicorn = ["-m", "gunicorn", "--no-control-socket", "--bind", &bind];
@@ -84,7 +88,16 @@ impl Server {
             Self::Flask => {
                 command.args(["-m", "flask", "--app", "wsgi", "run", "--with-threads", "--port", &port])
             }
-            Self::Uvicorn => command.args(["-m", "uvicorn", "--no-access-log", "--port", &port, "asgi:app"]),
+            Self::Uvicorn => command.args([
+                "-m",
+                "uvicorn",
+                "--loop",
+                "asyncio",
+                "--no-access-log",
+                "--port",
+                &port,
+                "asgi:app",
+            ]),
             Self::Node => {
                 command = Command::new(workspace::program("node").unwrap());
                 command.env("NODE_PATH", workspace::clients_node().join("node_modules"));

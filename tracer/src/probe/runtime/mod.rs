@@ -1,6 +1,6 @@
 //! Where the probe finds what a process's language runtime is doing: which asyncio task, which greenlet makes a call.
 //!
-//! CPython 3.9 to 3.13 on glibc, x86-64. The interpreter's `_PyRuntime` leads to its threads' states; a thread's own
+//! CPython 3.9 to 3.14 on glibc, x86-64. The interpreter's `_PyRuntime` leads to its threads' states; a thread's own
 //! storage (pthread_setspecific, which keeps the state while the GIL is released) leads to its state. Offsets are of
 //! the version's own headers and are proved on the live process: every thread state names its interpreter, and the
 //! thread that it says it belongs to, and that thread's storage names the state. What is not proved is not used.
@@ -8,6 +8,7 @@
 mod asyncio;
 mod cpython;
 mod image;
+mod layout;
 mod memory;
 
 use std::io;
@@ -41,8 +42,11 @@ pub enum Unread {
     #[error("its interpreter has no thread yet")]
     NotReady,
     /// A version whose structures are not known.
-    #[error("CPython {0} is not one of 3.9 to 3.13")]
+    #[error("CPython {0} is not one of 3.9 to 3.14")]
     UnknownVersion(Version),
+    /// A build without the GIL.
+    #[error("its CPython is built without the GIL, whose structures are laid out otherwise")]
+    FreeThreaded,
     /// The structures are not as they should be.
     #[error("its CPython is not laid out as releases are ({0})")]
     NotProved(&'static str),
@@ -56,13 +60,14 @@ pub enum Unread {
 
 impl Unread {
     /// All short names.
-    pub const REASONS: [&'static str; 9] = [
+    pub const REASONS: [&'static str; 10] = [
         "no_runtime",
         "node",
         "musl",
         "unreadable",
         "not_ready",
         "unknown_version",
+        "free_threaded",
         "not_proved",
         "uvloop",
         "architecture",
@@ -84,6 +89,7 @@ impl Unread {
             Self::Unreadable(_) => "unreadable",
             Self::NotReady => "not_ready",
             Self::UnknownVersion(_) => "unknown_version",
+            Self::FreeThreaded => "free_threaded",
             Self::NotProved(_) => "not_proved",
             Self::Uvloop => "uvloop",
             Self::Architecture => "architecture",
@@ -133,24 +139,17 @@ impl Locator {
             thread_id: layout.thread_id,
             context: layout.context,
             entered: layout.entered,
-            chunk: 0,
             sources: source::ENTERED,
             ..Runtime::default()
         };
-        let variables = image::variables(proc, pid, &mappings, "/_asyncio.");
-        let tasks =
-            variables.and_then(|variables| asyncio::find(&memory, &layout, proof.interpreter, &variables));
+        let variables = || image::variables(proc, pid, &mappings, "/_asyncio.");
+        let tasks = asyncio::find(&memory, &layout, proof.interpreter, variables);
         if let Some(tasks) = tasks {
             tell_tasks(&mut runtime, &proof, tasks);
         }
         if mappings.has("/gevent/") {
-            match layout.chunk {
-                Some(chunk) => {
-                    runtime.chunk = chunk;
-                    runtime.sources |= source::STACK;
-                }
-                None => runtime.sources |= source::ANY_CONTEXT,
-            }
+            (runtime.stack, runtime.previous) = layout.stack;
+            runtime.sources |= source::STACK;
         }
         Ok(Found { runtime, version: proof.version })
     }
@@ -167,13 +166,15 @@ fn tell_tasks(runtime: &mut Runtime, proof: &Proof, tasks: Tasks) {
     let layout = &proof.layout;
     let is_3_9 = proof.version.minor == 9;
     // `dk_size`, since 3.11 `dk_log2_size`; with one more word in the head before.
-    let is_before_3_11 = layout.chunk.is_none();
-    (runtime.small, runtime.entries) = if is_before_3_11 { (8, 48) } else { (3, 40) };
+    (runtime.small, runtime.entries) = if proof.version.minor < 11 { (8, 48) } else { (3, 40) };
     // `TaskWakeupMethWrapper.ww_task`, since 3.10 `PyCFunctionObject.m_self`.
     runtime.wakeup = if is_3_9 { 16 } else { 24 };
     (runtime.closure, runtime.module) = if is_3_9 { (48, 88) } else { (72, 104) };
     runtime.text = layout.text;
     runtime.values = layout.values;
+    runtime.items = layout.items;
+    // The running task lies before the list.
+    runtime.running = layout.task_list.map_or(0, |list| list - 8);
     runtime.tasks = tasks.current;
     runtime.task_type = tasks.task_type;
     runtime.task_fields = tasks.task_fields;

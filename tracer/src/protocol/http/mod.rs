@@ -84,6 +84,8 @@ pub struct HttpExchange {
     pub response_body: Option<u64>,
     /// Why there is no complete response: `error.type` of a transport failure.
     pub failure: Option<Failure>,
+    /// How it ended is not known: the tracer, or the capture, ended before it.
+    pub cut_short: bool,
     /// The request is an OTLP/HTTP export: the target reports telemetry by itself.
     pub otlp_export: bool,
 }

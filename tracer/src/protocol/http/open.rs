@@ -22,6 +22,8 @@ pub(super) struct Open {
     /// Status of the final response, once its head is complete.
     pub(super) status: Option<u16>,
     pub(super) response_body: Option<u64>,
+    /// Nobody will tell how it ended.
+    pub(super) cut_short: bool,
     context_told: bool,
     health: Arc<HealthPatterns>,
     /// Number of the input for which `Touched` (or `Begun`) was told last.
@@ -40,6 +42,7 @@ impl Open {
             response_last: first,
             status: None,
             response_body: None,
+            cut_short: false,
             context_told: false,
             health,
             touched: 0,
@@ -101,6 +104,7 @@ impl Open {
             request_body: self.request_body,
             response_body: self.response_body,
             failure,
+            cut_short: self.cut_short,
         };
         let times = Times {
             request_first: self.request_first,

@@ -65,6 +65,7 @@ pub fn describe(
         .maybe("http.request.body.size", exchange.request_body.and_then(|size| i64::try_from(size).ok()));
     attributes
         .maybe("http.response.body.size", exchange.response_body.and_then(|size| i64::try_from(size).ok()));
+    attributes.maybe("tracer.incomplete", exchange.cut_short.then_some("end_not_seen"));
 
     Description { name, attributes: attributes.0, status, scope: Scope::Http }
 }

@@ -113,6 +113,15 @@ fn failures_have_words() {
 }
 
 #[test]
+fn what_was_cut_short_is_no_error() {
+    let cut_short = HttpExchange { cut_short: true, ..exchange("GET", "/", 200) };
+    let (description, lines) = told(&cut_short, Role::Client, &tcp());
+    assert_eq!(value(&lines, "tracer.incomplete").as_deref(), Some("end_not_seen"));
+    assert_eq!((value(&lines, "error.type"), description.status), (None, Status::Unset));
+    assert_eq!(value(&told(&exchange("GET", "/", 200), Role::Client, &tcp()).1, "tracer.incomplete"), None);
+}
+
+#[test]
 fn what_was_not_found_has_no_guessed_route() {
     let (description, lines) = told(&exchange("GET", "/wp-admin.php", 404), Role::Server, &tcp());
     assert_eq!(description.name, "GET");
