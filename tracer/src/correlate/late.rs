@@ -31,7 +31,7 @@ use tracer_ebpf::event::WAITERS;
 
 use super::active::{Evidence, Inactive};
 use super::stats::LateStats;
-use crate::event::{ActiveId, Mark, Nanos, ThreadId};
+use crate::event::{ActiveId, Mark, Moment, Nanos, ThreadId};
 
 /// Calls and lines whose parent is not known yet; a further one gets none.
 pub const MAX_WAITING: usize = 32_768;
@@ -274,7 +274,7 @@ impl LateParents {
 
     /// An exchange during which threads may have been made ended by the call; without its response's last byte
     /// nothing is inherited.
-    pub fn end_for_threads(&mut self, exchange: ActiveId, response_end: Option<Mark>) {
+    pub fn end_for_threads(&mut self, exchange: ActiveId, response_end: Option<Moment>) {
         if self.inheriting.is_empty() {
             return;
         }
@@ -285,9 +285,9 @@ impl LateParents {
                 continue;
             }
             match response_end {
-                Some(mark) => {
-                    inheriting.ended = Some(mark.call);
-                    outlived.push_back((mark.time.saturating_add(EXIT_GRACE), *thread));
+                Some(end) => {
+                    inheriting.ended = Some(end.call);
+                    outlived.push_back((end.time.saturating_add(EXIT_GRACE), *thread));
                 }
                 None => dropped.push(*thread),
             }

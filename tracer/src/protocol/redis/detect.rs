@@ -5,7 +5,7 @@
 
 use super::command::{MAX_NAME, decimal, is_word, lookup};
 use super::inline::split_words;
-use crate::event::{Address, Role, Side};
+use crate::event::{Endpoint, Role, Side};
 use crate::protocol::{Opening, Verdict};
 
 /// The registered port.
@@ -89,17 +89,11 @@ fn between(opening: &Opening<'_>) -> Verdict {
         return Verdict::Certain(if ingress_first { Role::Server } else { Role::Client });
     }
     let strong = |role| request(role) == Grade::Strong;
-    match (port(opening.endpoints.peer.as_ref()), port(opening.endpoints.local.as_ref())) {
+    let port = |end: &Option<Endpoint>| end.as_ref().and_then(Endpoint::port);
+    match (port(&opening.endpoints.peer), port(&opening.endpoints.local)) {
         (Some(PORT), local) if local != Some(PORT) && strong(Role::Client) => Verdict::Certain(Role::Client),
         (peer, Some(PORT)) if peer != Some(PORT) && strong(Role::Server) => Verdict::Certain(Role::Server),
         _ => Verdict::Unsure,
-    }
-}
-
-fn port(address: Option<&Address>) -> Option<u16> {
-    match address {
-        Some(Address::Ip(address)) => Some(address.port()),
-        Some(Address::Unix(_)) | None => None,
     }
 }
 

@@ -10,7 +10,7 @@ fn detect(role: Option<Role>, fresh: bool, ingress: &[u8], egress: &[u8], first:
 }
 
 fn at_port(local: u16, peer: u16, ingress: &[u8], egress: &[u8]) -> Verdict {
-    let address = |port| Some(Address::Ip(([127, 0, 0, 1], port).into()));
+    let address = |port| Some(Address::Ip(([127, 0, 0, 1], port).into()).into());
     let endpoints = Endpoints { local: address(local), peer: address(peer), unix: false };
     (PROTOCOL.detect)(&Opening {
         role: None,
