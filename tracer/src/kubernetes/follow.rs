@@ -35,6 +35,8 @@ pub trait CgroupMap {
 /// What is selected of a pod.
 #[derive(Debug)]
 struct Applied {
+    /// Namespace and name: when the pod is gone, nobody else knows them.
+    name: String,
     directory: PathBuf,
     /// Ids of containers that the rules leave out, and that are out of the map.
     left_out: BTreeSet<String>,
@@ -167,14 +169,14 @@ impl<M: CgroupMap> Follow<M> {
             && let Some(applied) = self.applied.remove(uid)
         {
             self.take_out(&applied.directory);
-            let name = known.as_ref().map_or(uid, |(pod, _)| pod.name.as_str());
-            info!("pod {name} is traced no longer");
+            info!("pod {} is traced no longer", applied.name);
         }
         let (Some((pod, wanted)), Some(directory)) = (wanted, directory) else { return };
         if !self.applied.contains_key(uid) {
             self.put_in(&directory);
-            info!("pod {}/{} is traced", pod.namespace, pod.name);
-            let applied = Applied { directory: directory.clone(), left_out: BTreeSet::new() };
+            let name = format!("{}/{}", pod.namespace, pod.name);
+            info!("pod {name} is traced");
+            let applied = Applied { name, directory: directory.clone(), left_out: BTreeSet::new() };
             self.applied.insert(uid.to_owned(), applied);
         }
         self.narrow(uid, pod, wanted, &directory);
