@@ -4,8 +4,8 @@
 /// were proved on that very process.
 ///
 /// CPython: the thread state lies behind a slot of the thread's own storage. It is taken for the thread's only if it
-/// says so itself. The running task of asyncio is the one of `_asyncio`'s dictionary that has the thread's context; a
-/// task waits for another only if both say so.
+/// says so itself. The running task of asyncio is the one of `_asyncio`'s dictionary that has the thread's context, or the
+/// one that the thread state names; a task waits for another only if both say so.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Runtime {
@@ -17,12 +17,17 @@ pub struct Runtime {
     pub context: u32,
     /// `PyContext.ctx_entered`: 1 while the context runs. (A thread's own, into which nobody entered, has 0.)
     pub entered: u32,
-    /// `PyThreadState.datastack_chunk`, for processes of greenlets that each have a stack of their own; else 0.
-    pub chunk: u32,
+    /// Where a thread state names the last piece of the stack of Python's frames, for processes of greenlets, which have
+    /// one each: `PyThreadState.datastack_chunk`, before 3.11 `PyThreadState.frame`; else 0.
+    pub stack: u32,
+    /// Where such a piece names the one before.
+    pub previous: u32,
     /// Bits: see [`source`].
     pub sources: u32,
     /// `task_fut_waiter` of `_asyncio.Task`, behind which are its other own pointers: 0 when tasks are not read.
     pub task_fields: u32,
+    /// Where a tuple's items are.
+    pub items: u32,
     /// `current_tasks` of `_asyncio`: a dictionary, by event loop.
     pub tasks: u64,
     /// `_asyncio.Task`.
@@ -39,6 +44,10 @@ pub struct Runtime {
     pub module: u32,
     /// Where an ASCII string's characters are.
     pub text: u32,
+    /// 0.
+    pub padding: u32,
+    /// `_PyThreadStateImpl.asyncio_running_task`, since 3.14; else 0, and `tasks` tells which one runs.
+    pub running: u32,
     /// Where an object has the values of its attributes: from the object, or if it is negative from what the word there
     /// points to. 0 when that is not known.
     pub values: i64,
@@ -54,16 +63,28 @@ impl Runtime {
 }
 
 /// Words of a [`Runtime`].
-pub const WORDS: usize = 10;
+pub const WORDS: usize = 12;
 
 /// Bits of [`Runtime::sources`]: what tells contexts apart.
 pub mod source {
     /// The context that was entered: what a task of asyncio runs in.
     pub const ENTERED: u32 = 1 << 0;
-    /// The first chunk of the data stack, of which each greenlet has its own.
+    /// The first piece of the stack of frames, of which each greenlet has its own.
     pub const STACK: u32 = 1 << 1;
-    /// The context, entered or not: each of gevent's greenlets has its own.
-    pub const ANY_CONTEXT: u32 = 1 << 2;
+    /// Contexts move between threads. With a slot they are goroutines, and it holds the one that runs; without one
+    /// nothing tells them apart.
+    pub const MIGRATING: u32 = 1 << 2;
+}
+
+/// Low bits of [`Header::context`](crate::Header::context), which the address leaves free.
+pub mod context {
+    /// It is the first piece of a greenlet's stack.
+    pub const STACK: u64 = 1 << 0;
+    /// It moves between threads, so that what a thread read says nothing of what it does next. Alone: which context
+    /// it was is not known.
+    pub const MIGRATES: u64 = 1 << 1;
+    /// All of them.
+    pub const TAGS: u64 = STACK | MIGRATES;
 }
 
 const _: () = assert!(size_of::<Runtime>() == 8 * WORDS);

@@ -57,7 +57,7 @@ pub(crate) const CASES: &[Case] = &[
 
 fn sql(text: &str) {
     for truncated in [false, true] {
-        let statement = Statement { truncated, ..Statement::new(text) };
+        let statement = Statement { truncated, ..Statement::new(text) }.read();
         let _ = black_box((statement.sanitise(), statement.summary()));
     }
 }

@@ -1,11 +1,11 @@
 //! The applications of `tests/apps/oracle`, each under its server.
 
-use std::fs;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
+use std::{env, fs};
 
 use xtask::http::Address;
 use xtask::process::Process;
@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often it is looked whether it has.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Names another interpreter than the virtual environment's, with the same packages.
+const PYTHON: &str = "TRACER_TEST_PYTHON";
 
 /// What serves the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub enum Server {
     Uvicorn,
     /// Node's own server.
     Node,
+    /// The server of Go's `net/http`.
+    Go,
 }
 
 impl Server {
@@ -48,6 +53,7 @@ impl Server {
             Self::Flask => "flask-threaded",
             Self::Uvicorn => "uvicorn-asyncio",
             Self::Node => "node",
+            Self::Go => "go",
         }
     }
 
@@ -56,19 +62,20 @@ impl Server {
         if self == Self::GunicornThreads { 4 } else { 8 }
     }
 
-    /// Its processes that run CPython.
-    pub fn interpreters(self) -> usize {
+    /// Its processes whose runtime is read.
+    pub fn runtimes(self) -> usize {
         match self {
             Self::GunicornSync => 5,
             Self::GunicornThreads | Self::Gevent => 2,
-            Self::Flask | Self::Uvicorn => 1,
+            Self::Flask | Self::Uvicorn | Self::Go => 1,
             Self::Node => 0,
         }
     }
 
     fn command(self, port: u16) -> Command {
         let directory = workspace::apps().join("oracle");
-        let python = workspace::apps_virtualenv().join("bin/python");
+        let python = env::var_os(PYTHON)
+            .map_or_else(|| workspace::apps_virtualenv().join("bin/python"), PathBuf::from);
         let bind = format!("127.0.0.1:{port}");
         let port = port.to_string();
         let gunicorn = ["-m", "gunicorn", "--no-control-socket", "--bind", &bind];
@@ -84,17 +91,42 @@ impl Server {
             Self::Flask => {
                 command.args(["-m", "flask", "--app", "wsgi", "run", "--with-threads", "--port", &port])
             }
-            Self::Uvicorn => command.args(["-m", "uvicorn", "--no-access-log", "--port", &port, "asgi:app"]),
+            Self::Uvicorn => command.args([
+                "-m",
+                "uvicorn",
+                "--loop",
+                "asyncio",
+                "--no-access-log",
+                "--port",
+                &port,
+                "asgi:app",
+            ]),
             Self::Node => {
                 command = Command::new(workspace::program("node").unwrap());
                 command.env("NODE_PATH", workspace::clients_node().join("node_modules"));
                 command.env("PORT", &port).arg("server.js")
+            }
+            Self::Go => {
+                command = Command::new(go_program());
+                command.env("PORT", &port)
             }
         };
         command.current_dir(directory).env("PYTHONDONTWRITEBYTECODE", "1");
         command.env("POOL", self.pool().to_string()).env("OTEL_SERVICE_NAME", self.name());
         command
     }
+}
+
+/// Builds the application in Go, with the modules of Debian's packages.
+fn go_program() -> PathBuf {
+    let (source, target) = (workspace::apps().join("oracle/oracle.go"), workspace::target().join("apps/go"));
+    let program = target.join("oracle");
+    let mut command = Command::new(workspace::program("go").unwrap());
+    command.arg("build").arg("-o").arg(&program).arg(source);
+    command.envs([("GO111MODULE", "off"), ("GOPATH", "/usr/share/gocode"), ("GOTOOLCHAIN", "local")]);
+    let built = command.env("GOCACHE", target.join("cache")).output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    program
 }
 
 /// A running application.

@@ -9,6 +9,7 @@ use tracer_ebpf::runtime::Runtime;
 
 use super::kernel::read_user;
 use super::maps::RUNTIMES;
+use super::runtime::thread_state;
 
 /// Event loops that run tasks at the same time: entries of the smallest dictionary.
 const MAX_LOOPS: u64 = 5;
@@ -19,8 +20,9 @@ const MAX_CELLS: u64 = 6;
 /// What is to be called when a future is done, that is looked at beside the first. With more nobody is known to wait.
 const MAX_CALLBACKS: u64 = 2;
 
-/// Attributes of a group that are looked at, in the order in which they were set.
-const MAX_ATTRIBUTES: u64 = 6;
+/// Attributes of a group that are looked at: as many as it has. (The order is the one in which they were set, or since 3.14
+/// that of their names.)
+const MAX_ATTRIBUTES: u64 = 10;
 
 /// `PyObject.ob_type`, `PyVarObject.ob_size`.
 const TYPE: u64 = 8;
@@ -37,9 +39,8 @@ const CALLBACK: u64 = 24;
 const CALLBACKS: u64 = 40;
 const TASK_CONTEXT: u64 = 24;
 
-/// `PyListObject.ob_item`; `PyTupleObject.ob_item`; `PyCellObject.ob_ref`.
+/// `PyListObject.ob_item`; `PyCellObject.ob_ref`.
 const LIST_ITEMS: u64 = 24;
-const TUPLE_ITEMS: u64 = 24;
 const CELL: u64 = 16;
 
 /// `partialobject`: `fn`, `args`. `PyMethodObject`: `im_func`, `im_self`.
@@ -81,9 +82,13 @@ pub extern "C" fn asyncio_context(tgid: u32, task: u64) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn asyncio_running(tgid: u32, context: u64) -> u64 {
-    let Some(runtime) = runtime(tgid).filter(|runtime| runtime.tasks != 0) else {
+    let Some(runtime) = runtime(tgid).filter(|runtime| runtime.task_type != 0) else {
         return 0;
     };
+    if runtime.running != 0 {
+        let task = pointer(thread_state(runtime) + runtime.running as u64);
+        return if runs(runtime, task, context) { task } else { 0 };
+    }
     let keys = pointer(runtime.tasks + DICT_KEYS);
     if read_user::<u8>(keys + KEYS_SIZE) != Some(runtime.small as u8) {
         return 0;
@@ -91,14 +96,19 @@ pub extern "C" fn asyncio_running(tgid: u32, context: u64) -> u64 {
     let mut found = 0;
     for index in 0..MAX_LOOPS {
         let task = pointer(keys + runtime.entries as u64 + index * ENTRY + ENTRY_VALUE);
-        if task != 0
-            && pointer(task + TYPE) == runtime.task_type
-            && pointer(task + runtime.task_fields as u64 + TASK_CONTEXT) == context
-        {
+        if runs(runtime, task, context) {
             found = task;
         }
     }
     found
+}
+
+/// Whether this is a task with this context.
+#[inline(always)]
+fn runs(runtime: &Runtime, task: u64, context: u64) -> bool {
+    task != 0
+        && pointer(task + TYPE) == runtime.task_type
+        && pointer(task + runtime.task_fields as u64 + TASK_CONTEXT) == context
 }
 
 #[inline(always)]
@@ -127,7 +137,7 @@ pub extern "C" fn asyncio_waiter(tgid: u32, future: u64) -> u64 {
     for index in 0..MAX_CALLBACKS {
         if index < count {
             // A tuple of what is called and a context.
-            let other = by(runtime, future, pointer(pointer(items + index * 8) + TUPLE_ITEMS));
+            let other = by(runtime, future, pointer(pointer(items + index * 8) + runtime.items as u64));
             if other != 0 {
                 if found != 0 {
                     return 0;
@@ -152,7 +162,7 @@ fn by(runtime: &Runtime, future: u64, callback: u64) -> u64 {
     if is_asyncio(runtime, callback) {
         let closure = pointer(callback + runtime.closure as u64);
         for index in 0..MAX_CELLS {
-            let between = pointer(pointer(closure + TUPLE_ITEMS + index * 8) + CELL);
+            let between = pointer(pointer(closure + runtime.items as u64 + index * 8) + CELL);
             let task = woken(runtime, between, pointer(between + CALLBACK));
             if task != 0 {
                 return task;
@@ -162,7 +172,7 @@ fn by(runtime: &Runtime, future: u64, callback: u64) -> u64 {
     }
     if is_asyncio(runtime, pointer(callback + PARTIAL_FUNCTION)) {
         let owner = pointer(callback + PARTIAL_ARGUMENTS);
-        let between = pointer(owner + TUPLE_ITEMS);
+        let between = pointer(owner + runtime.items as u64);
         let task = woken(runtime, between, pointer(between + CALLBACK));
         return if task == 0 { grouping(runtime, owner) } else { task };
     }

@@ -5,14 +5,16 @@
 
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 use tracer_ebpf::Header;
+use tracer_ebpf::runtime::context::{MIGRATES, STACK, TAGS};
 use tracer_ebpf::runtime::{Runtime, source};
 
 use super::asyncio;
+use super::goroutine;
 use super::kernel::{read, read_user};
 use super::maps::RUNTIMES;
 
-/// Chunks of a data stack that are followed to its first one. One holds some fifty frames.
-const MAX_CHUNKS: usize = 8;
+/// Pieces of a stack that are followed to its first one: frames before 3.11, since then chunks of some fifty frames.
+const MAX_PIECES: usize = 128;
 
 /// Writes into a record's header which context runs on the current thread, and those that wait for it. (Into the record:
 /// the stack is too small. A function of its own, which the verifier leaves with one state.)
@@ -24,7 +26,7 @@ pub unsafe fn tell(header: *mut Header) {
     // SAFETY: the caller's promise.
     let header = unsafe { &mut *header };
     header.context = runtime_context(header.tgid);
-    if header.context & 1 == 0 {
+    if header.context & TAGS == 0 {
         asyncio::waiters(header.tgid, header.context, &mut header.waiters);
     }
 }
@@ -39,14 +41,11 @@ pub extern "C" fn runtime_context(tgid: u32) -> u64 {
     };
     // SAFETY: the pointer is to a map value.
     let runtime: &Runtime = unsafe { &*runtime };
-    // SAFETY: no arguments; always allowed in tracing programs.
-    let task = unsafe { bpf_get_current_task() };
-    let thread: u64 = read(task, config!(task_thread_pointer));
-    let Some(state) = read_user::<u64>(thread.wrapping_add(runtime.slot as u64)) else {
-        return 0;
-    };
-    // A slot that is not set, or not for this thread: a thread that the runtime did not make.
-    if state == 0 || read_user::<u64>(state + runtime.thread_id as u64) != Some(thread) {
+    if runtime.sources & source::MIGRATING != 0 {
+        return goroutine::running(thread_pointer(), runtime.slot) | MIGRATES;
+    }
+    let state = thread_state(runtime);
+    if state == 0 {
         return 0;
     }
     let context = read_user::<u64>(state + runtime.context as u64).unwrap_or(0);
@@ -56,25 +55,42 @@ pub extern "C" fn runtime_context(tgid: u32) -> u64 {
     {
         return context;
     }
-    if runtime.sources & source::STACK != 0 {
-        return first_chunk(state + runtime.chunk as u64);
-    }
-    if runtime.sources & source::ANY_CONTEXT != 0 { context } else { 0 }
+    if runtime.sources & source::STACK != 0 { first_piece(runtime, state) } else { 0 }
 }
 
-/// The first chunk of the data stack whose last one is at `link`; 0 when there are too many. Told apart from a
-/// context by its lowest bit.
+/// Where the current thread's own storage is.
 #[inline(always)]
-fn first_chunk(link: u64) -> u64 {
-    let mut chunk = read_user::<u64>(link).unwrap_or(0);
-    for _ in 0..MAX_CHUNKS {
-        if chunk == 0 {
+fn thread_pointer() -> u64 {
+    // SAFETY: no arguments; always allowed in tracing programs.
+    let task = unsafe { bpf_get_current_task() };
+    read(task, config!(task_thread_pointer))
+}
+
+/// The current thread's state, or 0.
+#[inline(always)]
+pub fn thread_state(runtime: &Runtime) -> u64 {
+    let thread = thread_pointer();
+    match read_user::<u64>(thread.wrapping_add(runtime.slot as u64)) {
+        // A slot that is not set, or not for this thread: a thread that the runtime did not make.
+        Some(state) if state != 0 && read_user::<u64>(state + runtime.thread_id as u64) == Some(thread) => {
+            state
+        }
+        _ => 0,
+    }
+}
+
+/// The first piece of the thread's stack of frames; 0 when there are too many. Told apart from a context by its lowest
+/// bit.
+#[inline(always)]
+fn first_piece(runtime: &Runtime, state: u64) -> u64 {
+    let mut piece = read_user::<u64>(state + runtime.stack as u64).unwrap_or(0);
+    for _ in 0..MAX_PIECES {
+        if piece == 0 {
             return 0;
         }
-        // `struct _stack_chunk`: the previous one comes first.
-        match read_user::<u64>(chunk) {
-            Some(0) => return chunk | 1,
-            Some(previous) => chunk = previous,
+        match read_user::<u64>(piece + runtime.previous as u64) {
+            Some(0) => return piece | STACK,
+            Some(previous) => piece = previous,
             None => return 0,
         }
     }

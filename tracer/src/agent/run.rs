@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aya::maps::{MapData, RingBuf};
@@ -124,11 +124,14 @@ async fn start(config: &RunConfig, variables: &Variables) -> Result<Running, Run
     let (probe, ring) = load(config)?;
     let probe: SharedProbe = Arc::new(Mutex::new(probe));
     let (found, finds) = mpsc::channel();
-    let node = adopt(config, variables, &proc, &probe, &pods, finds)?;
+    let runtimes = Runtimes::start(proc.clone(), Arc::clone(&probe))
+        .map_err(|error| RunError::System("cannot start the thread that finds runtimes", error))?;
+    let threads = Threads { runtimes: runtimes.clone(), found: finds };
+    let node = adopt(config, variables, &proc, &probe, &pods, threads)?;
     let shown = pods.as_ref().map(Pods::shared);
     let state = Arc::new(State::new(Arc::clone(&probe), exporter.stats().clone(), shown, node.runtimes()));
     let pushing = push(config, variables, &settings, &proc, &state)?;
-    let following = pods::start(pods, &config.selection, &probe, found);
+    let following = pods::start(pods, &config.selection, &probe, runtimes, found);
     let serving = listener.map(|listener| tokio::spawn(server::serve(listener, Arc::clone(&state))));
     let detached = Arc::new(AtomicBool::new(false));
     let parts = Parts { node, ring, exporter, recorder: recorder.clone() };
@@ -231,7 +234,7 @@ fn adopt(
     proc: &Proc,
     probe: &SharedProbe,
     pods: &Option<Pods>,
-    finds: Receiver<u32>,
+    threads: Threads,
 ) -> Result<Node, RunError> {
     let host = host(proc, variables);
     let defaults = ResourceDefaults {
@@ -247,10 +250,7 @@ fn adopt(
     }
     let logs = config.pipeline.logs != LogMode::Off;
     let sdk = SdkPolicy::new(config.sdk_targets);
-    let runtimes = Runtimes::start(proc.clone(), Arc::clone(probe))
-        .map_err(|error| RunError::System("cannot start the thread that finds runtimes", error))?;
     let selection = config.selection.clone();
-    let threads = Threads { runtimes, found: finds };
     let mut node = Node::new(proc.clone(), Arc::clone(probe), selection, resources, sdk, logs, threads);
     let mut cgroups = 0;
     for _ in 0..2 {

@@ -110,7 +110,7 @@ impl LogFields {
             Scalar::Negative(number) => Value::Int(number),
             Scalar::Fraction(number) => Value::Double(number),
             Scalar::Truth(truth) => Value::Bool(truth),
-            Scalar::Texts(texts) => Value::Strs(texts),
+            Scalar::Texts(texts) => Value::from(texts),
             Scalar::Text(_) | Scalar::Other => return,
         };
         let room = self.attributes.len() < MAX_ATTRIBUTES && (1..=MAX_ATTRIBUTE).contains(&name.len());

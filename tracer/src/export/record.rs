@@ -22,7 +22,7 @@ pub(super) fn proto_span(span: Span) -> ProtoSpan {
         trace_state: span.trace_state,
         parent_span_id: span.parent.map_or_else(Vec::new, |parent| parent.0.to_vec()),
         flags: span_flags(span.sampled, span.remote_parent),
-        name: span.description.name,
+        name: span.description.name.into_string(),
         kind: match span.kind {
             SpanKind::Server => ProtoKind::Server,
             SpanKind::Client => ProtoKind::Client,
@@ -110,7 +110,7 @@ fn key_value(key: &str, value: ProtoValue) -> KeyValue {
 
 fn proto_value(value: &Value) -> ProtoValue {
     match value {
-        Value::Str(text) => ProtoValue::StringValue(text.clone().into_owned()),
+        Value::Str(text) => ProtoValue::StringValue(text.as_str().to_owned()),
         Value::Int(number) => ProtoValue::IntValue(*number),
         Value::Double(number) => ProtoValue::DoubleValue(*number),
         Value::Bool(truth) => ProtoValue::BoolValue(*truth),

@@ -15,6 +15,8 @@ struct Selected {
 }
 
 impl CgroupMap for Selected {
+    fn prepare(&mut self, _pids: &[u32]) {}
+
     fn select(&mut self, id: u64) {
         self.ids.insert(id);
     }

@@ -24,7 +24,7 @@ const TOOLCHAIN: [&str; 8] = [
 
 /// What the tests and the demo run besides what guests are made of. `g++` builds libFuzzer, `gcc-multilib` a 32-bit program;
 /// `libpython3.11` is what the collector of the tests is linked with.
-const TESTS: [&str; 18] = [
+const TESTS: [&str; 21] = [
     "file",
     "g++",
     "mariadb-client",
@@ -39,6 +39,9 @@ const TESTS: [&str; 18] = [
     "nftables",
     "curl",
     "gcc-multilib",
+    "golang-github-go-sql-driver-mysql-dev",
+    "golang-github-gomodule-redigo-dev",
+    "golang-go",
     "libc6-dev",
     "libpython3.11",
     "python3-venv",
@@ -77,8 +80,9 @@ fi
 "#;
 
 /// Programs that stand for the packages on systems without apt, which name them otherwise.
-const PROGRAMS: [&str; 18] = [
+const PROGRAMS: [&str; 19] = [
     "curl",
+    "go",
     "mariadb",
     "node",
     "npm",

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::cpython::Layout;
+use super::layout::Layout;
 use super::memory::Memory;
 
 /// Most bytes of a library's variables, or of a module's state, that are looked through.
@@ -34,7 +34,7 @@ const DEFINITION_SIZE: u64 = 56;
 /// What is needed to tell which task runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tasks {
-    /// The dictionary of running tasks, by loop.
+    /// The dictionary of running tasks, by loop; 0 where thread states name them.
     pub(super) current: u64,
     /// `_asyncio.Task`.
     pub(super) task_type: u64,
@@ -56,11 +56,12 @@ pub(super) fn find(
     memory: &Memory,
     layout: &Layout,
     interpreter: u64,
-    variables: &Variables,
+    variables: impl FnOnce() -> Option<Variables>,
 ) -> Option<Tasks> {
     let (types, objects) = match layout.modules {
         None => {
             // The types themselves lie there.
+            let variables = variables()?;
             let types = words(variables.initialised.clone()).filter(|address| named(memory, *address));
             (types.collect(), values(memory, &variables.zeroed))
         }
@@ -81,6 +82,10 @@ pub(super) fn find(
     if bits > 16 || bits + u64::from(layout.task_bits) == 0 {
         return None;
     }
+    let task_fields = u32::try_from(task_fields).ok()?;
+    if layout.task_list.is_some() {
+        return Some(Tasks { current: 0, task_type: task, task_fields });
+    }
     let is_dict = |object: &u64| {
         memory
             .word(object.wrapping_add(TYPE))
@@ -88,7 +93,7 @@ pub(super) fn find(
     };
     let mut dicts = objects.into_iter().filter(is_dict);
     let current = dicts.next().filter(|_| dicts.next().is_none())?;
-    Some(Tasks { current, task_type: task, task_fields: u32::try_from(task_fields).ok()? })
+    Some(Tasks { current, task_type: task, task_fields })
 }
 
 /// The addresses of whole words.

@@ -5,6 +5,7 @@ use std::io;
 
 use super::Unread;
 use super::image::Interpreter;
+use super::layout::Layout;
 use super::memory::Memory;
 
 /// Interpreters of a process that are looked at.
@@ -34,36 +35,6 @@ impl fmt::Display for Version {
     }
 }
 
-/// Where the fields are, in bytes. From `Include/internal/pycore_{runtime,interp,context}.h` and
-/// `Include/cpython/pystate.h` of each release, as a compiler lays them out for x86-64 without `Py_GIL_DISABLED`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Layout {
-    minors: (u8, u8),
-    /// `_PyRuntimeState.interpreters.head`.
-    interpreters: u64,
-    /// `PyInterpreterState.next`.
-    next_interpreter: u64,
-    /// `PyInterpreterState.threads.head` (`tstate_head` before 3.11).
-    threads: u64,
-    /// `PyThreadState.thread_id`: what pthread_self() gave.
-    pub(super) thread_id: u32,
-    /// `PyThreadState.context`.
-    pub(super) context: u32,
-    /// `PyThreadState.datastack_chunk`.
-    pub(super) chunk: Option<u32>,
-    /// `PyContext.ctx_entered`.
-    pub(super) entered: u32,
-    /// `PyInterpreterState.imports.modules`, since `_asyncio` keeps what it knows in its module.
-    pub(super) modules: Option<u32>,
-    /// From the end of an asyncio future to the pointers that only a task has: since 3.13 a task's bits are before them.
-    pub(super) task_bits: u32,
-    /// Where an ASCII string's characters are.
-    pub(super) text: u32,
-    /// Where an object's attributes have their values: see [`tracer_ebpf::runtime::Runtime::values`]. From
-    /// `_PyObject_ValuesPointer` (3.11), `_PyObject_DictOrValuesPointer` (3.12), `_PyObject_InlineValues` (3.13).
-    pub(super) values: i64,
-}
-
 /// `PyThreadState.next` and `.interp`.
 const NEXT_THREAD: u64 = 8;
 const THREAD_INTERPRETER: u64 = 16;
@@ -71,65 +42,6 @@ const THREAD_INTERPRETER: u64 = 16;
 /// `PyObject.ob_type`, `PyTypeObject.tp_name`.
 const OBJECT_TYPE: u64 = 8;
 const TYPE_NAME: u64 = 24;
-
-const LAYOUTS: [Layout; 4] = [
-    Layout {
-        minors: (9, 10),
-        interpreters: 32,
-        next_interpreter: 0,
-        threads: 8,
-        thread_id: 176,
-        context: 240,
-        chunk: None,
-        entered: 40,
-        modules: None,
-        task_bits: 0,
-        text: 48,
-        values: 0,
-    },
-    Layout {
-        minors: (11, 11),
-        interpreters: 40,
-        next_interpreter: 0,
-        threads: 16,
-        thread_id: 152,
-        context: 224,
-        chunk: Some(296),
-        entered: 40,
-        modules: None,
-        task_bits: 0,
-        text: 48,
-        values: -32,
-    },
-    Layout {
-        minors: (12, 12),
-        interpreters: 40,
-        next_interpreter: 0,
-        threads: 72,
-        thread_id: 136,
-        context: 208,
-        chunk: Some(232),
-        entered: 40,
-        modules: Some(944),
-        task_bits: 0,
-        text: 40,
-        values: -24,
-    },
-    Layout {
-        minors: (13, 13),
-        interpreters: 632,
-        next_interpreter: 7264,
-        threads: 7344,
-        thread_id: 152,
-        context: 208,
-        chunk: Some(232),
-        entered: 40,
-        modules: Some(7656),
-        task_bits: 8,
-        text: 40,
-        values: 24,
-    },
-];
 
 /// What was proved.
 #[derive(Debug)]
@@ -144,7 +56,8 @@ pub(super) struct Proof {
 
 /// Proves that the interpreter is laid out as its version is, and finds the slot.
 pub(super) fn prove(memory: &Memory, place: Interpreter) -> Result<Proof, Unread> {
-    let (layout, version) = layout(memory, place)?;
+    let version = version(memory, place)?;
+    let layout = Layout::of(version, |offset| word(memory, place.runtime + offset))?;
     let main = word(memory, place.runtime + layout.interpreters)?;
     let mut interpreter = main;
     let mut slots: Option<Vec<usize>> = None;
@@ -161,9 +74,9 @@ pub(super) fn prove(memory: &Memory, place: Interpreter) -> Result<Proof, Unread
     Ok(Proof { layout, slot, interpreter: main, version })
 }
 
-fn layout(memory: &Memory, place: Interpreter) -> Result<(Layout, Version), Unread> {
+fn version(memory: &Memory, place: Interpreter) -> Result<Version, Unread> {
     // `Py_Version` came with 3.11. Before, 3.9 and 3.10 are alike in what is read here.
-    let version = match place.version {
+    Ok(match place.version {
         Some(address) => {
             let [_, _, minor, major] = memory.bytes(address).map_err(Unread::Unreadable)?;
             Version { major, minor }
@@ -171,10 +84,7 @@ fn layout(memory: &Memory, place: Interpreter) -> Result<(Layout, Version), Unre
         None if place.since_3_10 => Version { major: 3, minor: 10 },
         None if place.since_3_9 => Version { major: 3, minor: 9 },
         None => Version { major: 3, minor: 8 },
-    };
-    let known = LAYOUTS.iter().find(|layout| (layout.minors.0..=layout.minors.1).contains(&version.minor));
-    let known = known.filter(|_| version.major == 3).ok_or(Unread::UnknownVersion(version))?;
-    Ok((*known, version))
+    })
 }
 
 /// Checks the states of an interpreter's threads, and keeps of `slots` those that name every one of them.
@@ -193,6 +103,9 @@ fn threads(
             return Err(Unread::NotProved("a thread state is of no interpreter"));
         }
         context(memory, word(memory, state + u64::from(layout.context))?)?;
+        if let Some(offset) = layout.task_list {
+            list(memory, state + u64::from(offset))?;
+        }
         let thread = word(memory, state + u64::from(layout.thread_id))?;
         // A state that no thread has taken yet has no thread.
         if thread != 0 {
@@ -231,6 +144,14 @@ fn context(memory: &Memory, context: u64) -> Result<(), Unread> {
     let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
     // `Context`, or `_contextvars.Context`.
     name.ends_with(b"Context").then_some(()).ok_or(Unread::NotProved("a thread's context is none"))
+}
+
+/// Checks that a list (`struct llist_node`) begins here: what comes next names this as what was before.
+fn list(memory: &Memory, head: u64) -> Result<(), Unread> {
+    let next = word(memory, head)?;
+    // Tasks come and go while this is read.
+    let is_list = word(memory, next + 8)? == head || word(memory, head)? != next;
+    is_list.then_some(()).ok_or(Unread::NotProved("a thread state has no list of tasks"))
 }
 
 /// A word that must be readable if the structures are what they should be.

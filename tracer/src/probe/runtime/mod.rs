@@ -1,16 +1,19 @@
 //! Where the probe finds what a process's language runtime is doing: which asyncio task, which greenlet makes a call.
 //!
-//! CPython 3.9 to 3.13 on glibc, x86-64. The interpreter's `_PyRuntime` leads to its threads' states; a thread's own
+//! CPython 3.9 to 3.14 on glibc, x86-64. The interpreter's `_PyRuntime` leads to its threads' states; a thread's own
 //! storage (pthread_setspecific, which keeps the state while the GIL is released) leads to its state. Offsets are of
 //! the version's own headers and are proved on the live process: every thread state names its interpreter, and the
 //! thread that it says it belongs to, and that thread's storage names the state. What is not proved is not used.
 
 mod asyncio;
 mod cpython;
+mod golang;
 mod image;
+mod layout;
 mod memory;
+mod migrating;
 
-use std::io;
+use std::{fmt, io};
 
 use thiserror::Error;
 use tracer_ebpf::runtime::{Runtime, source};
@@ -18,6 +21,7 @@ use tracer_ebpf::runtime::{Runtime, source};
 use self::asyncio::Tasks;
 use self::cpython::Proof;
 pub use self::cpython::Version;
+use self::golang::{Executables, Slot};
 use self::image::Images;
 use self::memory::{Mappings, Memory};
 use crate::enrich::process::Proc;
@@ -41,14 +45,20 @@ pub enum Unread {
     #[error("its interpreter has no thread yet")]
     NotReady,
     /// A version whose structures are not known.
-    #[error("CPython {0} is not one of 3.9 to 3.13")]
+    #[error("CPython {0} is not one of 3.9 to 3.14")]
     UnknownVersion(Version),
+    /// A build without the GIL.
+    #[error("its CPython is built without the GIL, whose structures are laid out otherwise")]
+    FreeThreaded,
     /// The structures are not as they should be.
     #[error("its CPython is not laid out as releases are ({0})")]
     NotProved(&'static str),
     /// uvloop writes for all tasks from one place.
     #[error("it uses uvloop, which writes for all tasks from one context: run it with --loop asyncio")]
     Uvloop,
+    /// What a thread read last says nothing of what it does next.
+    #[error("it runs {0} which moves its work between threads, and does not tell which of it a thread does")]
+    Migrating(&'static str),
     /// Only x86-64 so far.
     #[error("runtimes are not read on this architecture yet")]
     Architecture,
@@ -56,15 +66,17 @@ pub enum Unread {
 
 impl Unread {
     /// All short names.
-    pub const REASONS: [&'static str; 9] = [
+    pub const REASONS: [&'static str; 11] = [
         "no_runtime",
         "node",
         "musl",
         "unreadable",
         "not_ready",
         "unknown_version",
+        "free_threaded",
         "not_proved",
         "uvloop",
+        "migrating",
         "architecture",
     ];
 
@@ -84,10 +96,19 @@ impl Unread {
             Self::Unreadable(_) => "unreadable",
             Self::NotReady => "not_ready",
             Self::UnknownVersion(_) => "unknown_version",
+            Self::FreeThreaded => "free_threaded",
             Self::NotProved(_) => "not_proved",
             Self::Uvloop => "uvloop",
+            Self::Migrating(_) => "migrating",
             Self::Architecture => "architecture",
         }
+    }
+
+    /// What the probe is to know of the process nevertheless.
+    #[must_use]
+    pub fn runtime(&self) -> Option<Runtime> {
+        matches!(self, Self::Migrating(_))
+            .then(|| Runtime { sources: source::MIGRATING, ..Runtime::default() })
     }
 }
 
@@ -96,14 +117,36 @@ impl Unread {
 pub struct Found {
     /// How.
     pub runtime: Runtime,
-    /// Of CPython.
-    pub version: Version,
+    /// Whose it is.
+    pub language: Language,
+}
+
+/// A runtime that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// CPython, of this version.
+    CPython(Version),
+    /// Go.
+    Go,
+}
+
+/// What it is, and what is told apart.
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CPython(version) => {
+                write!(f, "CPython {version}, whose tasks and greenlets are told apart")
+            }
+            Self::Go => f.write_str("Go, whose goroutines are told apart"),
+        }
+    }
 }
 
 /// Finds runtimes. Remembers what it read of executables and libraries.
 #[derive(Debug, Default)]
 pub struct Locator {
     images: Images,
+    executables: Executables,
 }
 
 impl Locator {
@@ -112,10 +155,18 @@ impl Locator {
     /// # Errors
     /// Why it is not.
     pub fn locate(&mut self, proc: &Proc, pid: u32) -> Result<Found, Unread> {
+        let mappings = Mappings::read(proc, pid).map_err(Unread::Unreadable)?;
+        match self.executables.slot(proc, pid) {
+            Some(Slot(0)) => return Err(Unread::Migrating("Go, stripped and linked with C,")),
+            Some(Slot(slot)) => return Ok(goroutines(slot)),
+            None => {}
+        }
+        if let Some(name) = migrating::name(proc, pid, &mappings) {
+            return Err(Unread::Migrating(name));
+        }
         if !cfg!(target_arch = "x86_64") {
             return Err(Unread::Architecture);
         }
-        let mappings = Mappings::read(proc, pid).map_err(Unread::Unreadable)?;
         let Some(place) = self.images.interpreter(proc, pid, &mappings) else {
             return Err(if is_node(proc, pid) { Unread::Node } else { Unread::NotPython });
         };
@@ -133,26 +184,26 @@ impl Locator {
             thread_id: layout.thread_id,
             context: layout.context,
             entered: layout.entered,
-            chunk: 0,
             sources: source::ENTERED,
             ..Runtime::default()
         };
-        let variables = image::variables(proc, pid, &mappings, "/_asyncio.");
-        let tasks =
-            variables.and_then(|variables| asyncio::find(&memory, &layout, proof.interpreter, &variables));
+        let variables = || image::variables(proc, pid, &mappings, "/_asyncio.");
+        let tasks = asyncio::find(&memory, &layout, proof.interpreter, variables);
         if let Some(tasks) = tasks {
             tell_tasks(&mut runtime, &proof, tasks);
         }
         if mappings.has("/gevent/") {
-            match layout.chunk {
-                Some(chunk) => {
-                    runtime.chunk = chunk;
-                    runtime.sources |= source::STACK;
-                }
-                None => runtime.sources |= source::ANY_CONTEXT,
-            }
+            (runtime.stack, runtime.previous) = layout.stack;
+            runtime.sources |= source::STACK;
         }
-        Ok(Found { runtime, version: proof.version })
+        Ok(Found { runtime, language: Language::CPython(proof.version) })
+    }
+}
+
+fn goroutines(slot: i64) -> Found {
+    Found {
+        runtime: Runtime { slot, sources: source::MIGRATING, ..Runtime::default() },
+        language: Language::Go,
     }
 }
 
@@ -167,13 +218,15 @@ fn tell_tasks(runtime: &mut Runtime, proof: &Proof, tasks: Tasks) {
     let layout = &proof.layout;
     let is_3_9 = proof.version.minor == 9;
     // `dk_size`, since 3.11 `dk_log2_size`; with one more word in the head before.
-    let is_before_3_11 = layout.chunk.is_none();
-    (runtime.small, runtime.entries) = if is_before_3_11 { (8, 48) } else { (3, 40) };
+    (runtime.small, runtime.entries) = if proof.version.minor < 11 { (8, 48) } else { (3, 40) };
     // `TaskWakeupMethWrapper.ww_task`, since 3.10 `PyCFunctionObject.m_self`.
     runtime.wakeup = if is_3_9 { 16 } else { 24 };
     (runtime.closure, runtime.module) = if is_3_9 { (48, 88) } else { (72, 104) };
     runtime.text = layout.text;
     runtime.values = layout.values;
+    runtime.items = layout.items;
+    // The running task lies before the list.
+    runtime.running = layout.task_list.map_or(0, |list| list - 8);
     runtime.tasks = tasks.current;
     runtime.task_type = tasks.task_type;
     runtime.task_fields = tasks.task_fields;
