@@ -25,7 +25,7 @@ mod target;
 pub(crate) mod testing;
 
 pub use console::{Console, Style};
-pub use encode::SCHEMA_URL;
+pub use encode::{SCHEMA_URL, to_protobuf};
 pub(crate) use queue::weight;
 pub use retry::RetryPolicy;
 pub use settings::{Settings, SettingsError, Variables};
