@@ -71,6 +71,20 @@ pub mod source {
     pub const ENTERED: u32 = 1 << 0;
     /// The first piece of the stack of frames, of which each greenlet has its own.
     pub const STACK: u32 = 1 << 1;
+    /// Contexts move between threads. With a slot they are goroutines, and it holds the one that runs; without one
+    /// nothing tells them apart.
+    pub const MIGRATING: u32 = 1 << 2;
+}
+
+/// Low bits of [`Header::context`](crate::Header::context), which the address leaves free.
+pub mod context {
+    /// It is the first piece of a greenlet's stack.
+    pub const STACK: u64 = 1 << 0;
+    /// It moves between threads, so that what a thread read says nothing of what it does next. Alone: which context
+    /// it was is not known.
+    pub const MIGRATES: u64 = 1 << 1;
+    /// All of them.
+    pub const TAGS: u64 = STACK | MIGRATES;
 }
 
 const _: () = assert!(size_of::<Runtime>() == 8 * WORDS);

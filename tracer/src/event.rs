@@ -70,8 +70,10 @@ pub struct Mark {
     /// The thread has requests open, and works for several at once: which one this call was made for is unknown.
     pub multiplexed: bool,
     /// Which of the contexts that take turns on the thread made the call, as its runtime tells: an asyncio task's, a
-    /// greenlet's. An address, used again after it is freed; 0 when nothing tells.
+    /// greenlet's, a goroutine. An address, used again after it is freed; 0 when nothing tells.
     pub context: u64,
+    /// Contexts move between the threads of the process: what a thread read says nothing of what it does next.
+    pub migrates: bool,
     /// Contexts that wait for that one, nearest first; 0 where none does.
     pub waiters: [u64; WAITERS],
 }

@@ -39,6 +39,8 @@ pub enum Server {
     Uvicorn,
     /// Node's own server.
     Node,
+    /// The server of Go's `net/http`.
+    Go,
 }
 
 impl Server {
@@ -51,6 +53,7 @@ impl Server {
             Self::Flask => "flask-threaded",
             Self::Uvicorn => "uvicorn-asyncio",
             Self::Node => "node",
+            Self::Go => "go",
         }
     }
 
@@ -59,12 +62,12 @@ impl Server {
         if self == Self::GunicornThreads { 4 } else { 8 }
     }
 
-    /// Its processes that run CPython.
-    pub fn interpreters(self) -> usize {
+    /// Its processes whose runtime is read.
+    pub fn runtimes(self) -> usize {
         match self {
             Self::GunicornSync => 5,
             Self::GunicornThreads | Self::Gevent => 2,
-            Self::Flask | Self::Uvicorn => 1,
+            Self::Flask | Self::Uvicorn | Self::Go => 1,
             Self::Node => 0,
         }
     }
@@ -103,11 +106,27 @@ impl Server {
                 command.env("NODE_PATH", workspace::clients_node().join("node_modules"));
                 command.env("PORT", &port).arg("server.js")
             }
+            Self::Go => {
+                command = Command::new(go_program());
+                command.env("PORT", &port)
+            }
         };
         command.current_dir(directory).env("PYTHONDONTWRITEBYTECODE", "1");
         command.env("POOL", self.pool().to_string()).env("OTEL_SERVICE_NAME", self.name());
         command
     }
+}
+
+/// Builds the application in Go, with the modules of Debian's packages.
+fn go_program() -> PathBuf {
+    let (source, target) = (workspace::apps().join("oracle/oracle.go"), workspace::target().join("apps/go"));
+    let program = target.join("oracle");
+    let mut command = Command::new(workspace::program("go").unwrap());
+    command.arg("build").arg("-o").arg(&program).arg(source);
+    command.envs([("GO111MODULE", "off"), ("GOPATH", "/usr/share/gocode"), ("GOTOOLCHAIN", "local")]);
+    let built = command.env("GOCACHE", target.join("cache")).output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    program
 }
 
 /// A running application.

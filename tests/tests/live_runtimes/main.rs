@@ -21,7 +21,7 @@ use xtask::testbed::Testbed;
 
 use self::application::{Application, Server};
 use self::downstream::Downstream;
-use self::load::{Mode, Plan};
+use self::load::{KINDS, Mode, Plan};
 use self::score::{Part, Score};
 
 /// Clients that send at the same time.
@@ -30,7 +30,7 @@ const CLIENTS: usize = 50;
 /// Requests of each client.
 const REQUESTS: usize = 8;
 
-/// How long the tracer may take to find the targets' interpreters.
+/// How long the tracer may take to find the targets' runtimes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often it is looked whether it has.
@@ -80,20 +80,31 @@ fn tasks_of_asyncio() {
 }
 
 #[test]
+fn goroutines() {
+    // A handler's own statements, commands and lines; its HTTP requests are written by goroutines of the client's.
+    let score = judge_steps(Server::Go, &ALL, &['s', 'r', 'l']);
+    score.require(&[(Part::Own, TURNS)]);
+}
+
+#[test]
 fn callbacks_of_node() {
     // Nothing tells whose call it is: few parents, none of them wrong.
     judge(Server::Node, &ALL).require(&[]);
 }
 
-/// Has the clients send to the application while it is traced.
 fn judge(server: Server, modes: &[Mode]) -> Score {
+    judge_steps(server, modes, &KINDS)
+}
+
+/// Has the clients send to the application while it is traced.
+fn judge_steps(server: Server, modes: &[Mode], kinds: &[char]) -> Score {
     let testbed = Testbed::start(server.name()).unwrap();
     let downstream = Downstream::start();
     let application = Application::start(&testbed, &downstream, server);
     let tracer =
         Tracer::start(testbed.directory(), &["--pid", &application.id().to_string(), "--ring-size", "64M"]);
-    wait_for_runtimes(&tracer, server.interpreters());
-    let plan = Plan::new(CLIENTS, REQUESTS, modes);
+    wait_for_runtimes(&tracer, server.runtimes());
+    let plan = Plan::new(CLIENTS, REQUESTS, modes, kinds);
     let seconds = plan.send(application.address());
     application.wait_for_background(&plan);
     let outcome = tracer.stop();
@@ -103,11 +114,11 @@ fn judge(server: Server, modes: &[Mode]) -> Score {
     score
 }
 
-/// Waits until the tracer says that it has found so many interpreters.
+/// Waits until the tracer says that it has found so many runtimes.
 fn wait_for_runtimes(tracer: &Tracer, wanted: usize) {
     let since = Instant::now();
-    while tracer.stderr().lines().filter(|line| line.contains(" runs CPython ")).count() < wanted {
-        assert!(since.elapsed() < PATIENCE, "{wanted} interpreters are not found:\n{}", tracer.stderr());
+    while tracer.stderr().lines().filter(|line| line.contains(" told apart")).count() < wanted {
+        assert!(since.elapsed() < PATIENCE, "{wanted} runtimes are not found:\n{}", tracer.stderr());
         thread::sleep(POLL_INTERVAL);
     }
 }

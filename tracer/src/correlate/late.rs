@@ -14,7 +14,8 @@
 //! was written *in the owner's context*, not with the response: what a buffer still holds is written when the task
 //! may long be over. It begins with the end of the request's head, since before that nobody can work for it. A
 //! context that answers two exchanges whose windows meet has proved nothing, and owns neither. Contexts of different
-//! threads have nothing to do with each other. After a loss nothing that waits is told.
+//! threads have nothing to do with each other, except where they move between the threads of a process (goroutines).
+//! After a loss nothing that waits is told.
 //!
 //! A call of an asyncio task that another task waits for is made for whatever that one works for: the call tells both
 //! contexts, and the nearest that owns an exchange decides.
@@ -99,7 +100,7 @@ impl Answers {
     }
 }
 
-/// A thread on which contexts take turns.
+/// A thread, or a whole process ([`scope`]), on which contexts take turns.
 #[derive(Debug, Default)]
 struct Thread {
     open: Vec<ActiveId>,
@@ -155,7 +156,7 @@ impl LateParents {
             }
             &mut inheriting.waiting
         } else {
-            let thread = self.threads.get_mut(&mark.thread).filter(|thread| !thread.open.is_empty());
+            let thread = self.threads.get_mut(&scope(mark)).filter(|thread| !thread.open.is_empty());
             let thread = thread.ok_or(Inactive::NoBinding)?;
             if mark.context == 0 {
                 return Err(Inactive::Suspended);
@@ -172,7 +173,8 @@ impl LateParents {
         self.last += 1;
         self.waiting += 1;
         self.stats.asked += 1;
-        self.due.push_back((mark.time.saturating_add(MAX_WAIT), mark.thread, question.ticket));
+        let waits_at = if self.inheriting.contains_key(&mark.thread) { mark.thread } else { scope(mark) };
+        self.due.push_back((mark.time.saturating_add(MAX_WAIT), waits_at, question.ticket));
         Ok(question.ticket)
     }
 
@@ -195,17 +197,16 @@ impl LateParents {
 
     /// The first byte of a server exchange was read in a context.
     pub fn begin(&mut self, exchange: ActiveId, mark: Mark) {
-        if mark.context == 0 {
+        if mark.context == 0 && !mark.migrates {
             return;
         }
         if self.served.len() >= MAX_SERVED {
             self.stats.unserved_by_limit += 1;
             return;
         }
-        let (begun, since) = (mark.call, mark.call);
-        self.served
-            .insert(exchange, Served { thread: mark.thread, begun, since, owner: None, ambiguous: false });
-        self.threads.entry(mark.thread).or_default().open.push(exchange);
+        let (begun, since, thread) = (mark.call, mark.call, scope(mark));
+        self.served.insert(exchange, Served { thread, begun, since, owner: None, ambiguous: false });
+        self.threads.entry(thread).or_default().open.push(exchange);
     }
 
     /// The head of its request is complete with the call.
@@ -219,9 +220,10 @@ impl LateParents {
     pub fn on_response(&mut self, exchange: ActiveId, mark: Mark) {
         let Some(served) = self.served.get_mut(&exchange) else { return };
         let owner = *served.owner.get_or_insert(mark.context);
-        if mark.context != owner || mark.thread != served.thread || owner == 0 {
+        let elsewhere = scope(mark) != served.thread;
+        if mark.context != owner || elsewhere || owner == 0 {
             // Another's bytes: what a buffer still held. If they were the first ones, nobody knows the owner.
-            if served.owner == Some(0) || mark.thread != served.thread {
+            if served.owner == Some(0) || elsewhere {
                 self.end(exchange);
             }
             return;
@@ -245,7 +247,7 @@ impl LateParents {
             }
             !within
         });
-        self.settle(mark.thread);
+        self.settle(scope(mark));
     }
 
     /// A server exchange is over, or given up.
@@ -307,18 +309,23 @@ impl LateParents {
                 self.inherit(thread);
             }
         }
-        if let Some(gone) = self.threads.remove(&thread) {
-            for question in gone.waiting {
-                self.refuse(question.ticket, Inactive::OtherContext);
-            }
-            for exchange in gone.open {
-                self.served.remove(&exchange);
-            }
+        self.forget(thread);
+    }
+
+    /// What takes turns there does so no more.
+    fn forget(&mut self, scope: ThreadId) {
+        let Some(gone) = self.threads.remove(&scope) else { return };
+        for question in gone.waiting {
+            self.refuse(question.ticket, Inactive::OtherContext);
+        }
+        for exchange in gone.open {
+            self.served.remove(&exchange);
         }
     }
 
-    /// A process has ended: the end of its threads tells nothing about requests.
+    /// A process has ended, or runs another program: the end of its threads tells nothing about requests.
     pub fn exit_process(&mut self, tgid: u32) {
+        self.forget(whole_process(tgid));
         let gone: Vec<_> = self.inheriting.keys().filter(|thread| thread.tgid == tgid).copied().collect();
         for thread in gone {
             self.disinherit(thread);
@@ -421,6 +428,16 @@ impl LateParents {
         self.answers.give(ticket, Err(reason));
         self.waiting -= 1;
     }
+}
+
+/// Where contexts take turns: on one thread, or, where they move, on all threads of the process.
+fn scope(mark: Mark) -> ThreadId {
+    if mark.migrates { whole_process(mark.thread.tgid) } else { mark.thread }
+}
+
+/// A thread's number is not 0, so that this stands for none of them.
+fn whole_process(tgid: u32) -> ThreadId {
+    ThreadId { tgid, tid: 0, start: 0 }
 }
 
 fn contexts(mark: Mark) -> [u64; 1 + WAITERS] {

@@ -70,6 +70,8 @@ fn an_inline_command_needs_a_reply() {
     assert_eq!(detect(Some(Role::Client), true, b"", b"PING\r\n", Some(false)), Verdict::Unsure);
     assert_eq!(detect(Some(Role::Client), true, b"+PONG\r\n", b"PING\r\n", Some(false)), CLIENT);
     assert_eq!(detect(None, false, b"PING\r\n", b"+PONG\r\n", None), SERVER);
+    let quoted = b"PUBLISH news \"two words\"\r\n";
+    assert_eq!(detect(Some(Role::Client), true, b":2\r\n", quoted, Some(false)), CLIENT, "three words");
     assert_eq!(
         detect(Some(Role::Client), true, b"VALUE k 0 1\r\n", b"get k\r\n", Some(false)),
         Verdict::NotForUs
