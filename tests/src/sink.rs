@@ -21,6 +21,12 @@ use hyper::{HeaderMap, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
+    MetricsService, MetricsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
@@ -29,6 +35,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 };
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
@@ -44,7 +51,7 @@ use tower_service::Service;
 pub struct Sink {
     /// Where it takes OTLP/gRPC.
     pub grpc_addr: SocketAddr,
-    /// Where it takes OTLP/HTTP: `/v1/traces` and `/v1/logs`.
+    /// Where it takes OTLP/HTTP: `/v1/traces`, `/v1/logs` and `/v1/metrics`.
     pub http_addr: SocketAddr,
     shared: Arc<Shared>,
     stop: Option<oneshot::Sender<()>>,
@@ -58,11 +65,13 @@ pub struct Received {
     pub spans: Vec<Collected<Span>>,
     /// Log records, in the order of their arrival.
     pub logs: Vec<Collected<LogRecord>>,
+    /// Metrics, one list for each request.
+    pub metrics: Vec<Vec<Collected<Metric>>>,
     /// Requests, also those that were answered by a [`Fault`].
     pub requests: Vec<Seen>,
 }
 
-/// A span or a log record with what it came in.
+/// A span, a log record or a metric with what it came in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Collected<T> {
     /// Of its group.
@@ -71,7 +80,7 @@ pub struct Collected<T> {
     pub scope: InstrumentationScope,
     /// Of the resource and of the scope.
     pub schema_urls: [String; 2],
-    /// The span or log record.
+    /// The span, log record or metric.
     pub item: T,
 }
 
@@ -114,6 +123,8 @@ struct Shared {
 struct State {
     received: Received,
     faults: VecDeque<Fault>,
+    /// There is no place for metrics.
+    no_metrics: bool,
 }
 
 impl Sink {
@@ -183,6 +194,11 @@ impl Sink {
         self.shared.lock().faults.extend(faults);
     }
 
+    /// From now on it has no place for metrics, as a collector without a pipeline for them: `UNIMPLEMENTED`, 404.
+    pub fn take_no_metrics(&self) {
+        self.shared.lock().no_metrics = true;
+    }
+
     /// Waits until what was received is as wanted; `false` when it is not by the deadline.
     pub fn wait_until(&self, wanted: impl Fn(&Received) -> bool, deadline: Duration) -> bool {
         let unwanted = |state: &mut State| !wanted(&state.received);
@@ -244,7 +260,28 @@ impl Shared {
     }
 }
 
-/// Puts a span or a log record together with what it came in.
+impl Shared {
+    /// False when there is no place for them.
+    fn take_metrics(&self, request: ExportMetricsServiceRequest) -> bool {
+        let mut state = self.lock();
+        if state.no_metrics {
+            return false;
+        }
+        let mut metrics = Vec::new();
+        for group in request.resource_metrics {
+            for scope in group.scope_metrics {
+                let schema_urls = [group.schema_url.clone(), scope.schema_url];
+                let resource = group.resource.clone().unwrap_or_default();
+                metrics.extend(scope.metrics.into_iter().map(collected(resource, scope.scope, schema_urls)));
+            }
+        }
+        state.received.metrics.push(metrics);
+        self.changed.notify_all();
+        true
+    }
+}
+
+/// Puts an item together with what it came in.
 pub(crate) fn collected<T>(
     resource: Resource,
     scope: Option<InstrumentationScope>,
@@ -268,16 +305,20 @@ async fn serve_grpc(listener: TcpListener, shared: Arc<Shared>) {
     let gzip = CompressionEncoding::Gzip;
     let traces =
         TraceServiceServer::new(Grpc(Arc::clone(&shared))).accept_compressed(gzip).send_compressed(gzip);
-    let logs = LogsServiceServer::new(Grpc(shared)).accept_compressed(gzip).send_compressed(gzip);
+    let logs =
+        LogsServiceServer::new(Grpc(Arc::clone(&shared))).accept_compressed(gzip).send_compressed(gzip);
+    let metrics = MetricsServiceServer::new(Grpc(shared)).accept_compressed(gzip).send_compressed(gzip);
     loop {
         let (connection, _) = listener.accept().await.expect("the gRPC server runs");
-        let (traces, logs) = (traces.clone(), logs.clone());
+        let services = (traces.clone(), logs.clone(), metrics.clone());
         let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-            let (mut traces, mut logs) = (traces.clone(), logs.clone());
+            let (mut traces, mut logs, mut metrics) = services.clone();
             async move {
-                match request.uri().path().contains(".TraceService/") {
-                    true => traces.call(request).await,
-                    false => logs.call(request).await,
+                let path = request.uri().path();
+                match () {
+                    () if path.contains(".TraceService/") => traces.call(request).await,
+                    () if path.contains(".LogsService/") => logs.call(request).await,
+                    () => metrics.call(request).await,
                 }
             }
         });
@@ -368,6 +409,22 @@ impl LogsService for Grpc {
     }
 }
 
+#[tonic::async_trait]
+impl MetricsService for Grpc {
+    async fn export(
+        &self,
+        request: tonic::Request<ExportMetricsServiceRequest>,
+    ) -> Result<tonic::Response<ExportMetricsServiceResponse>, Status> {
+        let headers = request.metadata().clone().into_headers();
+        let message = request.into_inner();
+        self.meet("MetricsService/Export", headers, message.encoded_len()).await?;
+        match self.0.take_metrics(message) {
+            true => Ok(tonic::Response::new(ExportMetricsServiceResponse::default())),
+            false => Err(Status::unimplemented("unknown service")),
+        }
+    }
+}
+
 // HTTP
 
 async fn serve_http(listener: TcpListener, shared: Arc<Shared>) {
@@ -416,6 +473,7 @@ fn take(shared: &Shared, path: &str, message: Bytes) -> Result<(), StatusCode> {
     match path {
         "/v1/traces" => shared.take_traces(decoded(message)?),
         "/v1/logs" => shared.take_logs(decoded(message)?),
+        "/v1/metrics" if shared.take_metrics(decoded(message)?) => {}
         _ => return Err(StatusCode::NOT_FOUND),
     }
     Ok(())

@@ -112,6 +112,8 @@ pub struct ProbeConfig {
     pub cgroup_kn: u32,
     /// `kernfs_node.id`.
     pub kn_id: u32,
+    /// `kernfs_node.name`.
+    pub kn_name: u32,
     /// `cgroup.root`.
     pub cgroup_root: u32,
     /// `cgroup_root.hierarchy_id`.

@@ -80,8 +80,8 @@ pub struct Header {
     /// How often it came back from a wait on possibly more than one descriptor: all but one-descriptor polls.
     pub mux_epoch: u32,
     /// Which of the contexts that take turns on the thread made the call, where the process's runtime is read
-    /// ([`crate::runtime`]): an asyncio task's, a greenlet's. An address of the process, used again after it is
-    /// freed; 0 when nothing is known.
+    /// ([`crate::runtime`]): an asyncio task's, a greenlet's, a goroutine. An address of the process, used again after
+    /// it is freed, with bits of [`crate::runtime::context`]; 0 when nothing is known.
     pub context: u64,
     /// Contexts that wait for this one: the next is that of the asyncio task that awaits this task, and so on; 0 where
     /// none does.

@@ -82,18 +82,30 @@ impl Runtime {
 /// Words of a [`Runtime`].
 pub const WORDS: usize = 14;
 
-/// What is set in the address of a thread state that stands for a context where none was entered. (Objects lie at multiples
-/// of 16.)
-pub const NO_CONTEXT: u64 = 2;
-
 /// Bits of [`Runtime::sources`]: what tells contexts apart.
 pub mod source {
     /// The context that was entered: what a task of asyncio runs in.
     pub const ENTERED: u32 = 1 << 0;
     /// The first piece of the stack of frames, of which each greenlet has its own.
     pub const STACK: u32 = 1 << 1;
+    /// Contexts move between threads. With a slot they are goroutines, and it holds the one that runs; without one
+    /// nothing tells them apart.
+    pub const MIGRATING: u32 = 1 << 2;
     /// Where no context was entered, that too is told: uvloop reads so.
-    pub const NONE: u32 = 1 << 2;
+    pub const NONE: u32 = 1 << 3;
+}
+
+/// Low bits of [`Header::context`](crate::Header::context), which the address leaves free.
+pub mod context {
+    /// It is the first piece of a greenlet's stack.
+    pub const STACK: u64 = 1 << 0;
+    /// It moves between threads, so that what a thread read says nothing of what it does next. Alone: which context
+    /// it was is not known.
+    pub const MIGRATES: u64 = 1 << 1;
+    /// It is a thread state: no context was entered.
+    pub const NONE: u64 = 1 << 2;
+    /// All of them.
+    pub const TAGS: u64 = STACK | MIGRATES | NONE;
 }
 
 const _: () = assert!(size_of::<Runtime>() == 8 * WORDS);

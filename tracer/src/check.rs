@@ -209,13 +209,7 @@ fn runtime(node: &Node, locator: &mut Locator, pid: u32) -> Item {
         return Item::degraded(NAME, format!("there is no process {pid}"), "name one that runs");
     }
     match locator.locate(&node.proc, pid) {
-        Ok(found) => {
-            let version = found.version;
-            Item::ok(
-                NAME,
-                format!("process {pid} runs CPython {version}, whose tasks and greenlets are told apart"),
-            )
-        }
+        Ok(found) => Item::ok(NAME, format!("process {pid} runs {}", found.language)),
         Err(error @ Unread::NotPython) => Item::ok(NAME, format!("process {pid}: {error}")),
         Err(error) => Item::degraded(
             NAME,

@@ -1,12 +1,11 @@
 //! Identities and marks that every later stage speaks of.
 
-use std::fmt;
-use std::net::SocketAddr;
-
 pub use tracer_ebpf::Direction;
 use tracer_ebpf::Header;
 use tracer_ebpf::event::WAITERS;
-use tracer_ebpf::runtime::NO_CONTEXT;
+use tracer_ebpf::runtime::context::NONE;
+
+pub use crate::endpoint::{Address, Endpoint, Endpoints};
 
 /// Nanoseconds of CLOCK_MONOTONIC, as the kernel stamped them.
 pub type Nanos = u64;
@@ -72,8 +71,10 @@ pub struct Mark {
     /// The thread has requests open, and works for several at once: which one this call was made for is unknown.
     pub multiplexed: bool,
     /// Which of the contexts that take turns on the thread made the call, as its runtime tells: an asyncio task's, a
-    /// greenlet's. An address, used again after it is freed; 0 when nothing tells.
+    /// greenlet's, a goroutine. An address, used again after it is freed; 0 when nothing tells.
     pub context: u64,
+    /// Contexts move between the threads of the process: what a thread read says nothing of what it does next.
+    pub migrates: bool,
     /// Contexts that wait for that one, nearest first; 0 where none does.
     pub waiters: [u64; WAITERS],
 }
@@ -82,7 +83,22 @@ impl Mark {
     /// The context that made the call; 0 when nothing tells, or none was entered.
     #[must_use]
     pub fn entered(&self) -> u64 {
-        if self.context & NO_CONTEXT == 0 { self.context } else { 0 }
+        if self.context & NONE == 0 { self.context } else { 0 }
+    }
+}
+
+/// When a call ended, and which one it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// Exit of the call.
+    pub time: Nanos,
+    /// Number of the event, as in [`Mark`].
+    pub call: u64,
+}
+
+impl From<Mark> for Moment {
+    fn from(mark: Mark) -> Self {
+        Self { time: mark.time, call: mark.call }
     }
 }
 
@@ -113,33 +129,4 @@ impl Side {
             (Role::Client, Direction::Ingress) | (Role::Server, Direction::Egress) => Self::Response,
         }
     }
-}
-
-/// One end of a connection.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Address {
-    /// TCP. IPv4-mapped IPv6 addresses are shown as IPv4.
-    Ip(SocketAddr),
-    /// AF_UNIX: the bound path, or `@name` for an abstract one.
-    Unix(String),
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ip(address) => write!(f, "{address}"),
-            Self::Unix(path) => f.write_str(path),
-        }
-    }
-}
-
-/// Both ends of a connection, as far as they are known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Endpoints {
-    /// The traced process's own end.
-    pub local: Option<Address>,
-    /// The other end.
-    pub peer: Option<Address>,
-    /// Whether the transport is AF_UNIX rather than TCP.
-    pub unix: bool,
 }

@@ -61,7 +61,7 @@ fn log_to_stderr(level: LevelFilter) {
     let given = std::env::var("TRACER_LOG").ok().filter(|text| !text.is_empty());
     let parsed = given.as_deref().map(EnvFilter::try_new);
     let wrong = parsed.as_ref().and_then(|parsed| parsed.as_ref().err()).map(ToString::to_string);
-    let filter = parsed.and_then(Result::ok).unwrap_or_else(|| EnvFilter::new(level.to_string()));
+    let filter = parsed.and_then(Result::ok).unwrap_or_else(|| EnvFilter::new(directives(level)));
     let colours =
         std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt()
@@ -73,6 +73,12 @@ fn log_to_stderr(level: LevelFilter) {
     if let Some(error) = wrong {
         tracing::warn!("TRACER_LOG is left aside, because it is no filter: {error}");
     }
+}
+
+/// What is said at a level. The API client's words come with each attempt, whatever failed: what they mean is said by
+/// `kubernetes::watch` in a sentence.
+fn directives(level: LevelFilter) -> String {
+    if level < LevelFilter::DEBUG { format!("{level},kube_client=off") } else { level.to_string() }
 }
 
 /// The environment; a variable that is no text cannot be meant for us.

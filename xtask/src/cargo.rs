@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+use xtask::architecture::Architecture;
 use xtask::workspace;
 
 /// An executable that a build made.
@@ -70,16 +71,27 @@ pub(crate) fn build_optimised(name: &str, variables: &[(&str, &OsStr)]) -> Resul
     Ok(executable.with_context(|| format!("cargo built no {name}"))?.path)
 }
 
-/// Builds the tracer as it is shipped: one static binary, for this machine's architecture. `profile` is cargo's.
-pub(crate) fn build_static_tracer(profile: &str) -> Result<PathBuf> {
-    // With a target named, the flags are not those of build scripts and macros, which cannot be static.
-    let target = format!("{}-unknown-linux-gnu", env::consts::ARCH);
-    let status = cargo()
+/// Compiles C and links for other architectures: the one compiler that knows all of them.
+const CROSS_COMPILER: &str = "clang";
+
+/// Builds the tracer as it is shipped: one static binary. `profile` is cargo's.
+pub(crate) fn build_static_tracer(profile: &str, architecture: Architecture) -> Result<PathBuf> {
+    let target = architecture.target();
+    let mut command = cargo();
+    command
         .args(["build", "--locked", "--package", "tracer", "--bin", "tracer", "--profile", profile])
-        .args(["--target", &target])
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        .status()
-        .context("cannot run cargo")?;
+        // With a target named, the flags are not those of build scripts and macros, which cannot be static.
+        .args(["--target", target]);
+    let mut flags = String::from("-C target-feature=+crt-static");
+    if !architecture.is_host() {
+        let name = target.replace('-', "_");
+        let tools = format!("--target={}", architecture.triplet());
+        command.env(format!("CARGO_TARGET_{}_LINKER", name.to_uppercase()), CROSS_COMPILER);
+        command.env(format!("CC_{name}"), CROSS_COMPILER).env(format!("CFLAGS_{name}"), &tools);
+        flags.push_str(&format!(" -C link-arg={tools}"));
+    }
+    command.env("RUSTFLAGS", flags);
+    let status = command.status().context("cannot run cargo")?;
     if !status.success() {
         bail!("the static binary was not built");
     }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use xtask::architecture::Architecture;
 use xtask::vm;
 
 /// The project's own commands.
@@ -48,6 +49,9 @@ enum Task {
         /// The tracer's executable; without it, it is built here
         #[arg(long, value_name = "PATH")]
         tracer: Option<PathBuf>,
+        /// The guests' architecture, another one with Debian's servers for it [default: this machine's]
+        #[arg(long, value_name = "ARCH")]
+        arch: Option<Architecture>,
     },
     /// Build the agent's container image, without a container engine
     Image(image::Options),
@@ -76,7 +80,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }),
         Task::Demo { seconds } => demo::run(seconds.map(Duration::from_secs)).map(|()| ExitCode::SUCCESS),
-        Task::Vm { kernels, tracer } => guests(&kernels, tracer),
+        Task::Vm { kernels, tracer, arch } => guests(&kernels, tracer, arch),
         Task::Image(options) => image::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Fuzz { targets, seconds } => setup::run(setup::Options::default())
             .and_then(|()| fuzz::run(&targets, Duration::from_secs(seconds))),
@@ -89,8 +93,16 @@ fn main() -> ExitCode {
     })
 }
 
-fn guests(kernels: &[String], tracer: Option<PathBuf>) -> Result<ExitCode> {
-    let tracer = tracer.map_or_else(cargo::build_tracer, Ok)?;
-    let report = vm::run(kernels, &vm::Options::new(tracer))?;
+fn guests(kernels: &[String], tracer: Option<PathBuf>, arch: Option<Architecture>) -> Result<ExitCode> {
+    let architecture = arch.map_or_else(Architecture::host, Ok)?;
+    if !architecture.is_host() {
+        setup::guests(architecture)?;
+    }
+    let tracer = match tracer {
+        Some(tracer) => tracer,
+        None if architecture.is_host() => cargo::build_tracer()?,
+        None => cargo::build_static_tracer("release", architecture)?,
+    };
+    let report = vm::run(kernels, &vm::Options { architecture, ..vm::Options::new(tracer)? })?;
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

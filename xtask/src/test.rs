@@ -87,7 +87,7 @@ fn growth() -> Result<Outcome> {
 
 /// The live test on other kernels: each way to attach on each of them counts.
 fn guests() -> Result<Outcome> {
-    let options = vm::Options::new(cargo::build_tracer()?);
+    let options = vm::Options::new(cargo::build_tracer()?)?;
     let report = match vm::run(&[], &options) {
         Ok(report) => report,
         Err(error) => return Ok(Outcome::NotRun(format!("{error:#}"))),

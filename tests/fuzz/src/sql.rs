@@ -14,18 +14,19 @@ pub(crate) fn run(input: &[u8]) {
         _ => Backslashes::Unknown,
     };
     let statement = Statement { text: &text, truncated: first & 1 != 0, backslashes };
-    let shown = statement.sanitise();
+    let read = statement.read();
+    let shown = read.sanitise();
     // A `?` for every value, which has a character at least, and `, ...` for rows, each of which has three.
     let most = |text: &str| 2 * text.len() + 8;
     assert!(shown.len() <= most(&text), "{} bytes became {}", text.len(), shown.len());
     let digits = shown.bytes().filter(u8::is_ascii_digit).count();
     assert!(digits <= text.bytes().filter(u8::is_ascii_digit).count());
-    assert!(statement.summary().chars().count() <= MAX_SUMMARY);
-    let _ = statement.has_placeholder();
-    let masked = statement.mask();
+    assert!(read.summary().chars().count() <= MAX_SUMMARY);
+    let _ = read.has_placeholder();
+    let masked = read.mask();
     assert!(masked.len() <= most(&text), "{} bytes became {}", text.len(), masked.len());
     let again = Statement { text: &shown, ..statement };
-    assert!(again.sanitise().len() <= most(&shown));
+    assert!(again.read().sanitise().len() <= most(&shown));
     // In text that is not UTF-8 a backslash may be half a character: how it was meant cannot be told.
     if !text.contains(char::REPLACEMENT_CHARACTER) {
         hides(&text);
@@ -41,12 +42,12 @@ fn hides(value: &str) {
             let text =
                 format!("SELECT a FROM t WHERE b = {quote}{literal}{quote} AND c = -12.5e3 LIMIT 0x1F");
             assert_eq!(
-                Statement::new(&text).sanitise(),
+                Statement::new(&text).read().sanitise(),
                 "SELECT a FROM t WHERE b = ? AND c = ? LIMIT ?",
                 "{text:?}"
             );
             let masked = "SELECT a FROM t WHERE b = ? AND c = -12.5e3 LIMIT 0x1F";
-            assert_eq!(Statement::new(&text).mask(), masked, "{text:?}");
+            assert_eq!(Statement::new(&text).read().mask(), masked, "{text:?}");
         }
     }
 }

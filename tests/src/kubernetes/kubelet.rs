@@ -111,21 +111,37 @@ impl PodSandbox {
     /// When it cannot be started.
     #[must_use]
     pub fn start(&self, directory: &Path, name: &str, id: &str, environment: &[(&str, &str)]) -> Running {
-        let cgroup = self.container(id);
-        let enter = format!(
-            "echo $$ > {}/cgroup.procs && exec unshare --net --mount --pid --fork --mount-proc --kill-child \
-             sh -c 'ip link set lo up && exec \"$@\"' sh \"$@\"",
-            cgroup.display()
-        );
-        let app = format!("{}/apps/pod.py", env!("CARGO_MANIFEST_DIR"));
-        let mut command = Command::new("sh");
-        command.args(["-c", &enter, "sh", "python3", "-u", &app, &PORT.to_string()]);
-        command.envs(environment.iter().copied());
-        let process = Process::start(name, command, directory).expect("a pod's process starts");
-        let mut running = Running { process, cgroup };
-        running.wait();
-        running
+        start_in(self.container(id), directory, name, environment)
     }
+
+    /// Starts such a server where CRI-O has the container's monitor, conmon: in the pod's cgroup, but no container.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_monitor(&self, directory: &Path, name: &str, id: &str) -> Running {
+        let suffix = if self.systemd { ".scope" } else { "" };
+        let cgroup = self.path.join(format!("crio-conmon-{id}{suffix}"));
+        fs::create_dir(&cgroup).expect("a monitor's cgroup");
+        start_in(cgroup, directory, name, &[])
+    }
+}
+
+/// Starts the server of `tests/apps/pod.py` in a cgroup, in namespaces of its own.
+fn start_in(cgroup: PathBuf, directory: &Path, name: &str, environment: &[(&str, &str)]) -> Running {
+    let enter = format!(
+        "echo $$ > {}/cgroup.procs && exec unshare --net --mount --pid --fork --mount-proc --kill-child \
+             sh -c 'ip link set lo up && exec \"$@\"' sh \"$@\"",
+        cgroup.display()
+    );
+    let app = format!("{}/apps/pod.py", env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new("sh");
+    command.args(["-c", &enter, "sh", "python3", "-u", &app, &PORT.to_string()]);
+    command.envs(environment.iter().copied());
+    let process = Process::start(name, command, directory).expect("a pod's process starts");
+    let mut running = Running { process, cgroup };
+    running.wait();
+    running
 }
 
 impl Drop for PodSandbox {

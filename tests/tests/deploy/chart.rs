@@ -60,6 +60,7 @@ fn values_reach_the_agent() {
         "namespaces={shop}",
         "logs=off",
         "metrics.port=9999",
+        "metrics.push=true",
     ]));
     for expected in [
         "    cluster-name: aks-145\n",
@@ -68,9 +69,30 @@ fn values_reach_the_agent() {
         "    namespace:\n    - shop\n",
         "value: \"0.0.0.0:9999\"",
         "containerPort: 9999",
+        "name: OTEL_METRICS_EXPORTER\n              value: otlp\n",
     ] {
         assert!(manifests.contains(expected), "{expected:?} is missing in\n{manifests}");
     }
+}
+
+#[test]
+fn releases_of_one_name_in_two_namespaces_do_not_meet() {
+    let of_cluster = |namespace: &str| {
+        let output = helm(&["template", "tracer", "--namespace", namespace], &NEEDED);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let manifests = String::from_utf8(output.stdout).expect("text");
+        let documents =
+            manifests.split("\n---\n").filter(|document| document.contains("\nkind: ClusterRole"));
+        let name = |document: &str| {
+            let names = document.lines().filter(|line| line.starts_with("  name: "));
+            names.map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+        };
+        documents.map(name).collect::<Vec<_>>()
+    };
+    let (one, other) = (of_cluster("blue"), of_cluster("green"));
+    // The binding's own name, and the role that it refers to.
+    assert_eq!(one, [vec!["name: blue-tracer"], vec!["name: blue-tracer", "name: blue-tracer"]]);
+    assert_eq!(other, [vec!["name: green-tracer"], vec!["name: green-tracer", "name: green-tracer"]]);
 }
 
 #[test]
@@ -96,6 +118,7 @@ fn wrong_values_are_refused_in_words() {
         (with(&["podSelector={app=x}"]), "podSelector"),
         (with(&["namespaces={Shop}"]), "namespaces"),
         (with(&["metrics.port=0"]), "port"),
+        (with(&["metrics.push=prometheus"]), "push"),
         (with(&["ringSize=big"]), "ringSize"),
         (with(&["updateStrategy.maxUnavailable=0"]), "maxUnavailable"),
         (with(&["cluster.name=a=b"]), "name"),

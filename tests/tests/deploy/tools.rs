@@ -13,10 +13,13 @@ pub fn deploy(path: &str) -> PathBuf {
     workspace::root().join("deploy").join(path)
 }
 
-/// Runs helm on the chart with `--set` values: its output.
+/// Runs helm on the chart with `--set` values, in the namespace `tracer` unless the command names another: its output.
 pub fn helm(command: &[&str], values: &[&str]) -> Output {
     let mut helm = Command::new(workspace::helm());
-    helm.args(command).arg(deploy("helm/tracer")).args(["--namespace", "tracer"]);
+    helm.args(command).arg(deploy("helm/tracer"));
+    if !command.contains(&"--namespace") {
+        helm.args(["--namespace", "tracer"]);
+    }
     for value in values {
         helm.args(["--set", value]);
     }

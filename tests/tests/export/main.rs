@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's own support fails by panicking, like the test")]
 
 mod delivery;
+mod metrics;
 mod retry;
 mod stage;
 mod tls;

@@ -117,7 +117,7 @@ pub(crate) fn span(resource: &Arc<Resource>, id: u64) -> Telemetry {
         first_byte_unix_ns: Some(START + id + 500),
         links: Vec::new(),
         description: Description {
-            name: format!("span {id}"),
+            name: format!("span {id}").into(),
             attributes: vec![
                 Attribute::new("text", "täxt"),
                 Attribute::new("number", -1_i64),

@@ -71,12 +71,6 @@ impl Counts {
         self.0.values().sum()
     }
 
-    /// What is told more often than it was done.
-    pub fn exceeded_by<'a>(&self, told: &'a Self) -> Vec<&'a str> {
-        let exceeds = |(entry, times): &(&'a String, &u64)| self.get(entry) < **times;
-        told.0.iter().filter(exceeds).map(|(entry, _)| entry.as_str()).collect()
-    }
-
     /// Where `told` differs from what was done, in words; empty where it does not.
     pub fn differences(&self, told: &Self) -> Vec<String> {
         let entries: BTreeSet<&String> = self.0.keys().chain(told.0.keys()).collect();

@@ -8,7 +8,8 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 use tests::oci::OciImage;
-use xtask::oci::Image;
+use xtask::architecture::Architecture;
+use xtask::oci::{Image, Layout};
 use xtask::testbed::RunDirectory;
 use xtask::workspace;
 
@@ -36,8 +37,9 @@ static ROOT: LazyLock<Root> = LazyLock::new(|| {
     let stripped = directory.data("tracer");
     let strip = Command::new("strip").arg("--strip-debug").arg("-o").arg(&stripped).arg(&tracer).status();
     assert!(strip.expect("strip(1) comes with the compiler").success());
-    Image::of_binary(&stripped, "amd64", "tracer:test").unwrap().write(&archive).unwrap();
-    OciImage::read(&archive).unpack(&path);
+    let image = Image::of_binary(&stripped, Architecture::of_executable(&stripped).unwrap()).unwrap();
+    Layout::new(vec![image], "tracer:test").write(&archive).unwrap();
+    OciImage::only(&archive).unpack(&path);
     Root { path, dynamic: !is_static(&tracer), _directory: directory }
 });
 

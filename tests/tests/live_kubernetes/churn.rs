@@ -11,8 +11,13 @@ use super::scene::{NODE, Scene, id, uid};
 /// Pods at a time.
 const PODS: u32 = 300;
 
-/// How long they come and go.
+/// How long they come and go; `$CHURN_SECONDS` says otherwise.
 const CHURN: Duration = Duration::from_secs(5);
+
+fn churn() -> Duration {
+    let given = std::env::var("CHURN_SECONDS").ok();
+    given.map_or(CHURN, |seconds| Duration::from_secs(seconds.parse().expect("$CHURN_SECONDS is a number")))
+}
 
 /// The agent's own resident memory, in bytes.
 fn resident(pid: u32) -> u64 {
@@ -47,7 +52,8 @@ fn three_hundred_pods_come_and_go_without_leak_or_drift() {
     let begin = Instant::now();
     let before = resident(agent.tracer.id());
     let mut next = PODS;
-    while begin.elapsed() < CHURN {
+    let churn = churn();
+    while begin.elapsed() < churn {
         let (number, (spec, pod)) = pods.pop_first().unwrap();
         if number.is_multiple_of(5) {
             api.delete(&spec.object);
@@ -68,7 +74,13 @@ fn three_hundred_pods_come_and_go_without_leak_or_drift() {
     // The pod's cgroup and its container's, of each pod that matches; of no other.
     agent.wait_for_metric("kernel_selected_cgroups", "", 2 * matching);
     let after = resident(agent.tracer.id());
-    println!("{} pods came and went; resident {} KiB, then {} KiB", next - PODS, before >> 10, after >> 10);
+    println!(
+        "{} pods came and went in {} s; resident {} KiB, then {} KiB",
+        next - PODS,
+        churn.as_secs(),
+        before >> 10,
+        after >> 10
+    );
     assert!(next > PODS + 100, "too little happened: {next}");
     assert!(after < before + (8 << 20), "memory grew from {before} to {after}");
     for (spec, pod) in pods.into_values() {

@@ -3,7 +3,7 @@
 use tests::kubernetes::{ApiServer, PodSpec, Running};
 use tests::live::{Telemetry, number, text};
 
-use super::scene::{Agent, NODE, Scene, id, uid};
+use super::scene::{Agent, NODE, Scene, id, paths, uid};
 
 /// Has the API tell of a pod, and waits until the agent has heard it: events are told in order.
 fn tell(api: &ApiServer, agent: &Agent, spec: &PodSpec, others: &mut u64) {
@@ -86,6 +86,30 @@ fn init_sidecar_ephemeral_and_restarted() {
     // Of what the kubelet had not reported yet, the pod and the id are known.
     for (path, digit) in [("/early", "1"), ("/unknown-yet", "5")] {
         assert_eq!(container(&telemetry, path).1, digit, "{path}");
+    }
+}
+
+#[test]
+fn cri_os_monitor_is_no_part_of_the_pod() {
+    for name in ["k8s-crio-monitor", "k8s-crio-monitor-cgroupfs"] {
+        let api = ApiServer::start();
+        let scene = Scene::new(name, &api);
+        let pod = scene.kubelet.pod(&uid(1));
+        // One is there before the pod is selected, the other one comes after it.
+        let early = pod.start_monitor(scene.logs(), "early", &id(1));
+        let agent = scene.agent(&[]);
+        api.apply(&PodSpec::new(NODE, "shop", &uid(1)).object);
+        agent.wait_for_traced(1);
+        let late = pod.start_monitor(scene.logs(), "late", &id(2));
+        let app = pod.start(scene.logs(), "app", &id(2), &[]);
+        for (running, path) in [(&early, "/early"), (&late, "/late"), (&app, "/app")] {
+            running.get(path).unwrap();
+        }
+        agent.settle();
+        // The pod, the container, and CRI-O's cgroup within that.
+        assert_eq!(agent.metric("kernel_selected_cgroups", ""), 3, "{name}");
+        let telemetry = agent.stop().telemetry;
+        assert_eq!(paths(&telemetry), ["/app"], "{name}");
     }
 }
 

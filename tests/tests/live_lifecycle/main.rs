@@ -8,6 +8,7 @@
 
 mod collectors;
 mod outage;
+mod own_metrics;
 mod removal;
 mod rotel;
 mod traffic;

@@ -45,6 +45,8 @@ pub enum Server {
     UvloopCoroutines,
     /// Node's own server.
     Node,
+    /// The server of Go's `net/http`.
+    Go,
 }
 
 impl Server {
@@ -60,6 +62,7 @@ impl Server {
             Self::UvloopFunctions => "fastapi-uvloop-functions",
             Self::UvloopCoroutines => "fastapi-uvloop-coroutines",
             Self::Node => "node",
+            Self::Go => "go",
         }
     }
 
@@ -68,8 +71,8 @@ impl Server {
         if self == Self::GunicornThreads { 4 } else { 8 }
     }
 
-    /// Its processes that run CPython.
-    pub fn interpreters(self) -> usize {
+    /// Its processes whose runtime is read.
+    pub fn runtimes(self) -> usize {
         match self {
             Self::GunicornSync => 5,
             Self::GunicornThreads | Self::Gevent => 2,
@@ -77,7 +80,8 @@ impl Server {
             | Self::Uvicorn
             | Self::FastFunctions
             | Self::UvloopFunctions
-            | Self::UvloopCoroutines => 1,
+            | Self::UvloopCoroutines
+            | Self::Go => 1,
             Self::Node => 0,
         }
     }
@@ -138,6 +142,10 @@ impl Server {
                 command.env("NODE_PATH", workspace::clients_node().join("node_modules"));
                 command.env("PORT", &port).arg("server.js")
             }
+            Self::Go => {
+                command = Command::new(go_program());
+                command.env("PORT", &port)
+            }
         };
         command.current_dir(directory).env("PYTHONDONTWRITEBYTECODE", "1");
         let endpoints = if self == Self::UvloopCoroutines { "coroutines" } else { "functions" };
@@ -145,6 +153,18 @@ impl Server {
         command.env("POOL", self.pool().to_string()).env("OTEL_SERVICE_NAME", self.name());
         command
     }
+}
+
+/// Builds the application in Go, with the modules of Debian's packages.
+fn go_program() -> PathBuf {
+    let (source, target) = (workspace::apps().join("oracle/oracle.go"), workspace::target().join("apps/go"));
+    let program = target.join("oracle");
+    let mut command = Command::new(workspace::program("go").unwrap());
+    command.arg("build").arg("-o").arg(&program).arg(source);
+    command.envs([("GO111MODULE", "off"), ("GOPATH", "/usr/share/gocode"), ("GOTOOLCHAIN", "local")]);
+    let built = command.env("GOCACHE", target.join("cache")).output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    program
 }
 
 /// A running application.

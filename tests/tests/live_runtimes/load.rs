@@ -26,8 +26,8 @@ pub enum Mode {
 /// Calls and lines that a request does at the same time: `CHILDREN` of the applications.
 const CHILDREN: (usize, usize) = (3, 1);
 
-/// Kinds of step: a line is the last.
-const KINDS: [char; 4] = ['s', 'r', 'h', 'l'];
+/// Kinds of step.
+pub const KINDS: [char; 4] = ['s', 'r', 'h', 'l'];
 
 /// Milliseconds of sleep before a step.
 const PAUSES: [u32; 5] = [0, 0, 1, 5, 20];
@@ -41,10 +41,11 @@ struct Request {
 
 impl Request {
     /// The modes in turn, steps by the number.
-    fn new(number: usize, modes: &[Mode]) -> Self {
+    fn new(number: usize, modes: &[Mode], kinds: &[char]) -> Self {
         let mut chance = Chance(number as u64 + 1);
         let steps = 2 + chance.below(4);
-        let steps = (0..steps).map(|_| (KINDS[chance.below(4)], PAUSES[chance.below(5)])).collect();
+        let steps =
+            (0..steps).map(|_| (kinds[chance.below(kinds.len() as u64)], PAUSES[chance.below(5)])).collect();
         Self { id: format!("rq{number}"), mode: modes[number % modes.len()], steps }
     }
 
@@ -69,10 +70,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// So many requests of so many clients.
-    pub fn new(clients: usize, each: usize, modes: &[Mode]) -> Self {
+    /// So many requests of so many clients, with steps of these kinds.
+    pub fn new(clients: usize, each: usize, modes: &[Mode], kinds: &[char]) -> Self {
         let of_client =
-            |client| (0..each).map(|request| Request::new(client * each + request, modes)).collect();
+            |client| (0..each).map(|request| Request::new(client * each + request, modes, kinds)).collect();
         Self { requests: (0..clients).map(of_client).collect() }
     }
 

@@ -21,7 +21,7 @@ use xtask::testbed::Testbed;
 
 use self::application::{Application, Server};
 use self::downstream::Downstream;
-use self::load::{Mode, Plan};
+use self::load::{KINDS, Mode, Plan};
 use self::score::{Part, Score};
 
 /// Clients that send at the same time.
@@ -30,7 +30,7 @@ const CLIENTS: usize = 50;
 /// Requests of each client.
 const REQUESTS: usize = 8;
 
-/// How long the tracer may take to find the targets' interpreters.
+/// How long the tracer may take to find the targets' runtimes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often it is looked whether it has.
@@ -86,6 +86,13 @@ fn functions_that_tasks_wait_for() {
 }
 
 #[test]
+fn goroutines() {
+    // A handler's own statements, commands and lines; its HTTP requests are written by goroutines of the client's.
+    let score = judge_steps(Server::Go, &ALL, &['s', 'r', 'l']);
+    score.require(&[(Part::Own, TURNS)]);
+}
+
+#[test]
 fn functions_under_uvloop() {
     let score = judge(Server::UvloopFunctions, &ONE_AT_A_TIME);
     score.require(&[(Part::Own, TURNS)]);
@@ -103,20 +110,24 @@ fn callbacks_of_node() {
     judge(Server::Node, &ALL).require(&[]);
 }
 
-/// Has the clients send to the application while it is traced.
 fn judge(server: Server, modes: &[Mode]) -> Score {
+    judge_steps(server, modes, &KINDS)
+}
+
+/// Has the clients send to the application while it is traced.
+fn judge_steps(server: Server, modes: &[Mode], kinds: &[char]) -> Score {
     let testbed = Testbed::start(server.name()).unwrap();
     let downstream = Downstream::start();
     let application = Application::start(&testbed, &downstream, server);
     let tracer =
         Tracer::start(testbed.directory(), &["--pid", &application.id().to_string(), "--ring-size", "64M"]);
-    wait_until_told(&tracer, " runs CPython ", server.interpreters());
+    wait_until_told(&tracer, " told apart", server.runtimes());
     if matches!(server, Server::FastFunctions | Server::UvloopFunctions) {
         // A worker comes up with the first request that has work for one.
         Plan::first(application.address());
         wait_until_told(&tracer, " run on worker threads,", 1);
     }
-    let plan = Plan::new(CLIENTS, REQUESTS, modes);
+    let plan = Plan::new(CLIENTS, REQUESTS, modes, kinds);
     let seconds = plan.send(application.address());
     application.wait_for_background(&plan);
     let outcome = tracer.stop();

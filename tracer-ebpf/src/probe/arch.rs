@@ -73,10 +73,12 @@ mod x86_64 {
 mod aarch64 {
     use super::register;
 
-    /// The call's number: `syscallno`, a signed 32-bit field after `orig_x0`.
+    /// The call's number: `syscallno`, a signed 32-bit field after `orig_x0`. The verifier refuses to read beyond its end.
     #[inline(always)]
     pub fn number(regs: *const u64) -> u64 {
-        register(regs, 35) & 0xffff_ffff
+        // SAFETY: as in `register`.
+        let number = unsafe { core::ptr::read_volatile(regs.add(35).cast::<u32>()) };
+        u64::from(number)
     }
 
     /// Argument `INDEX` of the call, from 0: orig_x0 (x0 holds the result by now), x1, x2, x3.

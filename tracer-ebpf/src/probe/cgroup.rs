@@ -32,6 +32,16 @@ fn id_of(cgroup: u64) -> u64 {
     read(node, config!(kn_id))
 }
 
+/// CRI-O's conmon watches a container from outside, in a cgroup beside it: `crio-conmon-ID.scope`. Its work is not the
+/// pod's.
+#[inline(always)]
+fn is_monitor(cgroup: u64) -> bool {
+    let node: u64 = read(cgroup, config!(cgroup_kn));
+    let name: u64 = read(node, config!(kn_name));
+    read::<u64>(name, 0) == u64::from_ne_bytes(*b"crio-con")
+        && read::<u32>(name, 8) == u32::from_ne_bytes(*b"mon-")
+}
+
 /// A directory was made: it inherits its parent's selection.
 #[inline(always)]
 pub fn on_mkdir(cgroup: u64) {
@@ -41,6 +51,9 @@ pub fn on_mkdir(cgroup: u64) {
     let Some(selection) = CGROUPS.get_ptr(&place.parent) else {
         return;
     };
+    if is_monitor(cgroup) {
+        return;
+    }
     // SAFETY: the pointer is to a map value.
     let selection = unsafe { *selection };
     if CGROUPS.insert(&place.id, &selection, 0).is_err() {

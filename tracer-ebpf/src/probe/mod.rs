@@ -16,6 +16,7 @@ pub mod cgroup;
 pub mod connection;
 pub mod emit;
 pub mod filter;
+mod goroutine;
 pub mod kernel;
 pub mod maps;
 pub mod process;

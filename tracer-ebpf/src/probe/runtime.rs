@@ -5,9 +5,11 @@
 
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 use tracer_ebpf::Header;
-use tracer_ebpf::runtime::{NO_CONTEXT, Runtime, source};
+use tracer_ebpf::runtime::context::{MIGRATES, NONE, STACK, TAGS};
+use tracer_ebpf::runtime::{Runtime, source};
 
 use super::asyncio;
+use super::goroutine;
 use super::kernel::{read, read_user};
 use super::maps::RUNTIMES;
 
@@ -24,7 +26,7 @@ pub unsafe fn tell(header: *mut Header) {
     // SAFETY: the caller's promise.
     let header = unsafe { &mut *header };
     header.context = runtime_context(header.tgid);
-    if header.context & 3 == 0 {
+    if header.context & TAGS == 0 {
         asyncio::waiters(header.tgid, header.context, &mut header.waiters);
     }
 }
@@ -39,6 +41,9 @@ pub extern "C" fn runtime_context(tgid: u32) -> u64 {
     };
     // SAFETY: the pointer is to a map value.
     let runtime: &Runtime = unsafe { &*runtime };
+    if runtime.sources & source::MIGRATING != 0 {
+        return goroutine::running(thread_pointer(), runtime.slot) | MIGRATES;
+    }
     let state = thread_state(runtime);
     if state == 0 {
         return 0;
@@ -53,15 +58,21 @@ pub extern "C" fn runtime_context(tgid: u32) -> u64 {
     if runtime.sources & source::STACK != 0 {
         return first_piece(runtime, state);
     }
-    if runtime.sources & source::NONE != 0 { state | NO_CONTEXT } else { 0 }
+    if runtime.sources & source::NONE != 0 { state | NONE } else { 0 }
+}
+
+/// Where the current thread's own storage is.
+#[inline(always)]
+fn thread_pointer() -> u64 {
+    // SAFETY: no arguments; always allowed in tracing programs.
+    let task = unsafe { bpf_get_current_task() };
+    read(task, config!(task_thread_pointer))
 }
 
 /// The current thread's state, or 0.
 #[inline(always)]
 pub fn thread_state(runtime: &Runtime) -> u64 {
-    // SAFETY: no arguments; always allowed in tracing programs.
-    let task = unsafe { bpf_get_current_task() };
-    let thread: u64 = read(task, config!(task_thread_pointer));
+    let thread = thread_pointer();
     match read_user::<u64>(thread.wrapping_add(runtime.slot as u64)) {
         // A slot that is not set, or not for this thread: a thread that the runtime did not make.
         Some(state) if state != 0 && read_user::<u64>(state + runtime.thread_id as u64) == Some(thread) => {
@@ -81,7 +92,7 @@ pub fn first_piece(runtime: &Runtime, state: u64) -> u64 {
             return 0;
         }
         match read_user::<u64>(piece + runtime.previous as u64) {
-            Some(0) => return piece | 1,
+            Some(0) => return piece | STACK,
             Some(previous) => piece = previous,
             None => return 0,
         }

@@ -97,6 +97,7 @@ impl Node {
 
     /// Selects what was found, and learns its logs.
     pub fn adopt(&mut self, targets: &Targets) {
+        self.runtimes.look_first(targets.processes.iter().copied());
         for pid in &targets.pids {
             self.select(*pid);
         }
@@ -130,7 +131,6 @@ impl Node {
         // Told even when it is known: should the end of an earlier process with this id have been lost, the probe has
         // forgotten it and this table has not.
         self.processes.insert(pid);
-        self.runtimes.look(pid);
         let selected = self.with_probe(|probe| probe.select_process(pid));
         tell(selected, "a process cannot be selected");
     }
@@ -207,15 +207,22 @@ impl Node {
         let pid = event.header.tgid;
         self.resources.executed(key(event));
         self.heard.pop(&key(event));
+        self.runtimes.gone(pid);
         self.sdk.forget(key(event));
         if !self.selection.exes.is_empty()
             && !self.processes.contains(&pid)
             && self.proc.exe(pid).is_ok_and(|exe| self.selection.selects_exe(&exe))
         {
+            self.runtimes.look(pid);
             self.select(pid);
             // From now on the probe follows its forks.
             let family = targets::family(pid, &self.proc).unwrap_or_default();
-            family.into_iter().for_each(|descendant| self.select(descendant));
+            for descendant in family {
+                self.runtimes.look(descendant);
+                self.select(descendant);
+            }
+        } else if self.is_selected(pid) {
+            self.runtimes.look(pid);
         }
         // A container's first program: its logs are learnt before it can be gone.
         if self.is_selected(pid) && self.log_root(pid) == pid {

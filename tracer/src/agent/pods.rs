@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::node::SharedProbe;
 use super::run::RunError;
+use super::runtimes::Runtimes;
 use crate::cli::RunConfig;
 use crate::enrich::process::Proc;
 use crate::export::Variables;
@@ -68,12 +69,13 @@ pub(super) fn start(
     pods: Option<Pods>,
     selection: &Selection,
     probe: &SharedProbe,
+    runtimes: Runtimes,
     found: Sender<u32>,
 ) -> Option<JoinHandle<()>> {
     let Pods { access, client, node, mount, proc, table, shared } = pods?;
     let kept = selection.cgroups.iter().filter_map(|path| mount.resolve(path).ok());
     let kept: Vec<PathBuf> = kept.collect();
-    let map = ProbeMap { probe: Arc::clone(probe), found };
+    let map = ProbeMap { probe: Arc::clone(probe), runtimes, found };
     let follow = Follow::new(selection.pods.clone(), map, kept, table);
     let mount = mount.point().to_owned();
     let task = Task { access, client, node, mount, proc, follow, shared };
@@ -83,10 +85,15 @@ pub(super) fn start(
 /// The probe's map of cgroups.
 struct ProbeMap {
     probe: SharedProbe,
+    runtimes: Runtimes,
     found: Sender<u32>,
 }
 
 impl CgroupMap for ProbeMap {
+    fn prepare(&mut self, pids: &[u32]) {
+        self.runtimes.look_first(pids.iter().copied());
+    }
+
     fn select(&mut self, id: u64) {
         let mut probe = self.probe.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = probe.select_cgroup(id) {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aya::maps::{MapData, RingBuf};
@@ -14,7 +14,7 @@ use tracing::{debug, error, info, warn};
 use super::clock;
 use super::ending::{Panicked, Stop, Worker, stopped_or_ended};
 use super::node::{Node, SharedProbe, Threads};
-use super::own::{State, server};
+use super::own::{State, push, server};
 use super::pods::{self, Pods};
 use super::reader::{Reader, Windows};
 use super::runtimes::Runtimes;
@@ -25,7 +25,7 @@ use crate::cli::listen::Listen;
 use crate::enrich::process::Proc;
 use crate::enrich::resource::{Host, ResourceDefaults};
 use crate::enrich::table::{MAX_PROCESSES, Resources};
-use crate::export::{self, ExportError, Exporter, Exporting, Settings, SettingsError, Variables};
+use crate::export::{self, ExportError, Exporter, Exporting, Settings, SettingsError, Target, Variables};
 use crate::kubernetes::KubernetesError;
 use crate::pipeline::{Environment, LogMode, Pipeline, Stats};
 use crate::probe::targets::{self, TargetError};
@@ -96,6 +96,10 @@ struct Running {
     /// Tells the reader that the probe is detached.
     detached: Arc<AtomicBool>,
     exporting: Exporting,
+    /// What the agent shows of itself.
+    state: Arc<State>,
+    /// Its own metrics on their way, where they are wanted.
+    pushing: Option<push::Pushing>,
     recorder: Option<Recorder>,
     /// What follows the node's pods, and what serves the agent's own endpoints: they end with the agent.
     tasks: Vec<JoinHandle<()>>,
@@ -120,10 +124,14 @@ async fn start(config: &RunConfig, variables: &Variables) -> Result<Running, Run
     let (probe, ring) = load(config)?;
     let probe: SharedProbe = Arc::new(Mutex::new(probe));
     let (found, finds) = mpsc::channel();
-    let node = adopt(config, variables, &proc, &probe, &pods, finds)?;
+    let runtimes = Runtimes::start(proc.clone(), Arc::clone(&probe))
+        .map_err(|error| RunError::System("cannot start the thread that finds runtimes", error))?;
+    let threads = Threads { runtimes: runtimes.clone(), found: finds };
+    let node = adopt(config, variables, &proc, &probe, &pods, threads)?;
     let shown = pods.as_ref().map(Pods::shared);
     let state = Arc::new(State::new(Arc::clone(&probe), exporter.stats().clone(), shown, node.runtimes()));
-    let following = pods::start(pods, &config.selection, &probe, found);
+    let pushing = push(config, variables, &settings, &proc, &state)?;
+    let following = pods::start(pods, &config.selection, &probe, runtimes, found);
     let serving = listener.map(|listener| tokio::spawn(server::serve(listener, Arc::clone(&state))));
     let detached = Arc::new(AtomicBool::new(false));
     let parts = Parts { node, ring, exporter, recorder: recorder.clone() };
@@ -134,6 +142,8 @@ async fn start(config: &RunConfig, variables: &Variables) -> Result<Running, Run
         reader,
         detached,
         exporting,
+        state,
+        pushing,
         recorder,
         tasks: following.into_iter().chain(serving).collect(),
     })
@@ -157,7 +167,8 @@ impl Running {
         if let Some(recorder) = &self.recorder {
             recorder.finish(&losses);
         }
-        finish(&self.settings, self.exporting, stop, stats.as_ref().ok(), &losses).await;
+        let telling = Telling { exporting: self.exporting, state: self.state, pushing: self.pushing };
+        telling.finish(&self.settings, stop, stats.as_ref().ok(), &losses).await;
         stats.map(drop).map_err(|Panicked| RunError::ReaderFailed)
     }
 }
@@ -182,6 +193,28 @@ async fn listen(listen: Listen) -> Result<Option<TcpListener>, RunError> {
     Ok(Some(listener))
 }
 
+/// Sends the agent's own metrics where they are wanted: with what is captured, or because somebody asked for them.
+fn push(
+    config: &RunConfig,
+    variables: &Variables,
+    settings: &Settings,
+    proc: &Proc,
+    state: &Arc<State>,
+) -> Result<Option<push::Pushing>, ExportError> {
+    let wanted = settings.metrics.as_ref();
+    let Some(metrics) = wanted.filter(|of| of.asked_for || config.exports.contains(&Target::Otlp)) else {
+        return Ok(None);
+    };
+    let resource = push::resource(variables, &host(proc, variables), &config.resource.attributes);
+    let state = Arc::clone(state);
+    push::start(metrics, resource, move || state.samples()).map(Some)
+}
+
+/// The machine, or the node where the tracer runs in a pod.
+fn host(proc: &Proc, variables: &Variables) -> Host {
+    Host::read(proc, Path::new("/etc"), variables.get("NODE_NAME").cloned())
+}
+
 fn load(config: &RunConfig) -> Result<(Probe, RingBuf<MapData>), RunError> {
     let (mut probe, ring) = Probe::load(&config.probe)?;
     for (name, count) in probe.verified_instructions() {
@@ -201,9 +234,9 @@ fn adopt(
     proc: &Proc,
     probe: &SharedProbe,
     pods: &Option<Pods>,
-    finds: Receiver<u32>,
+    threads: Threads,
 ) -> Result<Node, RunError> {
-    let host = Host::read(proc, Path::new("/etc"), variables.get("NODE_NAME").cloned());
+    let host = host(proc, variables);
     let defaults = ResourceDefaults {
         service_name: config.service_name.clone(),
         host,
@@ -217,10 +250,7 @@ fn adopt(
     }
     let logs = config.pipeline.logs != LogMode::Off;
     let sdk = SdkPolicy::new(config.sdk_targets);
-    let runtimes = Runtimes::start(proc.clone(), Arc::clone(probe))
-        .map_err(|error| RunError::System("cannot start the thread that finds runtimes", error))?;
     let selection = config.selection.clone();
-    let threads = Threads { runtimes, found: finds };
     let mut node = Node::new(proc.clone(), Arc::clone(probe), selection, resources, sdk, logs, threads);
     let mut cgroups = 0;
     for _ in 0..2 {
@@ -284,19 +314,38 @@ fn detach(probe: &SharedProbe) -> Vec<(&'static str, u64)> {
     counted.chain([("recursion_miss", missed)]).collect()
 }
 
-/// Exports what is left, and tells what was lost and what was done. A second signal means: now.
-async fn finish(
-    settings: &Settings,
+/// What is still told when nothing is traced any more.
+struct Telling {
     exporting: Exporting,
-    mut stop: Stop,
-    stats: Option<&Stats>,
-    losses: &[(&'static str, u64)],
-) {
-    let summary = exporting.shutdown(settings.flush_timeout(), stop.wait()).await;
-    info!("{}", lost(losses.iter().copied()));
-    let stats = stats.map(ToString::to_string).unwrap_or_default();
-    for line in stats.lines().chain(summary.to_string().lines()) {
-        info!("{line}");
+    state: Arc<State>,
+    pushing: Option<push::Pushing>,
+}
+
+impl Telling {
+    /// Exports what is left, and tells what was lost and what was done. A second signal means: now.
+    async fn finish(
+        self,
+        settings: &Settings,
+        mut stop: Stop,
+        stats: Option<&Stats>,
+        losses: &[(&'static str, u64)],
+    ) {
+        let summary = self.exporting.shutdown(settings.flush_timeout(), stop.wait()).await;
+        if let Some(stats) = stats {
+            self.state.show(stats.clone());
+        }
+        // The last numbers are those of the summary.
+        if let Some(pushing) = self.pushing {
+            tokio::select! {
+                () = pushing.finish() => {}
+                () = stop.wait() => {}
+            }
+        }
+        info!("{}", lost(losses.iter().copied()));
+        let stats = stats.map(ToString::to_string).unwrap_or_default();
+        for line in stats.lines().chain(summary.to_string().lines()) {
+            info!("{line}");
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 
 use super::node::SharedProbe;
 use crate::enrich::process::Proc;
+use crate::probe::ProbeError;
 use crate::probe::runtime::{Found, Locator, Unread};
 
 /// Processes that are watched; a further one is not looked at.
@@ -59,13 +60,18 @@ impl Counts {
     }
 }
 
+/// How long selecting a process that already serves waits until its runtime was looked at.
+const JUDGEMENT: Duration = Duration::from_millis(250);
+
 /// What is told of processes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Notice {
-    /// It is a target, or runs another program.
+    /// It is a target.
     Look(u32),
-    /// It has ended.
+    /// It has ended, or runs another program.
     Gone(u32),
+    /// Somebody waits until those told before were looked at.
+    Waits(SyncSender<()>),
 }
 
 /// Tells the thread of processes. The thread ends with it.
@@ -102,13 +108,28 @@ impl Runtimes {
         Arc::clone(&self.counts)
     }
 
-    /// A process is a target, or runs another program.
+    /// A process is a target.
     pub fn look(&self, pid: u32) {
         // Full: it is heard of again with its next exec or fork, and until then has no evidence.
         let _ = self.notices.try_send(Notice::Look(pid));
     }
 
-    /// A process has ended.
+    /// Processes that run already are about to be selected. Returns when they were looked at, or after a while: until
+    /// it is known how its runtime uses threads, a thread of it could be taken for one that serves one request at a time.
+    pub fn look_first(&self, pids: impl IntoIterator<Item = u32>) {
+        let (done, wait) = sync_channel(1);
+        let mut told = false;
+        for pid in pids {
+            self.look(pid);
+            told = true;
+        }
+        if told && self.notices.try_send(Notice::Waits(done)).is_ok() {
+            // Late or never: they are looked at while they are traced.
+            let _ = wait.recv_timeout(JUDGEMENT);
+        }
+    }
+
+    /// A process has ended, or runs another program.
     pub fn gone(&self, pid: u32) {
         let _ = self.notices.try_send(Notice::Gone(pid));
     }
@@ -154,16 +175,17 @@ impl Watch {
 
     fn note(&mut self, notice: Notice) {
         match notice {
-            Notice::Look(pid) if self.watched.contains_key(&pid) || self.watched.len() < MAX_WATCHED => {
-                self.watched.insert(
-                    pid,
-                    Watched { due: Instant::now(), looks: 0, failures: 0, runtime: None, unread: None },
-                );
+            Notice::Look(pid) if self.watched.len() < MAX_WATCHED || self.watched.contains_key(&pid) => {
+                let now = Instant::now();
+                let fresh = Watched { due: now, looks: 0, failures: 0, runtime: None, unread: None };
+                self.watched.entry(pid).or_insert(fresh).due = now;
             }
             Notice::Look(pid) => debug!(pid, "too many processes: its runtime is not read"),
             Notice::Gone(pid) => {
                 self.watched.remove(&pid);
             }
+            // Who waited too long is gone.
+            Notice::Waits(done) => drop(done.try_send(())),
         }
     }
 
@@ -215,21 +237,21 @@ impl Watch {
     }
 
     fn tell_found(&mut self, pid: u32, found: &Found) {
-        // A panic elsewhere does not make the maps wrong.
-        let told = self.probe.lock().unwrap_or_else(PoisonError::into_inner).set_runtime(pid, &found.runtime);
-        if let Err(error) = told {
+        if let Err(error) = self.set_runtime(pid, Some(found.runtime)) {
             warn!("a process's runtime cannot be noted: {error}");
         } else if self.is_news(pid, "read") {
-            info!("process {pid} runs CPython {}, whose tasks and greenlets are told apart", found.version);
+            info!("process {pid} runs {}", found.language);
         }
         if found.runtime.worker != 0 && self.is_news(pid, "workers") {
             info!("process {pid} has functions run on worker threads, which are known to work for tasks");
         }
-        debug!(pid, runtime = ?found.runtime, "its CPython is read");
+        debug!(pid, runtime = ?found.runtime, "its runtime is read");
     }
 
     fn tell_unread(&mut self, pid: u32, error: &Unread, last: bool) {
-        self.probe.lock().unwrap_or_else(PoisonError::into_inner).forget_runtime(pid);
+        if let Err(error) = self.set_runtime(pid, error.runtime()) {
+            warn!("a process's runtime cannot be noted: {error}");
+        }
         let reason = error.reason();
         if !self.proc.exists(pid) {
             debug!(pid, "runtime: the process is gone");
@@ -242,16 +264,35 @@ impl Watch {
         if (last || !error.may_change()) && watched.unread != Some(reason) {
             watched.unread = Some(reason);
             self.counts.note_unread(reason);
-            if matches!(error, Unread::NotPython) {
-                debug!(pid, "runtime: {error}");
-            } else if self.told.insert(reason) {
-                warn!("process {pid} serves without runtime evidence: {error}");
-            } else if self.is_news(pid, reason) {
-                info!("process {pid} serves without runtime evidence: {error}");
-            }
+            self.tell_why(pid, error);
         }
         if last && matches!(error, Unread::NotPython | Unread::Node) {
             self.watched.remove(&pid);
+        }
+    }
+
+    fn tell_why(&mut self, pid: u32, error: &Unread) {
+        if matches!(error, Unread::NotPython) {
+            return debug!(pid, "runtime: {error}");
+        }
+        let is_news = self.is_news(pid, error.reason());
+        if self.told.insert(error.reason()) {
+            warn!("process {pid} serves without runtime evidence: {error}");
+        } else if is_news {
+            info!("process {pid} serves without runtime evidence: {error}");
+        }
+    }
+
+    /// Tells the probe how to read it, or what else is known.
+    fn set_runtime(&self, pid: u32, runtime: Option<Runtime>) -> Result<(), ProbeError> {
+        // A panic elsewhere does not make the maps wrong.
+        let mut probe = self.probe.lock().unwrap_or_else(PoisonError::into_inner);
+        match runtime {
+            Some(runtime) => probe.set_runtime(pid, &runtime),
+            None => {
+                probe.forget_runtime(pid);
+                Ok(())
+            }
         }
     }
 

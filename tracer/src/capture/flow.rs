@@ -21,6 +21,10 @@ pub const MAX_HELD_BYTES: usize = 4 << 20;
 /// itself can have them late: packets that several processors took are not quite in order.
 pub const REORDERED: Nanos = 50_000_000;
 
+/// How long after its end, in nanoseconds of the capture, a connection whose SYN comes again with the same number is a new
+/// one. Before that it is the same packet, seen once more.
+const REPLAYED: Nanos = 1_000_000_000;
+
 /// How long bytes are waited for that nobody acknowledged, in nanoseconds of the capture: as long as a sender usually
 /// takes to send them again a few times (RFC 6298: 200 ms to 1 s, then twice that).
 pub const RETRANSMITTED: Nanos = 3_000_000_000;
@@ -151,7 +155,10 @@ impl Flow {
             (None, Some(next)) => !self.over && segment.sequence.wrapping_add(1) == next,
             (None, None) => !self.over,
         };
-        segment.flags.syn && !same
+        // A capture that was sent again (tcpreplay) has the same numbers. So has one taken elsewhere and appended, but there
+        // time goes back.
+        let replayed = self.over && segment.time > self.last.saturating_add(REPLAYED);
+        segment.flags.syn && (!same || replayed)
     }
 
     /// Bytes held.
@@ -236,7 +243,11 @@ impl Flow {
             return Place::Old;
         }
         let other = self.halves.of(part.from.other()).next;
-        let causes = part.acknowledgment.zip(other).is_none_or(|(number, next)| !is_before(next, number));
+        // What comes with a SYN waits for the other one, so that both streams are known when the first byte is told.
+        let causes = match (part.acknowledgment, other) {
+            (Some(number), Some(next)) => !is_before(next, number),
+            (number, next) => number.is_some() || next.is_some(),
+        };
         if causes && !is_before(next, part.sequence) { Place::Next } else { Place::Early }
     }
 
@@ -344,9 +355,10 @@ impl Flow {
     /// Tells the hole before the oldest held segment as a gap.
     fn give_up(&mut self, stats: &mut FlowStats, teller: &mut impl Teller) {
         let Some(hole) = self.held.first().and_then(|oldest| self.hole(oldest)) else {
-            // Cannot be: what is held has something before it. Were it so, nobody must wait for it for ever.
-            self.held = Vec::new();
-            self.held_bytes = 0;
+            // It came with a SYN that was not answered. Nothing is before it: it is told as it is.
+            let held = self.held.remove(0);
+            self.held_bytes -= held.bytes.len();
+            self.tell(held.part(), stats, teller);
             return;
         };
         let Hole { of, position, length, .. } = hole;

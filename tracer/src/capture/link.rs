@@ -22,8 +22,16 @@ pub mod linktype {
     pub const IPV4: i32 = 228;
     /// IPv6.
     pub const IPV6: i32 = 229;
+    /// Linux's netfilter log (`tcpdump -i nflog`).
+    pub const NFLOG: i32 = 239;
     /// Linux cooked, version 2.
     pub const LINUX_SLL2: i32 = 276;
+}
+
+/// EtherTypes of IP (IEEE 802 numbers).
+pub(super) mod ethertype {
+    pub(crate) const IPV4: u16 = 0x0800;
+    pub(crate) const IPV6: u16 = 0x86dd;
 }
 
 /// Tags (VLAN, QinQ) before the payload; more are no honest packet.
@@ -44,7 +52,7 @@ pub enum Payload<'a> {
 #[must_use]
 pub fn payload(link: i32, bytes: &[u8]) -> Payload<'_> {
     match link {
-        linktype::ETHERNET => typed(bytes, 12, 14),
+        linktype::ETHERNET => ethernet(bytes, 0),
         // The address family has other numbers on each system: the IP version says what it says.
         linktype::NULL | linktype::LOOP => version(bytes, 4),
         linktype::RAW | linktype::RAW_BSD | linktype::RAW_OPENBSD | linktype::IPV4 | linktype::IPV6 => {
@@ -53,8 +61,14 @@ pub fn payload(link: i32, bytes: &[u8]) -> Payload<'_> {
         linktype::LINUX_SLL => typed(bytes, 14, 16),
         linktype::LINUX_SLL2 => typed(bytes, 0, 20),
         linktype::PPP => ppp(bytes),
+        linktype::NFLOG => nflog(bytes),
         _ => Payload::UnknownLink,
     }
+}
+
+/// An Ethernet header stands at `at`.
+pub(super) fn ethernet(bytes: &[u8], at: usize) -> Payload<'_> {
+    typed(bytes, at + 12, at + 14)
 }
 
 /// The EtherType stands at `at`, what follows on the header at `after`.
@@ -62,7 +76,7 @@ fn typed(bytes: &[u8], mut at: usize, mut after: usize) -> Payload<'_> {
     for _ in 0..=MAX_TAGS {
         let Some(kind) = number(bytes, at) else { return Payload::Ip(&[], after) };
         match kind {
-            0x0800 | 0x86dd => return version(bytes, after),
+            ethertype::IPV4 | ethertype::IPV6 => return version(bytes, after),
             // IEEE 802.1Q, 802.1ad, and what was used for the latter before: two bytes of tag, then the next type.
             0x8100 | 0x88a8 | 0x9100 | 0x9200 => (at, after) = (after + 2, after + 4),
             // PPPoE session (RFC 2516): six bytes, then PPP's protocol.
@@ -80,6 +94,10 @@ fn ppp(bytes: &[u8]) -> Payload<'_> {
 }
 
 fn ppp_protocol(bytes: &[u8], at: usize) -> Payload<'_> {
+    // Compressed to one byte, which is odd; the first of two is even (RFC 1661 6.5).
+    if let Some(0x21 | 0x57) = bytes.get(at) {
+        return version(bytes, at + 1);
+    }
     match number(bytes, at) {
         Some(0x0021 | 0x0057) => version(bytes, at + 2),
         Some(_) => Payload::Other,
@@ -87,7 +105,29 @@ fn ppp_protocol(bytes: &[u8], at: usize) -> Payload<'_> {
     }
 }
 
-fn version(bytes: &[u8], at: usize) -> Payload<'_> {
+/// Attributes in the byte order of the machine that captured, each with its length (of header and value) and type, padded
+/// to four bytes. One of them is the packet.
+fn nflog(bytes: &[u8]) -> Payload<'_> {
+    const HEADER: usize = 4;
+    const PAYLOAD: u16 = 9;
+    let mut at = HEADER;
+    // Each attribute has four bytes at least.
+    while let Some(header) = bytes.get(at..).and_then(|rest| rest.first_chunk::<4>()) {
+        let [a, b, c, d] = *header;
+        // Types are small: their high byte is the one that is 0.
+        let read = if d == 0 { u16::from_le_bytes } else { u16::from_be_bytes };
+        let (length, kind) = (usize::from(read([a, b])), read([c, d]));
+        match kind {
+            PAYLOAD => return version(bytes, at + HEADER),
+            _ if length < HEADER => return Payload::Other,
+            _ => at += length.next_multiple_of(4),
+        }
+    }
+    Payload::Ip(&[], at + HEADER)
+}
+
+/// An IP packet, of the version that its first byte names, stands at `at`.
+pub(super) fn version(bytes: &[u8], at: usize) -> Payload<'_> {
     let rest = bytes.get(at..).unwrap_or_default();
     match rest.first().map(|first| first >> 4) {
         None | Some(4 | 6) => Payload::Ip(rest, at),
@@ -95,7 +135,8 @@ fn version(bytes: &[u8], at: usize) -> Payload<'_> {
     }
 }
 
-fn number(bytes: &[u8], at: usize) -> Option<u16> {
+/// The 16-bit number at `at`, in network byte order.
+pub(super) fn number(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..)?.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))
 }
 
@@ -138,6 +179,9 @@ mod tests {
         check(linktype::LINUX_SLL2, &[8, 0, 0, 0, 0, 0, 0, 1, 3, 4, 4, 6, 0, 0, 0, 0, 0, 0, 0, 0]);
         check(linktype::PPP, &[0xff, 3, 0, 0x21]);
         check(linktype::PPP, &[0, 0x57]);
+        check(linktype::PPP, &[0xff, 3, 0x21]);
+        check(linktype::NFLOG, &[2, 0, 0, 5, 6, 0, 10, 0, b'x', 0, 0, 0, 24, 0, 9, 0]);
+        check(linktype::NFLOG, &[2, 0, 0, 5, 0, 6, 0, 10, b'x', 0, 0, 0, 0, 24, 0, 9]);
     }
 
     #[test]
@@ -147,6 +191,7 @@ mod tests {
             Payload::Other
         );
         assert_eq!(payload(147, IP), Payload::UnknownLink);
+        assert_eq!(payload(linktype::NFLOG, &[2, 0, 0, 5, 0, 0, 10, 0, 24, 0, 9, 0]), Payload::Other);
         let tags = [[0x81, 0, 0x81, 0]; 40].concat();
         assert_eq!(payload(linktype::ETHERNET, &[&[0; 12][..], &tags].concat()), Payload::Other);
     }

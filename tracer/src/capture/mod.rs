@@ -22,6 +22,7 @@ pub mod segment;
 mod stats;
 #[cfg(test)]
 mod tests;
+pub mod tunnel;
 
 pub use self::call::{MAX_CALL, MAX_SPREAD};
 pub use self::ends::{CapturedEnd, EventSink, Interest};

@@ -8,6 +8,7 @@ use etherparse::{
 
 use super::file::Packet;
 use super::link::{self, Payload};
+use super::tunnel::{self, MAX_TUNNELS};
 use crate::event::Nanos;
 
 /// Bytes of a TCP header up to its flags: with these a segment's place in its stream is known.
@@ -67,30 +68,41 @@ pub enum Skip {
     Malformed,
 }
 
-/// The TCP segment in a packet.
+/// The TCP segment in a packet, or in the packet that it carries through a tunnel.
 ///
 /// # Errors
 /// Why there is none.
 pub fn segment<'a>(packet: &Packet<'a>) -> Result<Segment<'a>, Skip> {
-    let (ip, link_bytes) = match link::payload(packet.link, packet.bytes) {
-        Payload::Ip(ip, link_bytes) => (ip, link_bytes),
-        Payload::Other => return Err(Skip::NotIp),
-        Payload::UnknownLink => return Err(Skip::UnknownLink),
-    };
+    let mut payload = link::payload(packet.link, packet.bytes);
     // What the IP packet can be long, should it not say.
-    let longest = (packet.length as usize).max(packet.bytes.len()).saturating_sub(link_bytes);
-    let inner = match ip.first().map(|first| first >> 4) {
-        None => return Err(Skip::CutHeader),
-        Some(4) => v4(ip, longest)?,
-        Some(_) => v6(ip, longest)?,
-    };
-    tcp(&inner, packet.time)
+    let mut longest = (packet.length as usize).max(packet.bytes.len());
+    for _ in 0..=MAX_TUNNELS {
+        let (ip, before) = match payload {
+            Payload::Ip(ip, before) => (ip, before),
+            Payload::Other => return Err(Skip::NotIp),
+            Payload::UnknownLink => return Err(Skip::UnknownLink),
+        };
+        longest = longest.saturating_sub(before);
+        let inner = match ip.first().map(|first| first >> 4) {
+            None => return Err(Skip::CutHeader),
+            Some(4) => v4(ip, longest)?,
+            Some(_) => v6(ip, longest)?,
+        };
+        if inner.protocol == ip_number::TCP {
+            return tcp(&inner, packet.time);
+        }
+        payload = tunnel::inside(inner.protocol, inner.bytes).ok_or(Skip::NotTcp)?;
+        longest = inner.length;
+    }
+    Err(Skip::Malformed)
 }
 
 /// The payload of an IP packet.
 struct Inner<'a> {
     source: IpAddr,
     destination: IpAddr,
+    /// What it is.
+    protocol: IpNumber,
     /// Its length.
     length: usize,
     /// What was captured of it.
@@ -98,10 +110,11 @@ struct Inner<'a> {
 }
 
 impl<'a> Inner<'a> {
-    fn new(source: IpAddr, destination: IpAddr, length: usize, rest: &'a [u8]) -> Self {
+    fn new(ends: [IpAddr; 2], protocol: IpNumber, length: usize, rest: &'a [u8]) -> Self {
         // Behind a short packet stands Ethernet's padding.
         let bytes = rest.get(..length).unwrap_or(rest);
-        Self { source, destination, length, bytes }
+        let [source, destination] = ends;
+        Self { source, destination, protocol, length, bytes }
     }
 }
 
@@ -112,15 +125,13 @@ fn v4(ip: &[u8], longest: usize) -> Result<Inner<'_>, Skip> {
     if header.is_fragmenting_payload() {
         return Err(Skip::Fragment);
     }
-    if header.protocol() != ip_number::TCP {
-        return Err(Skip::NotTcp);
-    }
     let header_length = header.slice().len();
     // 0 where the network card cuts large packets for the kernel ("TCP segmentation offload").
     let total = Some(usize::from(header.total_len())).filter(|total| *total > 0).unwrap_or(longest);
     let length = total.checked_sub(header_length).ok_or(Skip::Malformed)?;
     let rest = ip.get(header_length..).unwrap_or_default();
-    Ok(Inner::new(header.source_addr().into(), header.destination_addr().into(), length, rest))
+    let ends = [header.source_addr().into(), header.destination_addr().into()];
+    Ok(Inner::new(ends, header.protocol(), length, rest))
 }
 
 fn v6(ip: &[u8], longest: usize) -> Result<Inner<'_>, Skip> {
@@ -136,11 +147,12 @@ fn v6(ip: &[u8], longest: usize) -> Result<Inner<'_>, Skip> {
     if extensions.is_fragmenting_payload() {
         return Err(Skip::Fragment);
     }
-    if protocol != ip_number::TCP {
-        return Err(if error.is_some() && is_extension(protocol) { Skip::CutHeader } else { Skip::NotTcp });
+    if error.is_some() && is_extension(protocol) {
+        return Err(Skip::CutHeader);
     }
     let length = total.saturating_sub(behind.len() - rest.len());
-    Ok(Inner::new(header.source_addr().into(), header.destination_addr().into(), length, rest))
+    let ends = [header.source_addr().into(), header.destination_addr().into()];
+    Ok(Inner::new(ends, protocol, length, rest))
 }
 
 fn is_extension(protocol: IpNumber) -> bool {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tracer_ebpf::{ConnectionEvent, Family};
 
-use crate::event::{Address, Endpoints, Role};
+use crate::event::{Address, Endpoint, Endpoints, Role};
 
 /// Both ends, as far as the event tells them.
 #[must_use]
@@ -28,25 +28,16 @@ pub fn role(event: &ConnectionEvent) -> Option<Role> {
     named.then_some(if event.path_is_peer == 0 { Role::Server } else { Role::Client })
 }
 
-/// The address that a client of this connection connects to, if the role tells which one that is.
+/// The end that a client of this connection connects to, if the role tells which one that is.
 #[must_use]
-pub fn server(endpoints: &Endpoints, role: Option<Role>) -> Option<&Address> {
+pub fn server(endpoints: &Endpoints, role: Option<Role>) -> Option<&Endpoint> {
     match role? {
         Role::Client => endpoints.peer.as_ref(),
         Role::Server => endpoints.local.as_ref(),
     }
 }
 
-/// The port of a TCP address.
-#[must_use]
-pub fn port(address: &Address) -> Option<u16> {
-    match address {
-        Address::Ip(address) => Some(address.port()),
-        Address::Unix(_) => None,
-    }
-}
-
-fn tcp(address: [u8; 16], port: u16, v6: bool) -> Option<Address> {
+fn tcp(address: [u8; 16], port: u16, v6: bool) -> Option<Endpoint> {
     let [a, b, c, d, ..] = address;
     let ip = if v6 {
         let ip = Ipv6Addr::from(address);
@@ -55,11 +46,12 @@ fn tcp(address: [u8; 16], port: u16, v6: bool) -> Option<Address> {
         IpAddr::V4(Ipv4Addr::new(a, b, c, d))
     };
     // A socket that is not connected (any more) has no peer.
-    (port != 0).then_some(Address::Ip(SocketAddr::new(ip, port)))
+    (port != 0).then(|| Address::Ip(SocketAddr::new(ip, port)).into())
 }
 
 fn unix(event: &ConnectionEvent) -> Endpoints {
-    let name = event.path.get(..usize::from(event.path_length)).and_then(unix_name).map(Address::Unix);
+    let name = event.path.get(..usize::from(event.path_length)).and_then(unix_name);
+    let name = name.map(|name| Address::Unix(name).into());
     let (local, peer) = if event.path_is_peer == 0 { (name, None) } else { (None, name) };
     Endpoints { local, peer, unix: true }
 }
@@ -89,7 +81,7 @@ mod tests {
         event.remote_address = Ipv6Addr::LOCALHOST.octets();
         event.remote_port = 0;
         let ends = endpoints(&event);
-        assert_eq!(ends.local.unwrap().to_string(), "10.0.0.7:80");
+        assert_eq!(ends.local.unwrap().address.to_string(), "10.0.0.7:80");
         assert_eq!(ends.peer, None);
     }
 
@@ -99,11 +91,11 @@ mod tests {
         event.family = Family::Unix as u16;
         event.path[..10].copy_from_slice(b"/run/s\0junk"[..10].try_into().unwrap());
         event.path_length = 10;
-        assert_eq!(endpoints(&event).local, Some(Address::Unix("/run/s".to_owned())));
+        assert_eq!(endpoints(&event).local, Some(Address::Unix("/run/s".to_owned()).into()));
         assert_eq!(role(&event), Some(Role::Server));
         event.path_is_peer = 1;
         event.path[0] = 0;
-        assert_eq!(endpoints(&event).peer, Some(Address::Unix("@run/s\0jun".to_owned())));
+        assert_eq!(endpoints(&event).peer, Some(Address::Unix("@run/s\0jun".to_owned()).into()));
         assert_eq!(role(&event), Some(Role::Client));
         event.path_length = 0;
         assert_eq!(role(&event), None);

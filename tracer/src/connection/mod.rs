@@ -24,7 +24,7 @@ pub use self::standing::Standing;
 pub use self::stats::ConnectionStats;
 use self::stream::{Extent, Step, Stream};
 pub use self::wanted::WantedEnds;
-use crate::event::{Endpoints, Mark, Role, Side};
+use crate::event::{Endpoint, Endpoints, Mark, Role, Side};
 use crate::probe::decode::Data;
 use crate::protocol::{Conversation, End, HealthPatterns, Input, Progress, Protocol, Successor, Window};
 
@@ -211,7 +211,7 @@ impl Connection {
     /// The port of the server's address, on either end.
     #[must_use]
     pub fn server_port(&self) -> Option<u16> {
-        endpoints::server(&self.endpoints, self.role()).and_then(endpoints::port)
+        endpoints::server(&self.endpoints, self.role()).and_then(Endpoint::port)
     }
 
     /// The window that was asked for last.

@@ -33,7 +33,7 @@ impl Connection {
         };
         let opening = opening(self.role, detecting.fresh, &self.endpoints, held, piece);
         let server = endpoints::server(&self.endpoints, self.role).or(self.endpoints.peer.as_ref());
-        let hint = server.and_then(|server| stage.hints.get(server));
+        let hint = server.and_then(|server| stage.hints.get(&server.address));
         match detect::find(&opening, stage.protocols, hint) {
             Finding::Protocol(index, role) => self.follow(index, role, piece, stage),
             Finding::Unsure => self.hold(piece, stage),
@@ -69,7 +69,7 @@ impl Connection {
         self.role = Some(role);
         self.protocol = Some(protocol.name);
         if let Some(server) = endpoints::server(&self.endpoints, self.role) {
-            stage.hints.set(server, index);
+            stage.hints.set(&server.address, index);
         }
         self.state = State::Following(following);
     }

@@ -160,9 +160,10 @@ impl ActiveThreads {
         }
         for id in &thread.open {
             let Some(binding) = self.bindings.get_mut(id) else { continue };
-            if !binding.suspended && binding.mux_epoch != now.mux_epoch {
-                binding.suspended = true;
-                self.stats.suspended_by_wait += 1;
+            if now.mark.migrates {
+                suspend(Some(binding), &mut self.stats.suspended_by_context);
+            } else if binding.mux_epoch != now.mux_epoch {
+                suspend(Some(binding), &mut self.stats.suspended_by_wait);
             }
         }
         first(&self.bindings, thread, self.doubted)
@@ -286,7 +287,7 @@ impl ActiveThreads {
             binding.mux_epoch = mux_epoch.unwrap_or_default();
             if !pipelined {
                 suspend(Some(binding), &mut self.stats.suspended_by_request);
-            } else if mark.context != 0 {
+            } else if mark.context != 0 || mark.migrates {
                 // Contexts take turns here: which of them made a call tells more than what was read last.
                 suspend(Some(binding), &mut self.stats.suspended_by_context);
             } else if mux_epoch.is_none() || overfull {

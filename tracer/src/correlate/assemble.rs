@@ -25,7 +25,7 @@ use super::stats::SpanStats;
 use super::telemetry_post::{TelemetryPost, is_telemetry_post, judge};
 use super::tell::Told;
 use super::tracing_options::TracingOptions;
-use crate::event::{ActiveId, Address, ConnectionId, Endpoints, Mark, Nanos, Process, Role, Side};
+use crate::event::{ActiveId, ConnectionId, Endpoint, Endpoints, Mark, Nanos, Process, Role, Side};
 use crate::protocol::{AbandonReason, Exchange, ExchangeId, HealthCheck, Passage, Progress, TraceHeaders};
 use crate::span::{Span, SpanOptions};
 
@@ -156,7 +156,7 @@ impl Assembler {
             Progress::Ended { id, exchange } => match open.remove(id) {
                 Some(begun) => {
                     self.forget_client(&begun, source.connection);
-                    self.end(&begun, &exchange, source, now, emit);
+                    self.end(&begun, exchange, source, now, emit);
                 }
                 None => self.stats.unknown_exchange += 1,
             },
@@ -294,8 +294,9 @@ impl Assembler {
         let Some(begun) = open.get_mut(id) else { return };
         match begun.part {
             Part::Server(active) => {
-                if let (Some(passage), Some(Address::Ip(client))) = (passage, &source.endpoints.peer) {
-                    self.passages.begin(active, begun.process, passage, client.ip());
+                let client = source.endpoints.peer.as_ref().and_then(Endpoint::ip);
+                if let (Some(passage), Some(client)) = (passage, client) {
+                    self.passages.begin(active, begun.process, passage, client);
                 }
                 self.receive(active, begun.process, headers, now);
             }
@@ -380,14 +381,14 @@ impl Assembler {
     fn end(
         &mut self,
         begun: &Open,
-        exchange: &Exchange,
+        exchange: Box<Exchange>,
         source: Source<'_>,
         now: &Now,
         emit: &mut impl FnMut(Process, Box<Span>) -> Told,
     ) {
         let answer = match begun.part {
             Part::Server(active) => {
-                self.end_server(active, exchange, now);
+                self.end_server(active, &exchange, now);
                 self.passages.end(active, begun.process);
                 None
             }
@@ -396,9 +397,9 @@ impl Assembler {
                 Some(parent)
             }
         };
-        if is_telemetry_post(exchange) {
+        if is_telemetry_post(&exchange) {
             self.stats.telemetry_posts += 1;
-            self.posts.extend(judge(exchange, source.role).map(|post| (begun.process, post)));
+            self.posts.extend(judge(&exchange, source.role).map(|post| (begun.process, post)));
             return;
         }
         let place = match answer {

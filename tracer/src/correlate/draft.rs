@@ -1,5 +1,7 @@
 //! Spans that lack nothing but their ids.
 
+use smallvec::smallvec;
+
 use super::active::Evidence;
 use super::assemble::Source;
 use super::contexts::SpanContext;
@@ -7,7 +9,8 @@ use super::exchanges::{Open, OwnIds};
 use crate::event::{ActiveId, Nanos, Process, Role};
 use crate::protocol::Exchange;
 use crate::span::{
-    Attribute, Description, Link, LinkKind, Scope, Span, SpanId, SpanKind, SpanOptions, Status, describe,
+    Attribute, Description, Descriptions, Link, LinkKind, Scope, Span, SpanId, SpanKind, SpanOptions, Status,
+    describe,
 };
 
 /// Where a span's ids come from.
@@ -30,13 +33,18 @@ pub(super) struct Draft {
     start: Nanos,
     end: Nanos,
     first_byte: Option<Nanos>,
-    descriptions: Vec<Description>,
+    descriptions: Descriptions,
     links: Vec<Link>,
 }
 
 impl Draft {
-    pub(super) fn new(begun: &Open, exchange: &Exchange, source: Source<'_>, options: &SpanOptions) -> Self {
-        let times = &exchange.times;
+    pub(super) fn new(
+        begun: &Open,
+        exchange: Box<Exchange>,
+        source: Source<'_>,
+        options: &SpanOptions,
+    ) -> Self {
+        let Exchange { times, detail } = *exchange;
         let start = times.request_first.time;
         let end = times.end.time.max(start);
         Self {
@@ -49,7 +57,7 @@ impl Draft {
             start,
             end,
             first_byte: times.response_first.map(|mark| mark.time.clamp(start, end)),
-            descriptions: describe(exchange, source.role, source.endpoints, options),
+            descriptions: describe(detail, source.role, source.endpoints, options),
             links: Vec::new(),
         }
     }
@@ -58,7 +66,7 @@ impl Draft {
     pub(super) fn lost(begun: &Open, end: Nanos, protocol: Option<&str>, reason: &'static str) -> Self {
         let start = begun.begun.time;
         let scope = protocol.and_then(Scope::of_protocol).unwrap_or(Scope::Http);
-        let name = protocol.unwrap_or("request").to_ascii_uppercase();
+        let name = protocol.unwrap_or("request").to_ascii_uppercase().into();
         let attributes = vec![Attribute::new("tracer.incomplete", reason)];
         Self {
             process: begun.process,
@@ -67,7 +75,7 @@ impl Draft {
             start,
             end: end.max(start),
             first_byte: None,
-            descriptions: vec![Description { name, attributes, status: Status::Unset, scope }],
+            descriptions: smallvec![Description { name, attributes, status: Status::Unset, scope }],
             links: Vec::new(),
         }
     }

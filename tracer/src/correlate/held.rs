@@ -39,7 +39,9 @@ impl<T> Held<T> {
     pub fn hold(&mut self, waits_for: WaitsFor, thing: T) -> Option<T> {
         let displaced = if self.count >= MAX_HELD { self.oldest() } else { None };
         self.last += 1;
-        self.waiting.entry(waits_for).or_default().push((self.last, thing));
+        // Mostly it is the only one.
+        let waiting = self.waiting.entry(waits_for).or_insert_with(|| Vec::with_capacity(1));
+        waiting.push((self.last, thing));
         self.order.push_back((self.last, waits_for));
         self.count += 1;
         displaced

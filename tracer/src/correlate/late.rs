@@ -14,7 +14,8 @@
 //! was written *in the owner's context*, not with the response: what a buffer still holds is written when the task
 //! may long be over. It begins with the end of the request's head, since before that nobody can work for it. A
 //! context that answers two exchanges whose windows meet has proved nothing, and owns neither. Contexts of different
-//! threads have nothing to do with each other. After a loss nothing that waits is told.
+//! threads have nothing to do with each other, except where they move between the threads of a process (goroutines).
+//! After a loss nothing that waits is told.
 //!
 //! A call of an asyncio task that another task waits for is made for whatever that one works for: the call tells both
 //! contexts, and the nearest that owns an exchange decides. So is a call of a worker thread for whose work a task waits:
@@ -32,7 +33,7 @@ use tracer_ebpf::event::WAITERS;
 
 use super::active::{Evidence, Inactive};
 use super::stats::LateStats;
-use crate::event::{ActiveId, Mark, Nanos, ThreadId};
+use crate::event::{ActiveId, Mark, Moment, Nanos, ThreadId};
 
 /// Calls and lines whose parent is not known yet; a further one gets none.
 pub const MAX_WAITING: usize = 32_768;
@@ -102,7 +103,7 @@ impl Answers {
     }
 }
 
-/// A thread on which contexts take turns.
+/// A thread, or a whole process ([`scope`]), on which contexts take turns.
 #[derive(Debug, Default)]
 struct Thread {
     open: Vec<ActiveId>,
@@ -152,11 +153,12 @@ impl LateParents {
     /// When nothing that could still happen would tell.
     pub fn ask(&mut self, mark: Mark) -> Result<Ticket, Inactive> {
         let question = Question { ticket: Ticket(self.last + 1), contexts: contexts(mark), call: mark.call };
-        let mut asked = mark.thread;
+        let mut asked = scope(mark);
         let waiting = if let Some(inheriting) = self.inheriting.get_mut(&mark.thread) {
             if inheriting.ended.is_some() {
                 return Err(Inactive::Outlived);
             }
+            asked = mark.thread;
             &mut inheriting.waiting
         } else {
             let serves = self.threads.get(&asked).is_some_and(|thread| !thread.open.is_empty());
@@ -203,21 +205,20 @@ impl LateParents {
 
     /// The first byte of a server exchange was read in a context.
     pub fn begin(&mut self, exchange: ActiveId, mark: Mark) {
-        if mark.context == 0 {
+        if mark.context == 0 && !mark.migrates {
             return;
         }
         if self.served.len() >= MAX_SERVED {
             self.stats.unserved_by_limit += 1;
             return;
         }
-        let (begun, since) = (mark.call, mark.call);
-        self.served
-            .insert(exchange, Served { thread: mark.thread, begun, since, owner: None, ambiguous: false });
-        let thread = self.threads.entry(mark.thread).or_insert_with(|| {
-            self.of_process.entry(mark.thread.tgid).or_default().push(mark.thread);
+        let (begun, since, thread) = (mark.call, mark.call, scope(mark));
+        self.served.insert(exchange, Served { thread, begun, since, owner: None, ambiguous: false });
+        let place = self.threads.entry(thread).or_insert_with(|| {
+            self.of_process.entry(thread.tgid).or_default().push(thread);
             Thread::default()
         });
-        thread.open.push(exchange);
+        place.open.push(exchange);
     }
 
     /// The one thread of a process with an exchange that a worker's question may be answered by.
@@ -255,9 +256,10 @@ impl LateParents {
     pub fn on_response(&mut self, exchange: ActiveId, mark: Mark) {
         let Some(served) = self.served.get_mut(&exchange) else { return };
         let owner = *served.owner.get_or_insert(mark.entered());
-        if mark.context != owner || mark.thread != served.thread || owner == 0 {
+        let elsewhere = scope(mark) != served.thread;
+        if mark.context != owner || elsewhere || owner == 0 {
             // Another's bytes: what a buffer still held. If they were the first ones, nobody knows the owner.
-            if served.owner == Some(0) || mark.thread != served.thread {
+            if served.owner == Some(0) || elsewhere {
                 self.end(exchange);
             }
             return;
@@ -281,7 +283,7 @@ impl LateParents {
             }
             !within
         });
-        self.settle(mark.thread);
+        self.settle(scope(mark));
     }
 
     /// A server exchange is over, or given up.
@@ -310,7 +312,7 @@ impl LateParents {
 
     /// An exchange during which threads may have been made ended by the call; without its response's last byte
     /// nothing is inherited.
-    pub fn end_for_threads(&mut self, exchange: ActiveId, response_end: Option<Mark>) {
+    pub fn end_for_threads(&mut self, exchange: ActiveId, response_end: Option<Moment>) {
         if self.inheriting.is_empty() {
             return;
         }
@@ -321,9 +323,9 @@ impl LateParents {
                 continue;
             }
             match response_end {
-                Some(mark) => {
-                    inheriting.ended = Some(mark.call);
-                    outlived.push_back((mark.time.saturating_add(EXIT_GRACE), *thread));
+                Some(end) => {
+                    inheriting.ended = Some(end.call);
+                    outlived.push_back((end.time.saturating_add(EXIT_GRACE), *thread));
                 }
                 None => dropped.push(*thread),
             }
@@ -343,18 +345,23 @@ impl LateParents {
                 self.inherit(thread);
             }
         }
-        if let Some(gone) = self.remove(thread) {
-            for question in gone.waiting {
-                self.refuse(question.ticket, Inactive::OtherContext);
-            }
-            for exchange in gone.open {
-                self.served.remove(&exchange);
-            }
+        self.forget(thread);
+    }
+
+    /// What takes turns there does so no more.
+    fn forget(&mut self, scope: ThreadId) {
+        let Some(gone) = self.remove(scope) else { return };
+        for question in gone.waiting {
+            self.refuse(question.ticket, Inactive::OtherContext);
+        }
+        for exchange in gone.open {
+            self.served.remove(&exchange);
         }
     }
 
-    /// A process has ended: the end of its threads tells nothing about requests.
+    /// A process has ended, or runs another program: the end of its threads tells nothing about requests.
     pub fn exit_process(&mut self, tgid: u32) {
+        self.forget(whole_process(tgid));
         let gone: Vec<_> = self.inheriting.keys().filter(|thread| thread.tgid == tgid).copied().collect();
         for thread in gone {
             self.disinherit(thread);
@@ -458,6 +465,16 @@ impl LateParents {
         self.answers.give(ticket, Err(reason));
         self.waiting -= 1;
     }
+}
+
+/// Where contexts take turns: on one thread, or, where they move, on all threads of the process.
+fn scope(mark: Mark) -> ThreadId {
+    if mark.migrates { whole_process(mark.thread.tgid) } else { mark.thread }
+}
+
+/// A thread's number is not 0, so that this stands for none of them.
+fn whole_process(tgid: u32) -> ThreadId {
+    ThreadId { tgid, tid: 0, start: 0 }
 }
 
 fn contexts(mark: Mark) -> [u64; 1 + WAITERS] {

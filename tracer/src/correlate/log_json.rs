@@ -18,6 +18,10 @@ pub const MAX_ATTRIBUTES: usize = 64;
 /// Most bytes of an attribute's name and of its value; what is longer stands in the body only.
 pub const MAX_ATTRIBUTE: usize = 4096;
 
+/// Most bytes of all attributes of a line together, names and values. By default Loki refuses a record with more than
+/// 64 KiB of them, the resource's counted too.
+pub const MAX_ATTRIBUTE_BYTES: usize = 32 * 1024;
+
 /// Levels of objects within objects whose fields are attributes, as `outer.inner`.
 pub const MAX_DEPTH: usize = 4;
 
@@ -110,14 +114,29 @@ impl LogFields {
             Scalar::Negative(number) => Value::Int(number),
             Scalar::Fraction(number) => Value::Double(number),
             Scalar::Truth(truth) => Value::Bool(truth),
-            Scalar::Texts(texts) => Value::Strs(texts),
+            Scalar::Texts(texts) => Value::from(texts),
             Scalar::Text(_) | Scalar::Other => return,
         };
         let room = self.attributes.len() < MAX_ATTRIBUTES && (1..=MAX_ATTRIBUTE).contains(&name.len());
         if room && self.attributes.iter().all(|other| other.key != name) {
             self.attributes.push(Attribute { key: name.into(), value });
+            if self.attributes.iter().map(size).sum::<usize>() > MAX_ATTRIBUTE_BYTES {
+                self.attributes.pop();
+            }
         }
     }
+}
+
+/// Bytes of an attribute, as text.
+fn size(attribute: &Attribute) -> usize {
+    /// Of the longest number.
+    const NUMBER: usize = 24;
+    let value = match &attribute.value {
+        Value::Str(text) => text.len(),
+        Value::Strs(texts) => texts.iter().map(String::len).sum(),
+        Value::Int(_) | Value::Double(_) | Value::Bool(_) => NUMBER,
+    };
+    attribute.key.len() + value
 }
 
 fn take(fields: &mut LogFields, field: &Field, scalar: &Scalar) {
@@ -420,6 +439,18 @@ mod tests {
         for line in lines {
             assert!(read(&line).attributes.is_empty(), "{line}");
         }
+    }
+
+    #[test]
+    fn attributes_are_bounded_together() {
+        let long = "x".repeat(MAX_ATTRIBUTE);
+        let fields: Vec<_> = (0..20).map(|number| format!("\"k{number}\":\"{long}\"")).collect();
+        let attributes = read(&format!("{{{},\"short\":1}}", fields.join(","))).attributes;
+        assert_eq!(attributes.len(), MAX_ATTRIBUTE_BYTES / (MAX_ATTRIBUTE + 3) + 1);
+        assert_eq!(attributes.last().unwrap().key, "short", "what is small still has room");
+        let inner: Vec<_> = (0..40).map(|number| format!("\"f{number}\":1")).collect();
+        let attributes = read(&format!("{{\"{}\":{{{}}}}}", "k".repeat(3000), inner.join(","))).attributes;
+        assert_eq!(attributes.len(), MAX_ATTRIBUTE_BYTES / 3027);
     }
 
     #[test]

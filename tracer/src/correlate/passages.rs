@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use crate::event::{ActiveId, Process};
 use crate::protocol::Passage;
@@ -31,7 +32,7 @@ pub struct Passages {
 
 #[derive(Debug, Default)]
 struct Answering {
-    open: Vec<Request>,
+    open: SmallVec<[Request; 1]>,
     /// More were open than are kept.
     overfull: bool,
 }

@@ -49,8 +49,9 @@ impl CgroupIdentity {
     }
 }
 
-/// conmon watches a container from outside, in a scope that carries the container's id.
-fn is_monitor(segment: &str) -> bool {
+/// conmon watches a container from outside, in a scope that carries the container's id. (The probe knows CRI-O's too, whose
+/// scopes lie in the pod's slice.)
+pub(crate) fn is_monitor(segment: &str) -> bool {
     segment.starts_with("crio-conmon-") || segment.starts_with("libpod-conmon-")
 }
 

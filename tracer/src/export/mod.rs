@@ -12,6 +12,7 @@
 mod console;
 mod encode;
 mod file;
+pub(crate) mod metrics;
 mod otlp;
 mod outage;
 mod queue;
@@ -23,12 +24,13 @@ mod stats;
 mod target;
 #[cfg(test)]
 pub(crate) mod testing;
+mod wire;
 
 pub use console::{Console, Style};
-pub use encode::SCHEMA_URL;
+pub use encode::{SCHEMA_URL, to_protobuf};
 pub(crate) use queue::weight;
 pub use retry::RetryPolicy;
-pub use settings::{Settings, SettingsError, Variables};
+pub use settings::{MetricsSettings, Settings, SettingsError, Variables};
 pub use start::{ExportError, Exporter, Exporting, start};
 pub use stats::{DropReason, ExportStats, Signal, SinkStats, Summary, Tally};
 pub use target::{Target, TargetError};

@@ -36,6 +36,8 @@ pub(super) enum Attempt {
     },
     /// The receiver will not take it, however often it is sent.
     Refused(String),
+    /// The receiver has no place for this signal (`UNIMPLEMENTED`, 404): it would refuse whatever is sent of it.
+    NotTaken(String),
     /// It may be taken later.
     Failed {
         /// What went wrong.

@@ -40,7 +40,7 @@ pub(crate) fn span_of(resource: &Arc<Resource>, name: &str, scope: Scope) -> Tel
         first_byte_unix_ns: None,
         links: Vec::new(),
         description: Description {
-            name: name.to_owned(),
+            name: name.to_owned().into(),
             attributes: Vec::new(),
             status: Status::Unset,
             scope,

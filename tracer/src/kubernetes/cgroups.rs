@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::enrich::container::{container_id, pod_uid};
+use crate::enrich::container::{container_id, is_monitor, pod_uid};
 use crate::enrich::process::{Proc, read_capped};
 
 /// Most directories looked at in one scan: a node has some hundreds, pods' own insides left out.
@@ -61,7 +61,8 @@ pub fn scan(mount: &Path) -> Scan {
 /// The directory of a pod's container.
 #[must_use]
 pub fn container(pod: &Path, id: &str) -> Option<PathBuf> {
-    directories(pod).find_map(|(name, path)| (container_id(&name).as_deref() == Some(id)).then_some(path))
+    let is_meant = |name: &str| !is_monitor(name) && container_id(name).as_deref() == Some(id);
+    directories(pod).find_map(|(name, path)| is_meant(&name).then_some(path))
 }
 
 /// The directories in a directory.
@@ -139,6 +140,7 @@ mod tests {
             let root = Directory::new();
             let wanted = make(&root, &format!("kubepods/pod{{static}}/{name}"));
             make(&root, "kubepods/pod{static}/other");
+            make(&root, &format!("kubepods/pod{{static}}/crio-conmon-{ID}.scope"));
             let pod = scan(&root).pods[STATIC].clone();
             assert_eq!(container(&pod, ID), Some(wanted));
             assert_eq!(container(&pod, &ID.replace('4', "5")), None);

@@ -13,6 +13,7 @@ use super::cgroups;
 use super::pod::Pod;
 use super::rules::{Containers, PodRules};
 use super::table::PodTable;
+use crate::enrich::container::is_monitor;
 
 /// Most cgroups of one pod.
 const MAX_CGROUPS: usize = 4096;
@@ -22,6 +23,8 @@ pub const MAX_PODS: usize = 8192;
 
 /// Where selections go: the probe, or a test's set.
 pub trait CgroupMap {
+    /// Processes that are there already are about to be selected.
+    fn prepare(&mut self, pids: &[u32]);
     /// Selects a cgroup, by id, with what is made below it from now on.
     fn select(&mut self, id: u64);
     /// No longer selects it.
@@ -33,6 +36,8 @@ pub trait CgroupMap {
 /// What is selected of a pod.
 #[derive(Debug)]
 struct Applied {
+    /// Namespace and name: when the pod is gone, nobody else knows them.
+    name: String,
     directory: PathBuf,
     /// Ids of containers that the rules leave out, and that are out of the map.
     left_out: BTreeSet<String>,
@@ -165,14 +170,14 @@ impl<M: CgroupMap> Follow<M> {
             && let Some(applied) = self.applied.remove(uid)
         {
             self.take_out(&applied.directory);
-            let name = known.as_ref().map_or(uid, |(pod, _)| pod.name.as_str());
-            info!("pod {name} is traced no longer");
+            info!("pod {} is traced no longer", applied.name);
         }
         let (Some((pod, wanted)), Some(directory)) = (wanted, directory) else { return };
         if !self.applied.contains_key(uid) {
             self.put_in(&directory);
-            info!("pod {}/{} is traced", pod.namespace, pod.name);
-            let applied = Applied { directory: directory.clone(), left_out: BTreeSet::new() };
+            let name = format!("{}/{}", pod.namespace, pod.name);
+            info!("pod {name} is traced");
+            let applied = Applied { name, directory: directory.clone(), left_out: BTreeSet::new() };
             self.applied.insert(uid.to_owned(), applied);
         }
         self.narrow(uid, pod, wanted, &directory);
@@ -197,14 +202,17 @@ impl<M: CgroupMap> Follow<M> {
 
     fn put_in(&mut self, directory: &Path) {
         let map = &mut self.map;
-        walk(directory, &mut |path, id| {
+        // CRI-O's conmon is no part of the pod: it only lies there.
+        let is_pods = |name: &str| !is_monitor(name);
+        walk(directory, &is_pods, &mut |path, id| {
+            map.prepare(&members(path));
             // First the cgroup itself: what is made below it from now on, the kernel selects.
             map.select(id);
             // One that was removed before it was in the map, the kernel could not take out.
             if path.metadata().map(|metadata| metadata.ino()).ok() != Some(id) {
                 map.deselect(id);
             }
-            members(path).for_each(|pid| map.found(pid));
+            members(path).into_iter().for_each(|pid| map.found(pid));
         });
     }
 
@@ -214,13 +222,13 @@ impl<M: CgroupMap> Follow<M> {
         }
         // Twice: a cgroup that was being made during the first round may have inherited its parent's selection.
         for _ in 0..2 {
-            walk(directory, &mut |_, id| self.map.deselect(id));
+            walk(directory, &|_| true, &mut |_, id| self.map.deselect(id));
         }
     }
 }
 
-/// A directory and those below it, each before what is in it.
-fn walk(directory: &Path, visit: &mut impl FnMut(&Path, u64)) {
+/// A directory and those below it whose names are wanted, each before what is in it.
+fn walk(directory: &Path, wanted: &impl Fn(&str) -> bool, visit: &mut impl FnMut(&Path, u64)) {
     let mut open = vec![directory.to_owned()];
     let mut seen = 0;
     while let Some(path) = open.pop() {
@@ -230,14 +238,14 @@ fn walk(directory: &Path, visit: &mut impl FnMut(&Path, u64)) {
         if seen == MAX_CGROUPS {
             return;
         }
-        open.extend(cgroups::directories(&path).map(|(_, path)| path));
+        open.extend(cgroups::directories(&path).filter(|(name, _)| wanted(name)).map(|(_, path)| path));
     }
 }
 
 /// The processes in a cgroup now.
-fn members(path: &Path) -> impl Iterator<Item = u32> {
+fn members(path: &Path) -> Vec<u32> {
     let text = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
-    text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid != 0).collect::<Vec<_>>().into_iter()
+    text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid != 0).collect()
 }
 
 #[cfg(test)]

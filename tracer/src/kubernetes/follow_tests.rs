@@ -15,6 +15,8 @@ struct Selected {
 }
 
 impl CgroupMap for Selected {
+    fn prepare(&mut self, _pids: &[u32]) {}
+
     fn select(&mut self, id: u64) {
         self.ids.insert(id);
     }
@@ -146,7 +148,7 @@ proptest! {
                 }
                 4 => {
                     // As the kernel does when a directory is removed.
-                    walk(&path, &mut |_, id| { follow.map.ids.remove(&id); });
+                    walk(&path, &|_| true, &mut |_, id| { follow.map.ids.remove(&id); });
                     let _ = fs::remove_dir_all(&path);
                     follow.on_directory_gone(uid);
                 }
@@ -154,7 +156,7 @@ proptest! {
             }
             let mut wanted = BTreeSet::new();
             for (uid, _) in uids.iter().zip(matching).filter(|(_, matches)| *matches) {
-                walk(&root.join(uid), &mut |_, id| { wanted.insert(id); });
+                walk(&root.join(uid), &|_| true, &mut |_, id| { wanted.insert(id); });
             }
             prop_assert_eq!(&follow.map.ids, &wanted);
             prop_assert_eq!(follow.counts().traced as usize * 2, wanted.len());

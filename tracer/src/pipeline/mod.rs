@@ -20,6 +20,7 @@ mod tracked;
 use std::collections::VecDeque;
 
 use tracer_ebpf::event::flag;
+use tracer_ebpf::runtime::context::MIGRATES;
 use tracer_ebpf::{ConnectionEvent, ConnectionNote, Direction, Header, ProcessEvent, ProcessNote};
 
 pub use self::config::{Limits, LogMode, PipelineConfig};
@@ -279,7 +280,8 @@ impl Pipeline {
             time: header.time_ns,
             call: self.calls,
             thread,
-            context: header.context,
+            context: header.context & !MIGRATES,
+            migrates: header.context & MIGRATES != 0,
             waiters: header.waiters,
             ..Mark::default()
         };

@@ -66,14 +66,14 @@ mod tests {
             first_byte_unix_ns: None,
             links: Vec::new(),
             description: Description {
-                name: format!("GET {path}"),
+                name: format!("GET {path}").into(),
                 attributes: vec![Attribute::new("http.route", path.to_owned())],
                 status: Status::Unset,
                 scope: Scope::Http,
             },
         };
         routes.limit(&resource(service), &mut span);
-        span.description.name
+        span.description.name.into_string()
     }
 
     fn routes(mode: RouteMode) -> Routes {

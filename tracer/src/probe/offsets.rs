@@ -86,6 +86,7 @@ fn cgroups(btf: &Btf, config: &mut ProbeConfig) -> Result<(), BtfError> {
     config.css_cgroup = btf.offset("cgroup_subsys_state", "cgroup")?;
     config.cgroup_kn = btf.offset("cgroup", "kn")?;
     config.kn_id = btf.offset("kernfs_node", "id")?;
+    config.kn_name = btf.offset("kernfs_node", "name")?;
     config.cgroup_root = btf.offset("cgroup", "root")?;
     config.root_hierarchy_id = btf.offset("cgroup_root", "hierarchy_id")?;
     Ok(())

@@ -99,6 +99,8 @@ pub struct Targets {
     pub cgroups: BTreeSet<u64>,
     /// Selected processes, by whatever means, whose parent is not selected: their stdout and stderr are logs.
     pub log_roots: BTreeSet<u32>,
+    /// All selected processes, by whatever means.
+    pub processes: BTreeSet<u32>,
 }
 
 /// Why the targets could not be found.
@@ -161,6 +163,7 @@ pub fn initial(selection: &Selection, proc: &Proc, own: u32) -> Result<Targets, 
     selected.remove(&own);
     let is_root = |pid: &u32| parents.get(pid).is_none_or(|parent| !selected.contains(parent));
     targets.log_roots = selected.iter().copied().filter(is_root).collect();
+    targets.processes = selected;
     Ok(targets)
 }
 

@@ -79,13 +79,19 @@ impl HealthPatterns {
         if agent.is_some_and(|agent| self.agents.iter().any(|prober| agent.starts_with(prober))) {
             return Some(HealthCheck::Prober);
         }
-        let path = target.split(['?', '#']).next().unwrap_or_default();
+        let path = path(target);
         let fits = |pattern: &PathPattern| {
-            path == pattern.text || (pattern.begins && path.starts_with(&pattern.text))
+            (path.len() == pattern.text.len() || pattern.begins) && path.starts_with(&pattern.text)
         };
         let asks = matches!(method, "GET" | "HEAD") && self.paths.iter().any(fits);
         asks.then_some(HealthCheck::Path)
     }
+}
+
+/// A request target without its query.
+pub(super) fn path(target: &str) -> &str {
+    let end = target.bytes().position(|byte| matches!(byte, b'?' | b'#'));
+    end.and_then(|end| target.get(..end)).unwrap_or(target)
 }
 
 #[cfg(test)]

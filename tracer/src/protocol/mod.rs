@@ -10,13 +10,14 @@ mod passage;
 pub mod redis;
 mod trace_headers;
 
+use health::path;
 pub use health::{HealthCheck, HealthPatterns};
 pub use passage::Passage;
 pub use trace_headers::{B3Fields, TraceHeaders};
 
 use std::sync::Arc;
 
-use crate::event::{Endpoints, Mark, Role, Side};
+use crate::event::{Endpoints, Mark, Moment, Role, Side};
 
 /// The protocols that detection tries, in order.
 pub const PROTOCOLS: &[Protocol] = &[http::PROTOCOL, mysql::PROTOCOL, redis::PROTOCOL];
@@ -248,13 +249,13 @@ pub struct Exchange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
     /// Request's first byte.
-    pub request_first: Mark,
+    pub request_first: Moment,
     /// Request's last byte.
-    pub request_last: Mark,
+    pub request_last: Moment,
     /// Response's first byte; absent when none came.
-    pub response_first: Option<Mark>,
+    pub response_first: Option<Moment>,
     /// Response's last byte, or the moment when it was clear that none would come.
-    pub end: Mark,
+    pub end: Moment,
 }
 
 /// What each protocol knows of an exchange.

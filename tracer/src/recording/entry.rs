@@ -192,12 +192,12 @@ fn losses(bytes: &[u8]) -> Option<Vec<(String, u64)>> {
 fn to_json(resource: &Resource) -> Json {
     let pair = |attribute: &Attribute| {
         let value = match &attribute.value {
-            Value::Str(text) => Json::from(text.as_ref()),
+            Value::Str(text) => Json::from(text.as_str()),
             Value::Int(number) => Json::from(*number),
             // JSON has no infinite numbers, and no NaN: null.
             Value::Double(number) => Json::from(*number),
             Value::Bool(truth) => Json::from(*truth),
-            Value::Strs(texts) => Json::from(texts.clone()),
+            Value::Strs(texts) => Json::from(texts.to_vec()),
         };
         Json::from(vec![Json::from(attribute.key.as_ref()), value])
     };
@@ -208,7 +208,7 @@ fn from_json(bytes: &[u8]) -> Option<Resource> {
     let pairs: Vec<(String, Json)> = serde_json::from_slice(bytes).ok()?;
     let attribute = |(key, value): (String, Json)| {
         let value = match value {
-            Json::String(text) => Value::Str(Cow::Owned(text)),
+            Json::String(text) => Value::from(text),
             Json::Number(number) => match number.as_i64() {
                 Some(number) => Value::Int(number),
                 None => Value::Double(number.as_f64()?),

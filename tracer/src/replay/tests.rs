@@ -29,7 +29,7 @@ fn names(wanted: WantedEnds) -> (Vec<String>, Vec<String>) {
         let mut names: Vec<String> = told
             .iter()
             .filter(|(_, span)| span.kind == kind)
-            .map(|(_, span)| span.description.name.clone())
+            .map(|(_, span)| span.description.name.to_string())
             .collect();
         names.sort();
         names
@@ -79,7 +79,7 @@ fn a_capture_that_begins_late_tells_no_other_exchanges() {
     let keys = |file: &[u8]| -> Vec<(u64, u64, String)> {
         let (told, _) = replayed(file, WantedEnds::Auto, None);
         told.into_iter()
-            .map(|(_, span)| (span.start_unix_ns, span.end_unix_ns, span.description.name))
+            .map(|(_, span)| (span.start_unix_ns, span.end_unix_ns, span.description.name.to_string()))
             .collect()
     };
     let whole = keys(CAPTURE);

@@ -1,6 +1,9 @@
 //! Attributes of spans, log records and resources.
 
 use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::text::Text;
 
 /// A name and its value.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,7 +26,7 @@ impl Attribute {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// Text.
-    Str(Cow<'static, str>),
+    Str(Text),
     /// Number.
     Int(i64),
     /// Number with a fraction.
@@ -31,23 +34,35 @@ pub enum Value {
     /// Truth value.
     Bool(bool),
     /// Several texts.
-    Strs(Vec<String>),
+    Strs(Box<[String]>),
 }
 
 impl From<&'static str> for Value {
     fn from(text: &'static str) -> Self {
-        Self::Str(Cow::Borrowed(text))
+        Self::Str(Text::Static(text))
     }
 }
 
 impl From<String> for Value {
     fn from(text: String) -> Self {
-        Self::Str(Cow::Owned(text))
+        Self::Str(Text::Owned(text))
     }
 }
 
 impl From<Cow<'static, str>> for Value {
     fn from(text: Cow<'static, str>) -> Self {
+        Self::Str(text.into())
+    }
+}
+
+impl From<Arc<str>> for Value {
+    fn from(text: Arc<str>) -> Self {
+        Self::Str(Text::Shared(text))
+    }
+}
+
+impl From<Text> for Value {
+    fn from(text: Text) -> Self {
         Self::Str(text)
     }
 }
@@ -72,6 +87,6 @@ impl From<bool> for Value {
 
 impl From<Vec<String>> for Value {
     fn from(texts: Vec<String>) -> Self {
-        Self::Strs(texts)
+        Self::Strs(texts.into())
     }
 }

@@ -1,6 +1,5 @@
 //! Spans: exchanges in the words of the semantic conventions, ready for export.
 
-mod address;
 pub mod attribute;
 pub mod http;
 pub mod mysql;
@@ -10,9 +9,11 @@ pub mod sql;
 pub use attribute::{Attribute, Value};
 use clap::ValueEnum;
 use serde::Deserialize;
+use smallvec::{SmallVec, smallvec};
 
 use crate::event::{Endpoints, Role};
-use crate::protocol::{Detail, Exchange};
+use crate::protocol::Detail;
+use crate::text::Text;
 
 /// What may leave the node, and how it is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +118,7 @@ impl Scope {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Description {
     /// Span name, low cardinality.
-    pub name: String,
+    pub name: Text,
     /// Attributes in the order in which a reader wants them.
     pub attributes: Vec<Attribute>,
     /// Outcome.
@@ -126,20 +127,18 @@ pub struct Description {
     pub scope: Scope,
 }
 
+/// Descriptions of one exchange: mostly one.
+pub type Descriptions = SmallVec<[Description; 1]>;
+
 /// Describes an exchange. Most give one description; a Redis batch can be told command by command.
 #[must_use]
-pub fn describe(
-    exchange: &Exchange,
-    role: Role,
-    endpoints: &Endpoints,
-    options: &SpanOptions,
-) -> Vec<Description> {
-    match &exchange.detail {
-        Detail::Http(detail) => vec![http::describe(detail, role, endpoints, options)],
-        Detail::Mysql(detail) => vec![mysql::describe(detail, role, endpoints, options)],
-        Detail::Redis(detail) => redis::describe(detail, role, endpoints, options),
+pub fn describe(detail: Detail, role: Role, endpoints: &Endpoints, options: &SpanOptions) -> Descriptions {
+    match detail {
+        Detail::Http(detail) => smallvec![http::describe(detail, role, endpoints, options)],
+        Detail::Mysql(detail) => smallvec![mysql::describe(&detail, role, endpoints, options)],
+        Detail::Redis(detail) => redis::describe(&detail, role, endpoints, options),
         #[cfg(test)]
-        Detail::Line(line) => vec![crate::pipeline::tests::line::describe(line)],
+        Detail::Line(line) => smallvec![crate::pipeline::tests::line::describe(&line)],
     }
 }
 

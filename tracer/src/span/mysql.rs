@@ -2,11 +2,13 @@
 //! <https://opentelemetry.io/docs/specs/semconv/database/mysql/>,
 //! <https://opentelemetry.io/docs/specs/semconv/database/mariadb/>
 
-use super::address::ip_text;
-use super::sql::{Backslashes, Statement};
+use std::sync::Arc;
+
+use super::sql::{Backslashes, Read, Statement};
 use super::{Attribute, Description, Scope, SpanOptions, SqlText, Status};
-use crate::event::{Address, Endpoints, Role};
+use crate::event::{Endpoints, Role};
 use crate::protocol::mysql::{Command, Completeness, Flavor, MysqlExchange, QueryText};
+use crate::text::Text;
 
 /// The port that goes without saying.
 const DEFAULT_PORT: u16 = 3306;
@@ -40,14 +42,16 @@ pub fn describe(
     let mut attributes = Vec::with_capacity(USUAL_ATTRIBUTES);
     attributes.push(Attribute::new("db.system.name", system));
     if let Some(database) = &exchange.database {
-        attributes.push(Attribute::new("db.namespace", database.to_string()));
+        attributes.push(Attribute::new("db.namespace", Arc::clone(database)));
     }
-    let summary = summary(exchange);
-    let shown = exchange.text.as_ref().and_then(|text| shown_text(exchange, text, options.sql_text));
-    push_statement(&mut attributes, exchange, &summary, shown.as_deref());
+    let read = exchange.text.as_ref().map(|text| (text, statement(exchange, text).read()));
+    let summary = Text::from(read.as_ref().map(|(_, read)| summary(exchange, read)).unwrap_or_default());
+    let shown = read.and_then(|(text, read)| shown_text(exchange, text, &read, options.sql_text));
+    let dup = options.database_dup.then(|| shown.clone());
+    push_statement(&mut attributes, exchange, &summary, shown);
     push_outcome(&mut attributes, exchange);
     push_endpoints(&mut attributes, role, endpoints);
-    if options.database_dup {
+    if let Some(shown) = dup {
         push_old_names(&mut attributes, exchange, system, shown);
     }
     Description {
@@ -58,10 +62,9 @@ pub fn describe(
     }
 }
 
-/// `db.query.summary`; empty when the exchange has no statement whose words are known.
-fn summary(exchange: &MysqlExchange) -> String {
-    let Some(text) = &exchange.text else { return String::new() };
-    let words = statement(exchange, text).summary();
+/// `db.query.summary`; empty when the statement's words are not known.
+fn summary(exchange: &MysqlExchange, read: &Read<'_>) -> String {
+    let words = read.summary();
     if exchange.command != Command::Prepare {
         return words;
     }
@@ -88,13 +91,17 @@ fn statement<'a>(exchange: &MysqlExchange, text: &'a QueryText) -> Statement<'a>
 /// The statement as it may leave the node. A text with placeholders, prepared on the server, is shown as it was written:
 /// who wrote it sends the values apart. But strings and long numbers are hidden in it too: not everybody who uses a
 /// placeholder uses one for everything.
-fn shown_text(exchange: &MysqlExchange, text: &QueryText, choice: SqlText) -> Option<String> {
-    let statement = statement(exchange, text);
+fn shown_text(
+    exchange: &MysqlExchange,
+    text: &QueryText,
+    read: &Read<'_>,
+    choice: SqlText,
+) -> Option<String> {
     match choice {
         SqlText::Off => None,
         SqlText::Raw => Some(text.text.to_string()),
-        SqlText::Sanitized if exchange.prepared && statement.has_placeholder() => Some(statement.mask()),
-        SqlText::Sanitized => Some(statement.sanitise()),
+        SqlText::Sanitized if exchange.prepared && read.has_placeholder() => Some(read.mask()),
+        SqlText::Sanitized => Some(read.sanitise()),
     }
 }
 
@@ -107,28 +114,28 @@ fn operation(exchange: &MysqlExchange) -> Option<&'static str> {
     }
 }
 
-fn name(exchange: &MysqlExchange, summary: String, system: &'static str) -> String {
+fn name(exchange: &MysqlExchange, summary: Text, system: &'static str) -> Text {
     match operation(exchange) {
         _ if !summary.is_empty() => summary,
-        Some(operation) => operation.to_owned(),
-        None => system.to_owned(),
+        Some(operation) => operation.into(),
+        None => system.into(),
     }
 }
 
 fn push_statement(
     attributes: &mut Vec<Attribute>,
     exchange: &MysqlExchange,
-    summary: &str,
-    shown: Option<&str>,
+    summary: &Text,
+    shown: Option<String>,
 ) {
     if let Some(operation) = operation(exchange) {
         attributes.push(Attribute::new("db.operation.name", operation));
     }
     if !summary.is_empty() {
-        attributes.push(Attribute::new("db.query.summary", summary.to_owned()));
+        attributes.push(Attribute::new("db.query.summary", summary.clone()));
     }
     if let Some(text) = shown {
-        attributes.push(Attribute::new("db.query.text", text.to_owned()));
+        attributes.push(Attribute::new("db.query.text", text));
         if exchange.text.as_ref().is_some_and(|text| text.truncated) {
             attributes.push(Attribute::new(TEXT_TRUNCATED, true));
         }
@@ -190,22 +197,18 @@ fn push_endpoints(attributes: &mut Vec<Attribute>, role: Role, endpoints: &Endpo
         Role::Client => &endpoints.peer,
         Role::Server => &endpoints.local,
     };
-    match server {
-        Some(Address::Ip(address)) => {
-            attributes.push(Attribute::new("server.address", ip_text(address.ip())));
-            if address.port() != DEFAULT_PORT {
-                attributes.push(Attribute::new("server.port", address.port()));
-            }
+    if let Some(server) = server {
+        attributes.push(Attribute::new("server.address", Arc::clone(&server.name)));
+        if let Some(port) = server.port().filter(|port| *port != DEFAULT_PORT) {
+            attributes.push(Attribute::new("server.port", port));
         }
-        Some(Address::Unix(path)) => attributes.push(Attribute::new("server.address", path.clone())),
-        None => {}
     }
-    if let Some(Address::Ip(peer)) = &endpoints.peer {
+    if let Some((peer, port)) = endpoints.peer.as_ref().and_then(|peer| Some((peer, peer.port()?))) {
         if role == Role::Server {
-            attributes.push(Attribute::new("client.address", ip_text(peer.ip())));
+            attributes.push(Attribute::new("client.address", Arc::clone(&peer.name)));
         }
-        attributes.push(Attribute::new("network.peer.address", ip_text(peer.ip())));
-        attributes.push(Attribute::new("network.peer.port", peer.port()));
+        attributes.push(Attribute::new("network.peer.address", Arc::clone(&peer.name)));
+        attributes.push(Attribute::new("network.peer.port", port));
     }
     if endpoints.unix {
         attributes.push(Attribute::new("network.transport", "unix"));
@@ -221,7 +224,7 @@ fn push_old_names(
 ) {
     attributes.push(Attribute::new("db.system", system));
     if let Some(database) = &exchange.database {
-        attributes.push(Attribute::new("db.name", database.to_string()));
+        attributes.push(Attribute::new("db.name", Arc::clone(database)));
     }
     if let Some(text) = shown {
         attributes.push(Attribute::new("db.statement", text));
@@ -231,6 +234,7 @@ fn push_old_names(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Address;
     use crate::protocol::mysql::ServerError;
     use crate::span::Value;
 
@@ -253,8 +257,8 @@ mod tests {
 
     fn tcp(port: u16) -> Endpoints {
         Endpoints {
-            local: Some(Address::Ip("10.0.0.1:40000".parse().unwrap())),
-            peer: Some(Address::Ip(format!("10.0.0.2:{port}").parse().unwrap())),
+            local: Some(Address::Ip("10.0.0.1:40000".parse().unwrap()).into()),
+            peer: Some(Address::Ip(format!("10.0.0.2:{port}").parse().unwrap()).into()),
             unix: false,
         }
     }
@@ -375,8 +379,11 @@ mod tests {
         for expected in ["server.address=10.0.0.1", "server.port=Int(40000)", "client.address=10.0.0.2"] {
             assert!(server.contains(&expected.to_owned()), "{expected} in {server:?}");
         }
-        let socket =
-            Endpoints { peer: Some(Address::Unix("/run/my.sock".to_owned())), unix: true, local: None };
+        let socket = Endpoints {
+            peer: Some(Address::Unix("/run/my.sock".to_owned()).into()),
+            unix: true,
+            local: None,
+        };
         let unix = told(&describe(&query("COMMIT"), Role::Client, &socket, &SpanOptions::default()));
         assert!(unix.contains(&"server.address=/run/my.sock".to_owned()));
         assert!(unix.contains(&"network.transport=unix".to_owned()));

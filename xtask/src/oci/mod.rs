@@ -5,4 +5,4 @@ mod layer;
 mod layout;
 
 pub use layer::digest;
-pub use layout::Image;
+pub use layout::{Image, Layout};

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use xtask::architecture::Architecture;
 use xtask::{vm, workspace};
 
 use super::{run_quietly, say, tools};
@@ -23,7 +24,7 @@ const TOOLCHAIN: [&str; 8] = [
 
 /// What the tests and the demo run besides what guests are made of. `g++` builds libFuzzer, `gcc-multilib` a 32-bit program;
 /// `libpython3.11` is what the collector of the tests is linked with.
-const TESTS: [&str; 18] = [
+const TESTS: [&str; 21] = [
     "file",
     "g++",
     "mariadb-client",
@@ -38,6 +39,9 @@ const TESTS: [&str; 18] = [
     "nftables",
     "curl",
     "gcc-multilib",
+    "golang-github-go-sql-driver-mysql-dev",
+    "golang-github-gomodule-redigo-dev",
+    "golang-go",
     "libc6-dev",
     "libpython3.11",
     "python3-venv",
@@ -76,8 +80,9 @@ fi
 "#;
 
 /// Programs that stand for the packages on systems without apt, which name them otherwise.
-const PROGRAMS: [&str; 18] = [
+const PROGRAMS: [&str; 19] = [
     "curl",
+    "go",
     "mariadb",
     "node",
     "npm",
@@ -111,9 +116,27 @@ pub(super) fn install() -> Result<()> {
 }
 
 /// Installs only those that the build needs.
-pub(super) fn install_toolchain() -> Result<()> {
+pub(super) fn install_toolchain(architecture: Architecture) -> Result<()> {
     // Without apt, the build itself says what is missing.
-    if workspace::program("apt-get").is_err() { Ok(()) } else { install_missing(toolchain()) }
+    if workspace::program("apt-get").is_err() {
+        return Ok(());
+    }
+    let mut wanted = toolchain().to_vec();
+    if !architecture.is_host() {
+        wanted.extend(architecture.cross_packages());
+    }
+    install_missing(&wanted)
+}
+
+/// Installs what runs guests of another architecture here.
+pub(super) fn install_guests(architecture: Architecture) -> Result<()> {
+    // Without apt there are no packages to make a guest of either, and that is said later.
+    if workspace::program("apt-get").is_err() {
+        return Ok(());
+    }
+    let wanted: Vec<&str> =
+        vm::PACKAGES.iter().copied().chain([vm::emulator_package(architecture)]).collect();
+    install_missing(&wanted)
 }
 
 fn toolchain() -> &'static [&'static str] {

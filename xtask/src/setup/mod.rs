@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use xtask::architecture::Architecture;
 use xtask::workspace;
 
 /// What to set up beyond what the build and the tests need.
@@ -33,10 +34,19 @@ pub(crate) fn run(options: Options) -> Result<()> {
     deploy::install()
 }
 
-/// Installs only what the build needs.
-pub(crate) fn toolchain() -> Result<()> {
-    debian::install_toolchain()?;
+/// Installs only what the build for this architecture needs.
+pub(crate) fn toolchain(architecture: Architecture) -> Result<()> {
+    debian::install_toolchain(architecture)?;
+    if !architecture.is_host() {
+        tools::rust_target(architecture.target())?;
+    }
     tools::bpf_linker()
+}
+
+/// Installs what guests of another architecture need: what builds the tracer for it, and what the guests are made of.
+pub(crate) fn guests(architecture: Architecture) -> Result<()> {
+    toolchain(architecture)?;
+    debian::install_guests(architecture)
 }
 
 /// Says what is being done.

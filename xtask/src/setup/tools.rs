@@ -35,6 +35,18 @@ pub(super) fn bpf_linker() -> Result<()> {
     run_quietly("bpf-linker", &mut command)
 }
 
+/// The standard library for another target, by rustup.
+pub(super) fn rust_target(target: &str) -> Result<()> {
+    let answer = Command::new("rustup").args(["target", "list", "--installed"]).output();
+    let known =
+        answer.context("cannot run rustup, which brings the standard library for another architecture")?;
+    if String::from_utf8_lossy(&known.stdout).lines().any(|line| line == target) {
+        return Ok(());
+    }
+    say(&format!("adding rustup's target {target}"));
+    run_quietly("rust-target", Command::new("rustup").args(["target", "add", target]))
+}
+
 /// The judge of licences and sources in `.ci/run`.
 pub(super) fn cargo_deny() -> Result<()> {
     if has_version(&workspace::tools().join("bin/cargo-deny"), CARGO_DENY) {

@@ -1,4 +1,5 @@
-//! MariaDB in the guest: the machine's own server, with a data directory that was made before the guest starts.
+//! MariaDB in the guest, with a data directory that the machine's own server made before the guest starts: its files are
+//! the same on all architectures.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -9,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::cpio::Archive;
 use super::output_of;
-use super::root::{Sources, first};
+use super::root::Sources;
 
 const SERVER: &[&str] = &["/usr/sbin/mariadbd", "/usr/libexec/mariadbd"];
 const MESSAGES: &[&str] = &["/usr/share/mysql/english/errmsg.sys", "/usr/share/mariadb/english/errmsg.sys"];
@@ -18,20 +19,22 @@ const INNODB: &[&str] = &["--innodb-data-file-path=ibdata1:10M:autoextend", "--i
 
 /// Packs the server: the files that have libraries of their own.
 pub(super) fn pack<W: Write>(root: &mut Archive<W>, sources: &Sources<'_>) -> Result<Vec<PathBuf>> {
-    let server = first(SERVER, "mariadb-server")?;
+    let server = sources.programs.first(SERVER, "mariadb-server")?;
     root.file(Path::new("/usr/sbin/mariadbd"), &server)?;
-    let messages = first(MESSAGES, "mariadb-server")?;
-    root.file(&messages, &messages)?;
+    let messages = sources.programs.first(MESSAGES, "mariadb-server")?;
+    root.file(&sources.programs.place(&messages), &messages)?;
     if let Some(share) = messages.parent().and_then(Path::parent) {
         let charsets = share.join("charsets");
-        root.tree(&charsets, &charsets, &|_| true)?;
+        root.tree(&sources.programs.place(&charsets), &charsets, &|_| true)?;
     }
-    root.tree(Path::new("/data"), &data_directory(&server, sources)?, &|_| true)?;
+    root.tree(Path::new("/data"), &data_directory(sources)?, &|_| true)?;
     Ok(vec![server])
 }
 
 /// A data directory with the application's tables, made once for each server version and schema.
-fn data_directory(server: &Path, sources: &Sources<'_>) -> Result<PathBuf> {
+fn data_directory(sources: &Sources<'_>) -> Result<PathBuf> {
+    let server = SERVER.iter().map(Path::new).find(|path| path.is_file());
+    let server = server.with_context(|| format!("no {}: install mariadb-server", SERVER.join(" and no ")))?;
     let schema = sources.guest.join("schema.sql");
     let (directory, stamp) = (sources.target.join("data"), sources.target.join("data.made"));
     let wanted =

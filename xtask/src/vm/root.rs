@@ -1,16 +1,16 @@
-//! The guest's only file system: busybox, the machine's own MariaDB, Redis and Python with all that they load, the
-//! application, and the tracer, as one archive that the kernel unpacks into memory. It is not compressed: of 108 MB, with
+//! The guest's only file system: busybox, MariaDB, Redis and Python with all that they load (the machine's own, where the
+//! guest's architecture is), the application, and the tracer, as one archive that the kernel unpacks into memory. It is not compressed: of 108 MB, with
 //! lz4 a guest was over 0.2 s sooner or later by chance, which packing cost again, and with zstd 1.5 s later.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use super::cpio::Archive;
+use super::programs::Programs;
 use super::{mariadb, output_of};
 
 const BUSYBOX: &[&str] = &["/bin/busybox", "/usr/bin/busybox"];
@@ -43,6 +43,8 @@ pub(super) struct Sources<'a> {
     pub(super) guest: &'a Path,
     /// `target/vm`.
     pub(super) target: &'a Path,
+    /// What is run in it.
+    pub(super) programs: &'a Programs,
     /// The tracer's executable.
     pub(super) tracer: &'a Path,
 }
@@ -58,29 +60,26 @@ pub(super) fn write(path: &Path, sources: &Sources<'_>) -> Result<u64> {
     }
     root.bytes(Path::new("/etc/passwd"), 0o644, b"root:x:0:0:root:/:/bin/sh\n")?;
     root.bytes(Path::new("/etc/hosts"), 0o644, b"127.0.0.1 localhost\n")?;
-    busybox(&mut root)?;
+    busybox(&mut root, sources.programs)?;
     let mut programs = mariadb::pack(&mut root, sources)?;
     programs.extend(python(&mut root, sources)?);
-    let redis = first(&["/usr/bin/redis-server", "/usr/local/bin/redis-server"], "redis-server")?;
+    let redis =
+        sources.programs.first(&["/usr/bin/redis-server", "/usr/local/bin/redis-server"], "redis-server")?;
     for (name, source) in [("redis-server", redis.as_path()), ("tracer", sources.tracer)] {
         root.file(&Path::new("/usr/bin").join(name), source)?;
         programs.push(source.to_owned());
     }
-    libraries(&mut root, &programs)?;
+    for (place, library) in sources.programs.libraries(&programs)? {
+        root.file(&place, &library)?;
+    }
     root.tree(Path::new("/guest"), sources.guest, &|path| path.extension().is_some_and(|end| end == "py"))?;
     root.bytes(Path::new("/init"), 0o755, &fs::read(sources.guest.join("init"))?)?;
     root.finish()
 }
 
-/// The first of these files that there is.
-pub(super) fn first(paths: &[&str], package: &str) -> Result<PathBuf> {
-    let found = paths.iter().map(PathBuf::from).find(|path| path.is_file());
-    found.with_context(|| format!("no {}: install {package}", paths.join(" and no ")))
-}
-
-fn busybox<W: Write>(root: &mut Archive<W>) -> Result<()> {
-    let busybox = first(BUSYBOX, "busybox-static")?;
-    if !linked(std::slice::from_ref(&busybox))?.is_empty() {
+fn busybox<W: Write>(root: &mut Archive<W>, programs: &Programs) -> Result<()> {
+    let busybox = programs.first(BUSYBOX, "busybox-static")?;
+    if !programs.libraries(std::slice::from_ref(&busybox))?.is_empty() {
         bail!("{} is not static: install busybox-static", busybox.display());
     }
     root.file(Path::new("/usr/bin/busybox"), &busybox)?;
@@ -92,17 +91,15 @@ fn busybox<W: Write>(root: &mut Archive<W>) -> Result<()> {
 
 /// Python with its library and the application's clients: the files that have libraries of their own.
 fn python<W: Write>(root: &mut Archive<W>, sources: &Sources<'_>) -> Result<Vec<PathBuf>> {
-    let ask = "import sys, sysconfig; print(sys.executable); print(sysconfig.get_path('stdlib'))";
-    let answer = output_of(Command::new(PYTHON).args(["-I", "-c", ask]))?;
-    let [executable, library] = answer.lines().collect::<Vec<_>>()[..] else {
-        bail!("{PYTHON} does not say where its library is: {answer}");
-    };
-    let (executable, library) = (PathBuf::from(executable), PathBuf::from(library));
-    root.file(Path::new("/usr/bin/python3"), &executable)?;
-    root.tree(&library, &library, &packed)?;
+    let python = sources.programs.python()?;
+    root.file(Path::new("/usr/bin/python3"), &python.executable)?;
+    root.tree(&python.place, &python.library, &packed)?;
     root.tree(Path::new("/site"), &clients(sources)?, &packed)?;
-    let modules = fs::read_dir(library.join("lib-dynload"))?.flatten().map(|entry| entry.path());
-    Ok(modules.filter(|path| path.extension().is_some_and(|end| end == "so")).chain([executable]).collect())
+    let modules = fs::read_dir(python.library.join("lib-dynload"))?.flatten().map(|entry| entry.path());
+    Ok(modules
+        .filter(|path| path.extension().is_some_and(|end| end == "so"))
+        .chain([python.executable])
+        .collect())
 }
 
 fn packed(path: &Path) -> bool {
@@ -128,52 +125,9 @@ fn clients(sources: &Sources<'_>) -> Result<PathBuf> {
     Ok(directory)
 }
 
-/// Packs what the dynamic linker will look for on behalf of `programs`.
-fn libraries<W: Write>(root: &mut Archive<W>, programs: &[PathBuf]) -> Result<()> {
-    for library in linked(programs)? {
-        // With /lib a link to /usr/lib on both sides, the loader's paths and the packed ones are the same files.
-        let place = match library.strip_prefix("/usr") {
-            Ok(_) => library.clone(),
-            Err(_) => Path::new("/usr").join(library.strip_prefix("/").unwrap_or(&library)),
-        };
-        root.file(&place, &library)?;
-    }
-    Ok(())
-}
-
-/// The shared libraries of all these files, the loader included; none for static ones.
-fn linked(programs: &[PathBuf]) -> Result<BTreeSet<PathBuf>> {
-    // It fails for a static file, and says so on the standard error; a missing library is told in its output.
-    let output = Command::new("ldd").args(programs).output().context("cannot run ldd")?;
-    parse_ldd(&String::from_utf8_lossy(&output.stdout))
-}
-
-fn parse_ldd(text: &str) -> Result<BTreeSet<PathBuf>> {
-    let mut libraries = BTreeSet::new();
-    for line in text.lines().filter(|line| line.starts_with('\t')) {
-        if line.contains("not found") {
-            bail!("a library is missing on this machine: {}", line.trim());
-        }
-        let path = line.split_once("=>").map_or(line, |(_, path)| path).split_whitespace().next();
-        libraries.extend(path.filter(|path| path.starts_with('/')).map(PathBuf::from));
-    }
-    Ok(libraries)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn libraries_are_read_from_ldd() {
-        let text = "/usr/bin/a:\n\tlinux-vdso.so.1 (0x00007fb901f72000)\n\
-                    \tlibm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x00007f)\n\
-                    \t/lib64/ld-linux-x86-64.so.2 (0x00007f)\n/usr/bin/b:\n\tstatically linked\n";
-        let libraries: Vec<_> = parse_ldd(text).unwrap().into_iter().collect();
-        let expected = ["/lib/x86_64-linux-gnu/libm.so.6", "/lib64/ld-linux-x86-64.so.2"];
-        assert_eq!(libraries, expected.map(PathBuf::from));
-        assert!(parse_ldd("\tlibm.so.6 => not found\n").is_err());
-    }
 
     #[test]
     fn what_no_server_needs_stays_out() {

@@ -2,6 +2,11 @@
 {{- default .Release.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
+{{/* Names of what belongs to no namespace: releases of one name in two namespaces must not take each other's. */}}
+{{- define "tracer.clusterName" -}}
+{{- printf "%s-%s" .Release.Namespace (include "tracer.name" .) -}}
+{{- end -}}
+
 {{- define "tracer.serviceAccount" -}}
 {{- default (include "tracer.name" .) .Values.serviceAccount.name -}}
 {{- end -}}

@@ -11,6 +11,12 @@ use crate::pipeline::Stats;
 /// Bytes of a page, on every architecture that is built for.
 const PAGE: u64 = 4096;
 
+/// The unit of sizes.
+const BYTES: &str = "By";
+
+/// Connections by what they carry: the only name that is not there from the start.
+const BY_PROTOCOL: &str = "connections.by_protocol";
+
 /// Most bytes read of `/proc/self/statm`.
 const MAX_STATM: u64 = 256;
 
@@ -26,8 +32,10 @@ pub enum Kind {
 /// A number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// Without the prefix `tracer` and without the suffix of counters.
+    /// In OpenTelemetry's manner, `spans.exported`, without the prefix `tracer`.
     pub name: String,
+    /// A unit of UCUM: `By`; empty for what is counted.
+    pub unit: &'static str,
     /// What tells it from others of the same name.
     pub labels: Vec<(&'static str, String)>,
     /// Whether it only grows.
@@ -39,12 +47,19 @@ pub struct Sample {
 impl Sample {
     fn new(name: &str, labels: &[(&'static str, &str)], kind: Kind, value: u64) -> Self {
         let labels = labels.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
-        Self { name: name.to_owned(), labels, kind, value }
+        Self { name: name.to_owned(), unit: "", labels, kind, value }
+    }
+
+    /// The name that a collector gives it for Prometheus (OpenTelemetry specification, "Prometheus and OpenMetrics
+    /// Compatibility"), without the suffix of counters.
+    #[must_use]
+    pub fn prometheus_name(&self) -> String {
+        let name = self.name.replace('.', "_");
+        if self.unit == BYTES { name + "_bytes" } else { name }
     }
 }
 
-/// All of the pipeline's counters: their names are the fields' (`spans.exported` is `spans_exported`), so that none
-/// can be forgotten.
+/// All of the pipeline's counters: their names are the fields', so that none can be forgotten.
 #[must_use]
 pub fn of_pipeline(stats: &Stats) -> Vec<Sample> {
     let mut samples = Vec::new();
@@ -55,36 +70,41 @@ pub fn of_pipeline(stats: &Stats) -> Vec<Sample> {
 
 fn flatten(path: &str, value: &Value, samples: &mut Vec<Sample>) {
     let Value::Object(fields) = value else {
-        let kind = if path.starts_with("tables_") { Kind::Gauge } else { Kind::Counter };
+        let kind = if path.starts_with("tables.") { Kind::Gauge } else { Kind::Counter };
         samples.extend(value.as_u64().map(|number| Sample::new(path, &[], kind, number)));
         return;
     };
     for (name, value) in fields {
-        if path == "connections_by_protocol" {
+        if path == BY_PROTOCOL {
             let count = value.as_u64().unwrap_or_default();
             samples.push(Sample::new(path, &[("protocol", name)], Kind::Counter, count));
         } else {
-            let path = if path.is_empty() { name.clone() } else { format!("{path}_{name}") };
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
             flatten(&path, value, samples);
         }
     }
 }
 
+/// A sample of each name that comes up only later, so that an instrument can be made for it.
+pub fn of_later() -> impl Iterator<Item = Sample> {
+    [Sample::new(BY_PROTOCOL, &[], Kind::Counter, 0)].into_iter()
+}
+
 /// What the probe lost, by reason.
 pub fn of_losses<'a>(losses: impl Iterator<Item = (&'a str, u64)>) -> impl Iterator<Item = Sample> {
-    losses.map(|(reason, count)| Sample::new("kernel_lost", &[("reason", reason)], Kind::Counter, count))
+    losses.map(|(reason, count)| Sample::new("kernel.lost", &[("reason", reason)], Kind::Counter, count))
 }
 
 /// How often the reader has shown its counters: it tells a dead reader from a quiet node.
 #[must_use]
 pub fn of_publications(count: u64) -> Sample {
-    Sample::new("stats_published", &[], Kind::Counter, count)
+    Sample::new("stats.published", &[], Kind::Counter, count)
 }
 
 /// Cgroups in the probe's map.
 #[must_use]
 pub fn of_selection(cgroups: u64) -> Sample {
-    Sample::new("kernel_selected_cgroups", &[], Kind::Gauge, cgroups)
+    Sample::new("kernel.selected_cgroups", &[], Kind::Gauge, cgroups)
 }
 
 /// Targets' language runtimes, by whether they are read, or why not.
@@ -104,12 +124,12 @@ pub fn of_export(stats: &ExportStats) -> Vec<Sample> {
                 Signal::Logs => "logs",
             };
             let labels = [("sink", sink.name()), ("signal", signal)];
-            samples.push(Sample::new("export_offered", &labels, Kind::Counter, tally.offered));
-            samples.push(Sample::new("export_exported", &labels, Kind::Counter, tally.exported));
-            samples.push(Sample::new("export_pending", &labels, Kind::Gauge, tally.pending()));
+            samples.push(Sample::new("export.offered", &labels, Kind::Counter, tally.offered));
+            samples.push(Sample::new("export.exported", &labels, Kind::Counter, tally.exported));
+            samples.push(Sample::new("export.pending", &labels, Kind::Gauge, tally.pending()));
             for reason in DropReason::ALL {
                 let labels = [labels[0], labels[1], ("reason", reason.name())];
-                samples.push(Sample::new("export_dropped", &labels, Kind::Counter, tally.dropped(reason)));
+                samples.push(Sample::new("export.dropped", &labels, Kind::Counter, tally.dropped(reason)));
             }
         }
     }
@@ -124,13 +144,13 @@ pub fn of_pods(pods: &Pods) -> Vec<Sample> {
     let states = [("known", counts.known), ("matching", counts.matching), ("traced", counts.traced)];
     let mut samples: Vec<Sample> = states
         .into_iter()
-        .map(|(state, count)| Sample::new("kubernetes_pods", &[("state", state)], Kind::Gauge, count))
+        .map(|(state, count)| Sample::new("kubernetes.pods", &[("state", state)], Kind::Gauge, count))
         .collect();
-    samples.push(Sample::new("kubernetes_pods_over_limit", &[], Kind::Counter, counts.over_limit));
-    samples.push(Sample::new("kubernetes_lists", &[], Kind::Counter, lists));
-    samples.push(Sample::new("kubernetes_api_up", &[], Kind::Gauge, u64::from(pods.api.is_well())));
+    samples.push(Sample::new("kubernetes.pods_over_limit", &[], Kind::Counter, counts.over_limit));
+    samples.push(Sample::new("kubernetes.lists", &[], Kind::Counter, lists));
+    samples.push(Sample::new("kubernetes.api.up", &[], Kind::Gauge, u64::from(pods.api.is_well())));
     samples.extend(failures.into_iter().map(|(reason, count)| {
-        Sample::new("kubernetes_api_failures", &[("reason", reason)], Kind::Counter, count)
+        Sample::new("kubernetes.api.failures", &[("reason", reason)], Kind::Counter, count)
     }));
     samples
 }
@@ -142,7 +162,8 @@ pub fn of_memory() -> Sample {
     let statm = read_capped("/proc/self/statm".as_ref(), MAX_STATM).unwrap_or_default();
     let text = String::from_utf8_lossy(&statm);
     let pages = text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or_default();
-    Sample::new("process_resident_memory_bytes", &[], Kind::Gauge, pages * PAGE)
+    let sample = Sample::new("process.resident_memory", &[], Kind::Gauge, pages * PAGE);
+    Sample { unit: BYTES, ..sample }
 }
 
 #[cfg(test)]
@@ -163,18 +184,21 @@ mod tests {
             assert!(found.next().is_none(), "{name} twice");
             sample.clone()
         };
-        assert_eq!((find("spans_exported").value, find("spans_exported").kind), (7, Kind::Counter));
-        assert_eq!((find("tables_threads").value, find("tables_threads").kind), (3, Kind::Gauge));
+        assert_eq!((find("spans.exported").value, find("spans.exported").kind), (7, Kind::Counter));
+        assert_eq!((find("tables.threads").value, find("tables.threads").kind), (3, Kind::Gauge));
         assert_eq!(find("routes_refused").value, 2);
-        let http = find("connections_by_protocol");
+        let http = find(BY_PROTOCOL);
         assert_eq!((http.value, http.labels), (5, vec![("protocol", "http".to_owned())]));
         let leaves = serde_json::to_string(&stats).unwrap().matches(':').count();
         let groups = serde_json::to_string(&stats).unwrap().matches(":{").count();
         assert_eq!(samples.len(), leaves - groups);
+        let names: std::collections::BTreeSet<_> = samples.iter().map(Sample::prometheus_name).collect();
+        assert_eq!(names.len(), samples.len(), "no two become one");
     }
 
     #[test]
     fn memory_is_more_than_nothing() {
         assert!(of_memory().value > 1_000_000);
+        assert_eq!(of_memory().prometheus_name(), "process_resident_memory_bytes");
     }
 }

@@ -142,7 +142,8 @@ fn write_family(family: &[Sample], encoder: &mut DescriptorEncoder<'_>) -> Resul
         Kind::Counter => MetricType::Counter,
         Kind::Gauge => MetricType::Gauge,
     };
-    let mut metric = encoder.encode_descriptor(&first.name, &first.name.replace('_', " "), None, kind)?;
+    let name = first.prometheus_name();
+    let mut metric = encoder.encode_descriptor(&name, &name.replace('_', " "), None, kind)?;
     for sample in family {
         let labelled = metric.encode_family(&sample.labels)?;
         match sample.kind {

@@ -57,9 +57,14 @@ impl State {
         self.beat.store(now, Ordering::Relaxed);
         if now.saturating_sub(self.published.load(Ordering::Relaxed)) >= PUBLISH_PERIOD {
             self.published.store(now, Ordering::Relaxed);
-            *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats();
-            self.publications.fetch_add(1, Ordering::Release);
+            self.show(stats());
         }
+    }
+
+    /// Shows these counters from now on.
+    pub fn show(&self, stats: Stats) {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
+        self.publications.fetch_add(1, Ordering::Release);
     }
 
     /// Why the agent should be started again; `None` when it works.

@@ -157,6 +157,36 @@ fn ipv6_with_and_without_extension_headers() {
     }
 }
 
+/// As on the network between two nodes whose pods have a network of their own.
+#[test]
+fn tunnels_between_nodes() {
+    let macs = [0x22; 12];
+    let ethernet = |ip: &[u8]| [&macs[..], &[8, 0], ip].concat();
+    let datagram = |port: u16, payload: &[u8]| {
+        let length = u16::try_from(8 + payload.len()).unwrap();
+        [&50_000_u16.to_be_bytes()[..], &port.to_be_bytes(), &length.to_be_bytes(), &[0, 0], payload].concat()
+    };
+    let vxlan = |ip: &[u8]| {
+        let frame = [&[8, 0, 0, 0, 0, 0, 7, 0][..], &ethernet(ip)].concat();
+        v4("192.168.0.4", "192.168.0.5", 17, 0, &datagram(4789, &frame))
+    };
+    let in_ip = |ip: &[u8]| v4("192.168.0.4", "192.168.0.5", 4, 0, ip);
+    let twice = |ip: &[u8]| in_ip(&vxlan(ip));
+    let around: [&dyn Fn(&[u8]) -> Vec<u8>; 3] = [&vxlan, &in_ip, &twice];
+    for wrap in around {
+        let packet = |(time, _, ip): Captured| {
+            let bytes = ethernet(&wrap(&ip));
+            (time, bytes.len(), bytes)
+        };
+        let packets: Vec<Captured> = captured(&exchange()).into_iter().map(packet).collect();
+        check(&pcap(Order::Little, true, linktype::ETHERNET, &packets));
+    }
+    let deep = (0..9).fold(exchange()[0].v4(), |ip, _| in_ip(&ip));
+    let file = pcap(Order::Little, true, linktype::RAW, &[(START, deep.len(), deep)]);
+    let (_, stats) = of(&file, WantedEnds::Server);
+    assert_eq!((stats.segments, stats.malformed), (0, 1));
+}
+
 #[test]
 fn what_is_no_whole_segment_is_skipped_and_counted() {
     let ask = seg(Who::Client, 1, 1, "PA", "ask");

@@ -2,9 +2,12 @@
 
 use super::transcript::{lines, of, server};
 use super::wire::Who::{Client, Server};
-use super::wire::{Captured, Order, Seg, captured, handshake, pcap, raw, seg, spaced};
+use super::wire::{
+    CLIENT_START, Captured, Order, SERVER_START, Seg, captured, handshake, pcap, raw, seg, spaced,
+};
 use crate::capture::link::linktype;
-use crate::capture::{MAX_HELD_SEGMENTS, REORDERED, RETRANSMITTED, WantedEnds};
+use crate::capture::{Interest, MAX_HELD_SEGMENTS, REORDERED, RETRANSMITTED, WantedEnds, events};
+use crate::probe::decode::Event;
 
 fn connection(segments: &[Seg]) -> Vec<Seg> {
     [&handshake(), segments].concat()
@@ -257,6 +260,21 @@ fn data_in_the_syn_is_data() {
     let segments =
         [seg(Client, 0, 0, "S", "ask"), seg(Server, 0, 4, "SA", ""), seg(Server, 1, 4, "PA", "answer")];
     assert_eq!(server(&segments).0, "accept 10.0.0.2:80 <ask >answer");
+    let mut announced = Vec::new();
+    let mut note = |event: &Event<'_>| {
+        if let Event::Connection(_, event) = event {
+            announced.push((event.rx_position, event.tx_position));
+        }
+        Interest::Whole
+    };
+    events(&raw(&segments)[..], WantedEnds::Server, &mut note).unwrap();
+    let first = |number: u32| number.wrapping_add(1);
+    assert_eq!(
+        announced,
+        [(first(CLIENT_START), first(SERVER_START))],
+        "nothing is missing before the answer"
+    );
+    assert_eq!(server(&segments[..1]).0, "accept 10.0.0.2:80 <ask", "it was not answered");
 }
 
 #[test]
@@ -277,6 +295,22 @@ fn the_same_ports_again_are_another_connection() {
     let accept = "accept 10.0.0.2:80";
     assert_eq!(told, [(first, accept), (first, "<ask"), (second, accept), (second, "<anew")]);
     assert_eq!(stats.connections, 2);
+}
+
+#[test]
+fn a_connection_that_is_played_again_is_told_again() {
+    let segments = connection(&[
+        seg(Client, 1, 1, "PA", "ask"),
+        seg(Client, 4, 1, "FA", ""),
+        seg(Server, 1, 5, "FA", ""),
+    ]);
+    let once = captured(&segments);
+    for (later, connections) in [(500_000_000, 1), (5_000_000_000, 2)] {
+        let again = once.iter().map(|(time, length, bytes)| (time + later, *length, bytes.clone()));
+        let packets: Vec<Captured> = once.iter().cloned().chain(again).collect();
+        let (told, stats) = of(&pcap(Order::Little, true, linktype::RAW, &packets), WantedEnds::Server);
+        assert_eq!((told.matches("<ask").count(), stats.connections), (connections, connections as u64));
+    }
 }
 
 #[test]
@@ -311,11 +345,11 @@ fn who_wants_only_the_end_gets_nothing_else() {
         seg(Server, 7, 5, "FA", ""),
     ]);
     let mut kinds = Vec::new();
-    let mut take = |event: &crate::probe::decode::Event<'_>| {
+    let mut take = |event: &Event<'_>| {
         kinds.push(event.header().kind);
-        if kinds.len() == 2 { crate::capture::Interest::EndOnly } else { crate::capture::Interest::Whole }
+        if kinds.len() == 2 { Interest::EndOnly } else { Interest::Whole }
     };
-    crate::capture::events(&raw(&segments), WantedEnds::Server, &mut take).unwrap();
+    events(&raw(&segments), WantedEnds::Server, &mut take).unwrap();
     // Accept, the question; closed, and the thread's end.
     assert_eq!(kinds, [3, 1, 3, 4]);
 }

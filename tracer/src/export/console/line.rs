@@ -109,7 +109,7 @@ fn find<'a>(attributes: &'a [Attribute], key: &str) -> Option<&'a Value> {
 
 fn text_of(value: &Value) -> String {
     match value {
-        Value::Str(text) => text.clone().into_owned(),
+        Value::Str(text) => text.as_str().to_owned(),
         Value::Int(number) => number.to_string(),
         Value::Double(number) => number.to_string(),
         Value::Bool(truth) => truth.to_string(),

@@ -20,11 +20,11 @@ use super::{USER_AGENT, chain, resolver, tls};
 use crate::export::ExportError;
 use crate::export::retry::Attempt;
 use crate::export::settings::{Compression, OtlpSettings};
-use crate::export::stats::Signal;
+use crate::export::wire::Wire;
 
 /// Calls the `Export` method of one signal's collector service.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(in crate::export) struct Client {
     endpoint: Endpoint,
     channel: Mutex<Channel>,
     path: PathAndQuery,
@@ -34,7 +34,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(signal: Signal, settings: &OtlpSettings) -> Result<Self, ExportError> {
+    pub(super) fn new(wire: Wire, settings: &OtlpSettings) -> Result<Self, ExportError> {
         let failed = |error: tonic::transport::Error| ExportError::Client(chain(&error));
         let mut endpoint = Endpoint::from(settings.endpoint.clone())
             .user_agent(USER_AGENT)
@@ -46,10 +46,7 @@ impl Client {
         Ok(Self {
             channel: Mutex::new(connect(&endpoint)),
             endpoint,
-            path: PathAndQuery::from_static(match signal {
-                Signal::Spans => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
-                Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
-            }),
+            path: PathAndQuery::from_static(wire.grpc_path),
             metadata: MetadataMap::from_headers(settings.headers.clone()),
             gzip: settings.compression == Compression::Gzip,
             timeout: settings.timeout,
@@ -104,7 +101,11 @@ fn judge(status: &Status) -> Attempt {
         Some(source) => chain(source),
         None => format!("the receiver answered {:?} ({})", status.code(), status.message()),
     };
-    if retryable { Attempt::Failed { error, after } } else { Attempt::Refused(error) }
+    match status.code() {
+        _ if retryable => Attempt::Failed { error, after },
+        Code::Unimplemented => Attempt::NotTaken(error),
+        _ => Attempt::Refused(error),
+    }
 }
 
 /// Encoded request → bytes; bytes → response.

@@ -35,7 +35,7 @@ type Connection = hyper_util::client::legacy::Client<HttpsConnector<HttpConnecto
 
 /// Posts requests to one URL.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(in crate::export) struct Client {
     connection: Connection,
     endpoint: Uri,
     headers: HeaderMap,
@@ -108,7 +108,12 @@ async fn judge(response: Response<Incoming>) -> Attempt {
         let after = head.headers.get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?));
         return Attempt::Failed { error, after };
     }
-    Attempt::Refused(error)
+    match head.status {
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {
+            Attempt::NotTaken(error)
+        }
+        _ => Attempt::Refused(error),
+    }
 }
 
 /// "Retryable Response Codes" of the OTLP specification. Not 500.

@@ -21,6 +21,7 @@ use super::queue::Queue;
 use super::retry::{Attempt, Backoff, RetryPolicy, random};
 use super::settings::{OtlpSettings, Protocol};
 use super::stats::{DropReason, Signal, SinkStats};
+use super::wire::Wire;
 
 /// Requests of one signal that may be under way at once. One at a time would bound the rate by the round trip to
 /// a collector in another cluster; each holds at most [`MAX_REQUEST_BYTES`] while it is retried.
@@ -39,8 +40,9 @@ pub(super) struct OtlpSink {
     outage: Outage,
 }
 
+/// What carries encoded requests to an endpoint.
 #[derive(Debug)]
-enum Client {
+pub(super) enum Client {
     Grpc(Box<grpc::Client>),
     Http(Box<http::Client>),
 }
@@ -53,10 +55,7 @@ impl OtlpSink {
         policy: RetryPolicy,
         stats: Arc<SinkStats>,
     ) -> Result<Self, ExportError> {
-        let client = match settings.protocol {
-            Protocol::Grpc => Client::Grpc(Box::new(grpc::Client::new(signal, settings)?)),
-            Protocol::HttpProtobuf => Client::Http(Box::new(http::Client::new(settings)?)),
-        };
+        let client = Client::new(signal.wire(), settings)?;
         let outage = Outage::new(format!("export of {} to {}", signal.name(), settings.shown_endpoint()));
         Ok(Self { signal, client, policy, stats, outage })
     }
@@ -75,12 +74,14 @@ impl OtlpSink {
 
     /// Sends one request, again and again while there is hope.
     async fn deliver(&self, payload: Payload, items: u64) {
-        let body = self.client.body(payload);
+        let body = self.client.body(payload.encode_to_vec());
         let mut backoff = Backoff::new(self.policy, Instant::now());
         loop {
             match self.client.attempt(body.clone()).await {
                 Attempt::Delivered { rejected, message } => return self.delivered(items, rejected, &message),
-                Attempt::Refused(error) => return self.lost(items, DropReason::Rejected, &error),
+                Attempt::Refused(error) | Attempt::NotTaken(error) => {
+                    return self.lost(items, DropReason::Rejected, &error);
+                }
                 Attempt::Failed { error, after } => match backoff.next(Instant::now(), after, random()) {
                     Some(pause) => {
                         self.outage.failed(&error, self.dropped());
@@ -166,16 +167,24 @@ impl Sending {
 }
 
 impl Client {
-    /// What is sent over the wire, the same for every attempt.
-    fn body(&self, payload: Payload) -> Bytes {
-        let message = payload.encode_to_vec();
+    /// Must be called in a tokio runtime. Connects when there is something to send.
+    pub(super) fn new(wire: Wire, settings: &OtlpSettings) -> Result<Self, ExportError> {
+        Ok(match settings.protocol {
+            Protocol::Grpc => Self::Grpc(Box::new(grpc::Client::new(wire, settings)?)),
+            Protocol::HttpProtobuf => Self::Http(Box::new(http::Client::new(settings)?)),
+        })
+    }
+
+    /// An encoded message as it is sent over the wire, the same for every attempt.
+    pub(super) fn body(&self, message: Vec<u8>) -> Bytes {
         match self {
             Self::Grpc(_) => message.into(),
             Self::Http(client) => client.compressed(message).into(),
         }
     }
 
-    async fn attempt(&self, body: Bytes) -> Attempt {
+    /// Sends it once.
+    pub(super) async fn attempt(&self, body: Bytes) -> Attempt {
         match self {
             Self::Grpc(client) => client.attempt(body).await,
             Self::Http(client) => client.attempt(body).await,

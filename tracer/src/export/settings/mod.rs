@@ -5,8 +5,10 @@
 //! means nothing is an error in a sentence, where the specification would have a warning: an agent that was told
 //! something wrong should say so before it runs for weeks.
 
+mod metrics;
 mod otlp;
 
+pub use metrics::MetricsSettings;
 pub use otlp::{Compression, OtlpSettings, Protocol, TlsFiles};
 
 use std::collections::BTreeMap;
@@ -29,6 +31,8 @@ pub struct Settings {
     pub traces: SignalSettings,
     /// Log records.
     pub logs: SignalSettings,
+    /// The agent's own metrics; `None` where they are not wanted.
+    pub metrics: Option<MetricsSettings>,
     /// How long a request is tried, for both.
     pub retry: RetryPolicy,
 }
@@ -109,22 +113,23 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// Reads the settings of both signals.
+    /// Reads the settings of all signals.
     ///
     /// # Errors
     ///
     /// A variable's value that means nothing.
     pub fn from_variables(variables: &Variables) -> Result<Self, SettingsError> {
         let variables = Reader(variables);
-        let signal = |signal, prefix, delay| {
+        let signal = |signal: Signal, prefix, delay| {
             Ok(SignalSettings {
-                otlp: OtlpSettings::read(variables, signal)?,
+                otlp: OtlpSettings::read(variables, signal.wire())?,
                 batch: BatchSettings::read(variables, prefix, delay)?,
             })
         };
         Ok(Self {
             traces: signal(Signal::Spans, "OTEL_BSP", Duration::from_secs(5))?,
             logs: signal(Signal::Logs, "OTEL_BLRP", Duration::from_secs(1))?,
+            metrics: MetricsSettings::read(variables)?,
             retry: RetryPolicy::default(),
         })
     }
@@ -189,6 +194,13 @@ impl<'a> Reader<'a> {
     fn milliseconds(self, name: &str) -> Result<Option<Duration>, SettingsError> {
         let parse = |value: &str| value.parse::<u32>().ok().map(|ms| Duration::from_millis(ms.into()));
         self.number(name, " of milliseconds", parse)
+    }
+
+    fn positive_milliseconds(self, name: &str) -> Result<Option<Duration>, SettingsError> {
+        let parse = |value: &str| {
+            value.parse().ok().filter(|ms| *ms > 0).map(|ms: u32| Duration::from_millis(ms.into()))
+        };
+        self.number(name, " of milliseconds, greater than 0", parse)
     }
 
     /// Milliseconds of which 0 means "no limit".

@@ -7,7 +7,7 @@ use http::uri::{PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Reader, SettingsError};
-use crate::export::stats::Signal;
+use crate::export::wire::Wire;
 
 /// How OTLP is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +54,8 @@ pub struct OtlpSettings {
 }
 
 impl OtlpSettings {
-    pub(super) fn read(variables: Reader<'_>, signal: Signal) -> Result<Self, SettingsError> {
-        let variables = Otlp { variables, signal };
+    pub(super) fn read(variables: Reader<'_>, wire: Wire) -> Result<Self, SettingsError> {
+        let variables = Otlp { variables, wire };
         let protocol = variables.protocol()?;
         Ok(Self {
             endpoint: variables.endpoint(protocol)?,
@@ -90,19 +90,12 @@ impl OtlpSettings {
 #[derive(Clone, Copy)]
 struct Otlp<'a> {
     variables: Reader<'a>,
-    signal: Signal,
+    wire: Wire,
 }
 
 impl<'a> Otlp<'a> {
-    const fn own_name(self) -> &'static str {
-        match self.signal {
-            Signal::Spans => "TRACES_",
-            Signal::Logs => "LOGS_",
-        }
-    }
-
     fn own(self, name: &str) -> Option<(String, &'a str)> {
-        self.named(&format!("{}{name}", self.own_name()))
+        self.named(&format!("{}{name}", self.wire.variable))
     }
 
     fn named(self, name: &str) -> Option<(String, &'a str)> {
@@ -136,7 +129,7 @@ impl<'a> Otlp<'a> {
     }
 
     fn timeout(self) -> Result<Duration, SettingsError> {
-        let own = self.variables.timeout(&format!("OTEL_EXPORTER_OTLP_{}TIMEOUT", self.own_name()))?;
+        let own = self.variables.timeout(&format!("OTEL_EXPORTER_OTLP_{}TIMEOUT", self.wire.variable))?;
         let generic = self.variables.timeout("OTEL_EXPORTER_OTLP_TIMEOUT")?;
         Ok(own.or(generic).unwrap_or(Duration::from_secs(10)))
     }
@@ -192,11 +185,7 @@ impl<'a> Otlp<'a> {
     }
 
     fn signal_path(self, base: &Uri) -> String {
-        let path = match self.signal {
-            Signal::Spans => "v1/traces",
-            Signal::Logs => "v1/logs",
-        };
-        format!("{}/{path}", base.path().trim_end_matches('/'))
+        format!("{}/{}", base.path().trim_end_matches('/'), self.wire.http_path)
     }
 
     /// Only asked where an endpoint for gRPC has no scheme.

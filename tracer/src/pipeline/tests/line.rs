@@ -16,7 +16,7 @@ pub(crate) const PROTOCOLS: &[Protocol] = &[Protocol { name: "line", told_by: Ro
 
 pub(crate) fn describe(line: &str) -> Description {
     let name = line.trim_start_matches('?').split(' ').next().unwrap_or_default().to_owned();
-    Description { name, attributes: Vec::new(), status: Status::Unset, scope: Scope::Http }
+    Description { name: name.into(), attributes: Vec::new(), status: Status::Unset, scope: Scope::Http }
 }
 
 fn detect(opening: &Opening<'_>) -> Verdict {
@@ -163,6 +163,11 @@ impl Lines {
 
 fn ended(line: Line, end: Mark) -> Progress {
     let Line { id, text, request_first, request_last, response_first, .. } = line;
-    let times = Times { request_first, request_last, response_first, end };
+    let times = Times {
+        request_first: request_first.into(),
+        request_last: request_last.into(),
+        response_first: response_first.map(Into::into),
+        end: end.into(),
+    };
     Progress::Ended { id, exchange: Box::new(Exchange { times, detail: Detail::Line(text) }) }
 }

@@ -164,7 +164,7 @@ proptest! {
         for call in calls {
             let parent = s.span(&call.name).parent.map(|id| {
                 let spans = s.spans();
-                spans.iter().find(|span| span.span_id == id).map(|span| span.description.name.clone()).unwrap()
+                spans.iter().find(|span| span.span_id == id).map(|span| span.description.name.to_string()).unwrap()
             });
             match &parent {
                 Some(parent) => prop_assert!(call.allowed.contains(parent), "{} below {parent}", call.name),

@@ -32,8 +32,17 @@ pub(super) struct Interpreter {
     pub(super) since_3_10: bool,
 }
 
-/// A file's identity: device, inode, time of its last change in nanoseconds.
-type FileId = (u64, u64, i64, i64);
+/// A file's identity: device, inode, time of its last change in seconds and nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FileId(u64, u64, i64, i64);
+
+impl FileId {
+    /// Of an open file.
+    pub(super) fn of(file: &File) -> Option<Self> {
+        let meta = file.metadata().ok()?;
+        Some(Self(meta.dev(), meta.ino(), meta.mtime(), meta.mtime_nsec()))
+    }
+}
 
 /// What a file says: addresses before it was moved to where it is mapped.
 #[derive(Clone, Debug)]
@@ -70,8 +79,7 @@ impl Images {
 
     fn within(&mut self, path: PathBuf, mapping: &Mapping) -> Option<Interpreter> {
         let file = File::open(path).ok()?;
-        let meta = file.metadata().ok()?;
-        let id = (meta.dev(), meta.ino(), meta.mtime(), meta.mtime_nsec());
+        let id = FileId::of(&file)?;
         let image = self.0.get_or_insert(id, || read(file)).as_ref()?;
         // The segment that holds the mapping's first byte. Mappings begin with whole pages, segments need not.
         let segment = image

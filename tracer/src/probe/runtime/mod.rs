@@ -7,12 +7,14 @@
 
 mod asyncio;
 mod cpython;
+mod golang;
 mod image;
 mod layout;
 mod memory;
+mod migrating;
 mod workers;
 
-use std::io;
+use std::{fmt, io};
 
 use thiserror::Error;
 use tracer_ebpf::runtime::{Runtime, source};
@@ -20,6 +22,7 @@ use tracer_ebpf::runtime::{Runtime, source};
 use self::asyncio::Tasks;
 use self::cpython::Proof;
 pub use self::cpython::Version;
+use self::golang::{Executables, Slot};
 use self::image::Images;
 use self::memory::{Mappings, Memory};
 use crate::enrich::process::Proc;
@@ -51,6 +54,9 @@ pub enum Unread {
     /// The structures are not as they should be.
     #[error("its CPython is not laid out as releases are ({0})")]
     NotProved(&'static str),
+    /// What a thread read last says nothing of what it does next.
+    #[error("it runs {0} which moves its work between threads, and does not tell which of it a thread does")]
+    Migrating(&'static str),
     /// Only x86-64 so far.
     #[error("runtimes are not read on this architecture yet")]
     Architecture,
@@ -58,7 +64,7 @@ pub enum Unread {
 
 impl Unread {
     /// All short names.
-    pub const REASONS: [&'static str; 9] = [
+    pub const REASONS: [&'static str; 10] = [
         "no_runtime",
         "node",
         "musl",
@@ -67,6 +73,7 @@ impl Unread {
         "unknown_version",
         "free_threaded",
         "not_proved",
+        "migrating",
         "architecture",
     ];
 
@@ -88,8 +95,16 @@ impl Unread {
             Self::UnknownVersion(_) => "unknown_version",
             Self::FreeThreaded => "free_threaded",
             Self::NotProved(_) => "not_proved",
+            Self::Migrating(_) => "migrating",
             Self::Architecture => "architecture",
         }
+    }
+
+    /// What the probe is to know of the process nevertheless.
+    #[must_use]
+    pub fn runtime(&self) -> Option<Runtime> {
+        matches!(self, Self::Migrating(_))
+            .then(|| Runtime { sources: source::MIGRATING, ..Runtime::default() })
     }
 }
 
@@ -98,14 +113,36 @@ impl Unread {
 pub struct Found {
     /// How.
     pub runtime: Runtime,
-    /// Of CPython.
-    pub version: Version,
+    /// Whose it is.
+    pub language: Language,
+}
+
+/// A runtime that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// CPython, of this version.
+    CPython(Version),
+    /// Go.
+    Go,
+}
+
+/// What it is, and what is told apart.
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CPython(version) => {
+                write!(f, "CPython {version}, whose tasks and greenlets are told apart")
+            }
+            Self::Go => f.write_str("Go, whose goroutines are told apart"),
+        }
+    }
 }
 
 /// Finds runtimes. Remembers what it read of executables and libraries.
 #[derive(Debug, Default)]
 pub struct Locator {
     images: Images,
+    executables: Executables,
 }
 
 impl Locator {
@@ -114,10 +151,18 @@ impl Locator {
     /// # Errors
     /// Why it is not.
     pub fn locate(&mut self, proc: &Proc, pid: u32) -> Result<Found, Unread> {
+        let mappings = Mappings::read(proc, pid).map_err(Unread::Unreadable)?;
+        match self.executables.slot(proc, pid) {
+            Some(Slot(0)) => return Err(Unread::Migrating("Go, stripped and linked with C,")),
+            Some(Slot(slot)) => return Ok(goroutines(slot)),
+            None => {}
+        }
+        if let Some(name) = migrating::name(proc, pid, &mappings) {
+            return Err(Unread::Migrating(name));
+        }
         if !cfg!(target_arch = "x86_64") {
             return Err(Unread::Architecture);
         }
-        let mappings = Mappings::read(proc, pid).map_err(Unread::Unreadable)?;
         let Some(place) = self.images.interpreter(proc, pid, &mappings) else {
             return Err(if is_node(proc, pid) { Unread::Node } else { Unread::NotPython });
         };
@@ -152,7 +197,14 @@ impl Locator {
         if mappings.has("/gevent/") {
             runtime.sources |= source::STACK;
         }
-        Ok(Found { runtime, version: proof.version })
+        Ok(Found { runtime, language: Language::CPython(proof.version) })
+    }
+}
+
+fn goroutines(slot: i64) -> Found {
+    Found {
+        runtime: Runtime { slot, sources: source::MIGRATING, ..Runtime::default() },
+        language: Language::Go,
     }
 }
 

@@ -14,6 +14,14 @@ pub(super) struct ForwardedFields {
 }
 
 impl ForwardedFields {
+    /// Whether a header field may be one of these.
+    pub(super) fn includes(name: &[u8]) -> bool {
+        let begins = |with: &str| {
+            name.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with.as_bytes()))
+        };
+        begins("forwarded") || begins("x-forwarded-")
+    }
+
     /// Takes a header field, if it is one of these.
     pub(super) fn field(&mut self, name: &[u8], value: &[u8]) {
         if name.eq_ignore_ascii_case(b"forwarded") {

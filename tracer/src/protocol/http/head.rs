@@ -8,6 +8,9 @@ pub(super) trait Head: Default {
     /// Takes the start line; `false` if it is none.
     fn start_line(&mut self, line: &[u8]) -> bool;
 
+    /// Whether a field whose name begins with this byte, in lower case, may be of interest.
+    fn may_want(first: u8) -> bool;
+
     /// Takes one header field; `value` has no white space around it. The name can be any bytes.
     fn field(&mut self, name: &[u8], value: &[u8]);
 }
@@ -137,6 +140,9 @@ impl<H: Head> HeadReader<H> {
 
     /// Fields that are none are ignored: the peers' own parsers decide what becomes of the message.
     fn field_line(&mut self, line: &[u8]) {
+        if !line.first().is_some_and(|first| H::may_want(first.to_ascii_lowercase())) {
+            return;
+        }
         let Some(colon) = memchr::memchr(b':', line) else { return };
         let Some((name, value)) = line.split_at_checked(colon) else { return };
         self.head.field(name.trim_ascii_end(), value.strip_prefix(b":").unwrap_or(value).trim_ascii());

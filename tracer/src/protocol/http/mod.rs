@@ -21,6 +21,7 @@ pub use conversation::HttpConversation;
 
 use super::{Conversation, Protocol, Start};
 use crate::event::Role;
+use crate::text::Text;
 
 /// This protocol, for the list.
 pub const PROTOCOL: Protocol =
@@ -34,6 +35,10 @@ pub const MAX_TARGET: usize = 4 * 1024;
 
 /// Most bytes of a method that is believed; the longest registered one has 16.
 pub const MAX_METHOD: usize = 32;
+
+/// Methods of which no text is kept for each request: those of RFC 9110 section 9 and PATCH (RFC 5789).
+pub const USUAL_METHODS: [&str; 9] =
+    ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
 
 /// Most bytes kept of any single header field's value.
 pub const MAX_VALUE: usize = 512;
@@ -58,7 +63,7 @@ fn start(start: Start) -> Box<dyn Conversation> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HttpExchange {
     /// The method as sent; methods are case-sensitive (RFC 9110 section 9.1).
-    pub method: String,
+    pub method: Text,
     /// The request target as sent: origin, absolute, authority or asterisk form (RFC 9112 section 3.2).
     pub target: String,
     /// The target was longer than [`MAX_TARGET`] and is cut.
@@ -79,6 +84,8 @@ pub struct HttpExchange {
     pub response_body: Option<u64>,
     /// Why there is no complete response: `error.type` of a transport failure.
     pub failure: Option<Failure>,
+    /// How it ended is not known: the tracer, or the capture, ended before it.
+    pub cut_short: bool,
     /// The request is an OTLP/HTTP export: the target reports telemetry by itself.
     pub otlp_export: bool,
 }

@@ -4,24 +4,26 @@ use std::sync::Arc;
 
 use super::request::RequestHead;
 use super::{Failure, HttpExchange};
-use crate::event::{Mark, Side};
+use crate::event::{Mark, Moment, Side};
 use crate::protocol::{Detail, Exchange, ExchangeId, HealthPatterns, Progress, Times};
 
 /// A request that was seen to begin, and what is known of its response.
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) id: ExchangeId,
-    pub(super) request_first: Mark,
-    pub(super) request_last: Mark,
+    pub(super) request_first: Moment,
+    pub(super) request_last: Moment,
     /// The request's head, once complete.
     pub(super) request: Option<RequestHead>,
     /// Size of the request's body, once it was seen to its end.
     pub(super) request_body: Option<u64>,
-    pub(super) response_first: Option<Mark>,
-    pub(super) response_last: Mark,
+    pub(super) response_first: Option<Moment>,
+    pub(super) response_last: Moment,
     /// Status of the final response, once its head is complete.
     pub(super) status: Option<u16>,
     pub(super) response_body: Option<u64>,
+    /// Nobody will tell how it ended.
+    pub(super) cut_short: bool,
     context_told: bool,
     health: Arc<HealthPatterns>,
     /// Number of the input for which `Touched` (or `Begun`) was told last.
@@ -29,7 +31,7 @@ pub(super) struct Open {
 }
 
 impl Open {
-    pub(super) fn new(id: ExchangeId, first: Mark, health: Arc<HealthPatterns>) -> Self {
+    pub(super) fn new(id: ExchangeId, first: Moment, health: Arc<HealthPatterns>) -> Self {
         Self {
             id,
             request_first: first,
@@ -40,6 +42,7 @@ impl Open {
             response_last: first,
             status: None,
             response_body: None,
+            cut_short: false,
             context_told: false,
             health,
             touched: 0,
@@ -54,8 +57,8 @@ impl Open {
     /// More of it moved.
     pub(super) fn touch(&mut self, side: Side, mark: Mark, input: u64, out: &mut Vec<Progress>) {
         match side {
-            Side::Request => self.request_last = mark,
-            Side::Response => self.response_last = mark,
+            Side::Request => self.request_last = mark.into(),
+            Side::Response => self.response_last = mark.into(),
         }
         if self.touched != input {
             self.touched = input;
@@ -84,7 +87,7 @@ impl Open {
     pub(super) fn into_exchange(
         self,
         partial: Option<RequestHead>,
-        end: Mark,
+        end: Moment,
         failure: Option<Failure>,
     ) -> Option<Box<Exchange>> {
         let mut head = self.request.or(partial)?;
@@ -101,6 +104,7 @@ impl Open {
             request_body: self.request_body,
             response_body: self.response_body,
             failure,
+            cut_short: self.cut_short,
         };
         let times = Times {
             request_first: self.request_first,

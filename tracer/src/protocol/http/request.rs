@@ -4,20 +4,22 @@ use super::body::Framing;
 use super::forwarded::ForwardedFields;
 use super::head::Head;
 use super::line::parse_request_line;
-use super::{Forwarded, MAX_METHOD, MAX_TARGET, MAX_TRACESTATE, MAX_VALUE, Version};
-use crate::protocol::{HealthCheck, HealthPatterns, Passage, TraceHeaders};
+use super::{Forwarded, MAX_METHOD, MAX_TARGET, MAX_TRACESTATE, MAX_VALUE, USUAL_METHODS, Version};
+use crate::protocol::{HealthCheck, HealthPatterns, Passage, TraceHeaders, path};
+use crate::text::Text;
 
 /// What is kept of a request's head.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RequestHead {
-    pub(super) method: String,
+    pub(super) method: Text,
     pub(super) target: String,
     pub(super) target_truncated: bool,
     pub(super) version: Version,
     pub(super) host: Option<String>,
     pub(super) user_agent: Option<String>,
     pub(super) trace: TraceHeaders,
-    forwarded: ForwardedFields,
+    /// Most requests have none: boxed, so that heads stay small.
+    forwarded: Option<Box<ForwardedFields>>,
     /// `X-Forwarded-For`, all of it; `None` where that is too long to be kept.
     forwarded_for: Option<String>,
     forwarded_for_cut: bool,
@@ -39,11 +41,16 @@ pub(super) struct FramingFields {
 impl Head for RequestHead {
     fn start_line(&mut self, line: &[u8]) -> bool {
         let Some(parsed) = parse_request_line(line) else { return false };
-        self.method = text(parsed.method, MAX_METHOD);
+        self.method = method(parsed.method);
         self.target_truncated = parsed.target.len() > MAX_TARGET;
         self.target = text(parsed.target, MAX_TARGET);
         self.version = parsed.version;
         true
+    }
+
+    fn may_want(first: u8) -> bool {
+        // Host, User-Agent, X-*, Content-*, Transfer-Encoding, trace*, b3, Forwarded.
+        matches!(first, b'h' | b'u' | b'x' | b'c' | b't' | b'b' | b'f')
     }
 
     fn field(&mut self, name: &[u8], value: &[u8]) {
@@ -53,12 +60,12 @@ impl Head for RequestHead {
             10 if is("user-agent") => set_first(&mut self.user_agent, value),
             15 if is("x-forwarded-for") => {
                 self.forwarded_for(value);
-                self.forwarded.field(name, value);
+                self.forwarded_field(name, value);
             }
             12 if is("content-type") => self.otlp_content = is_otlp_content(value),
             _ if self.framing.field(name, value) => {}
             _ if self.trace.take_field(name, value, MAX_VALUE, MAX_TRACESTATE) => {}
-            _ => self.forwarded.field(name, value),
+            _ => self.forwarded_field(name, value),
         }
     }
 }
@@ -80,6 +87,12 @@ impl RequestHead {
         whole.then(|| Passage::new(&self.method, &self.target, self.forwarded_for.as_deref()))
     }
 
+    fn forwarded_field(&mut self, name: &[u8], value: &[u8]) {
+        if ForwardedFields::includes(name) {
+            self.forwarded.get_or_insert_default().field(name, value);
+        }
+    }
+
     fn forwarded_for(&mut self, value: &[u8]) {
         let joined = self.forwarded_for.get_or_insert_default();
         if joined.len() + value.len() >= MAX_VALUE {
@@ -93,7 +106,7 @@ impl RequestHead {
     }
 
     pub(super) fn forwarded(&mut self) -> Forwarded {
-        std::mem::take(&mut self.forwarded).resolve()
+        self.forwarded.take().map_or_else(Forwarded::default, |fields| fields.resolve())
     }
 
     /// Whether the request only asks how the server is.
@@ -106,7 +119,7 @@ impl RequestHead {
         if !self.otlp_content {
             return false;
         }
-        let path = self.target.split(['?', '#']).next().unwrap_or_default();
+        let path = path(&self.target);
         let signal = ["/v1/traces", "/v1/logs", "/v1/metrics"].iter().any(|end| path.ends_with(end));
         self.method == "POST" && signal
     }
@@ -116,11 +129,13 @@ impl FramingFields {
     /// Takes a field if it is about framing.
     pub(super) fn field(&mut self, name: &[u8], value: &[u8]) -> bool {
         if name.len() == 14 && name.eq_ignore_ascii_case(b"content-length") {
-            // Equal values in a list are one (section 6.3).
-            for part in value.split(|&byte| byte == b',') {
-                let length = parse_length(part.trim_ascii());
-                self.bad_length |= length.is_none() || self.length.is_some_and(|known| Some(known) != length);
-                self.length = length;
+            match parse_length(value) {
+                Some(length) => self.take_length(Some(length)),
+                // Equal values in a list are one (section 6.3).
+                None => {
+                    let parts = value.split(|&byte| byte == b',');
+                    parts.for_each(|part| self.take_length(parse_length(part.trim_ascii())));
+                }
             }
         } else if name.len() == 17 && name.eq_ignore_ascii_case(b"transfer-encoding") {
             let last = value.rsplit(|&byte| byte == b',').next().unwrap_or_default();
@@ -130,6 +145,11 @@ impl FramingFields {
             return false;
         }
         true
+    }
+
+    fn take_length(&mut self, length: Option<u64>) {
+        self.bad_length |= length.is_none() || self.length.is_some_and(|known| Some(known) != length);
+        self.length = length;
     }
 
     /// Section 6.3, for responses that can have a body.
@@ -143,8 +163,19 @@ impl FramingFields {
 }
 
 fn parse_length(digits: &[u8]) -> Option<u64> {
-    let sound = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    sound.then(|| std::str::from_utf8(digits).ok()?.parse().ok()).flatten()
+    let further = |length: u64, digit: &u8| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        length.checked_mul(10)?.checked_add(digit)
+    };
+    if digits.is_empty() { None } else { digits.iter().try_fold(0, further) }
+}
+
+/// A method, without a copy where it is one of the usual ones.
+fn method(sent: &[u8]) -> Text {
+    match USUAL_METHODS.iter().find(|usual| usual.as_bytes() == sent) {
+        Some(usual) => Text::Static(usual),
+        None => text(sent, MAX_METHOD).into(),
+    }
 }
 
 fn is_otlp_content(value: &[u8]) -> bool {

@@ -34,6 +34,11 @@ impl Head for ResponseHead {
         true
     }
 
+    fn may_want(first: u8) -> bool {
+        // Upgrade, Content-Length, Transfer-Encoding.
+        matches!(first, b'u' | b'c' | b't')
+    }
+
     fn field(&mut self, name: &[u8], value: &[u8]) {
         match name.len() {
             7 if name.eq_ignore_ascii_case(b"upgrade") => {

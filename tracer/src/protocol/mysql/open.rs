@@ -10,7 +10,7 @@ use super::packet::Ok;
 use super::reply::{Reply, Shape};
 use super::request::Request;
 use super::session::Session;
-use crate::event::Mark;
+use crate::event::{Mark, Moment};
 
 /// Error numbers that only MariaDB has (1901 ER_GENERATED_COLUMN… to 1979); MySQL left them free.
 const MARIADB_ERRORS: std::ops::RangeInclusive<u16> = 1901..=1999;
@@ -171,10 +171,10 @@ impl Open {
             completeness,
         };
         let times = Times {
-            request_first: self.request_first,
-            request_last: self.request_last,
-            response_first: self.response_first,
-            end,
+            request_first: self.request_first.into(),
+            request_last: self.request_last.into(),
+            response_first: self.response_first.map(Moment::from),
+            end: end.into(),
         };
         let exchange = Box::new(Exchange { times, detail: Detail::Mysql(detail) });
         Progress::Ended { id: self.id, exchange }

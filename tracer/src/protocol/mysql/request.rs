@@ -77,7 +77,9 @@ impl Request {
 fn keep(text: &[u8], message: &Message<'_>) -> QueryText {
     let truncated = message.is_cut();
     let text = if truncated { without_partial(text) } else { text };
-    QueryText { text: String::from_utf8_lossy(text).into(), truncated }
+    // Nearly always it is UTF-8, and looking for what is not costs more than the copy.
+    let text = std::str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text).into(), Arc::from);
+    QueryText { text, truncated }
 }
 
 /// Text without the first bytes of a character whose others were cut off.

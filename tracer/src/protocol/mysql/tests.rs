@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use super::conversation::MysqlConversation;
 use super::{Completeness, MysqlExchange};
-use crate::event::{Mark, Role, Side};
+use crate::event::{Mark, Moment, Role, Side};
 use crate::protocol::{Conversation, Detail, End, ExchangeId, Input, Progress, Start, Times};
 
 /// One call: a side, and the bytes that it moved.
@@ -111,7 +111,7 @@ fn check_rules(out: &[Progress]) {
             Progress::Ended { id, exchange } => {
                 let begun = open.remove(id);
                 let Times { request_first, request_last, response_first, end } = exchange.times;
-                assert_eq!(begun, Some(request_first));
+                assert_eq!(begun.map(Moment::from), Some(request_first));
                 assert!(request_first.time <= end.time);
                 assert!(request_first.time <= request_last.time);
                 assert!(response_first.is_none_or(|first| first.time <= end.time));

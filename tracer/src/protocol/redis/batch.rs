@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::RedisExchange;
 use super::command::{Argument, Command, OTHER_NAMES, Outcome, Tally};
-use crate::event::Mark;
+use crate::event::{Mark, Moment};
 use crate::protocol::{Detail, Exchange, ExchangeId, Progress, Times};
 
 /// Names that are counted of an exchange's commands that are not kept; those with further names share one.
@@ -183,10 +183,10 @@ impl Batch {
 
     pub(super) fn ended(self) -> Progress {
         let times = Times {
-            request_first: self.request_first,
-            request_last: self.request_last,
-            response_first: self.response_first,
-            end: self.end,
+            request_first: self.request_first.into(),
+            request_last: self.request_last.into(),
+            response_first: self.response_first.map(Moment::from),
+            end: self.end.into(),
         };
         let detail = RedisExchange {
             commands: self.commands,

@@ -134,8 +134,12 @@ pub(crate) enum Part {
 
 /// The command of that name, in any case.
 pub(crate) fn lookup(name: &[u8]) -> Option<&'static Spec> {
-    let order = |spec: &Spec| spec.name.bytes().cmp(name.iter().map(u8::to_ascii_uppercase));
-    COMMANDS.binary_search_by(order).ok().and_then(|at| COMMANDS.get(at))
+    let mut upper = [0; MAX_NAME];
+    let upper = upper.get_mut(..name.len())?;
+    upper.copy_from_slice(name);
+    upper.make_ascii_uppercase();
+    let at = COMMANDS.binary_search_by(|spec| spec.name.as_bytes().cmp(upper)).ok()?;
+    COMMANDS.get(at)
 }
 
 /// Whether these bytes look like a command's name: a word of letters, digits and dots that begins with a letter.
@@ -164,6 +168,15 @@ impl Shown {
             Self::Counted { .. } | Self::CountedInto | Self::CountedPairs | Self::Streams => true,
             Self::Subcommand => index == 0,
             Self::SubcommandKey => index <= 1,
+        }
+    }
+
+    /// Whether the arguments themselves tell which of them are names.
+    pub(super) fn depends_on_arguments(self) -> bool {
+        match self {
+            Self::Counted { .. } | Self::CountedInto | Self::CountedPairs | Self::Streams => true,
+            Self::Nothing | Self::Secret | Self::Keys { .. } | Self::FieldValues => false,
+            Self::Subcommand | Self::SubcommandKey => false,
         }
     }
 

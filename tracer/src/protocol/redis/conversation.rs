@@ -1,5 +1,6 @@
 //! One connection: commands paired with their own replies.
 
+mod lingering;
 mod replies;
 mod requests;
 
@@ -9,7 +10,7 @@ use super::reply::ReplyReader;
 use super::request::RequestReader;
 use super::session::Session;
 use super::step::{History, Step};
-use crate::event::{Mark, Role, Side};
+use crate::event::{Mark, Nanos, Role, Side};
 use crate::protocol::{AbandonReason, Conversation, End, ExchangeId, Input, Progress, Start, Window};
 
 /// A bulk string with more than this to come is not worth capturing whole.
@@ -35,6 +36,10 @@ pub(super) struct RedisConversation {
     reply_first: Mark,
     /// That message can only be the reply that is due next.
     claimed: bool,
+    /// The last call that moved bytes of a reply whose end will not be recognised.
+    lingering: Option<Mark>,
+    /// What moved before this was a part of it.
+    no_reply_before: Nanos,
     step: Step,
     history: History,
     session: Session,
@@ -73,6 +78,8 @@ impl RedisConversation {
             replies_framed: start.fresh,
             reply_first: Mark::default(),
             claimed: false,
+            lingering: None,
+            no_reply_before: 0,
             step: if start.fresh { Step::Exact } else { Step::middle() },
             history: History::default(),
             session: if start.fresh { Session::new() } else { Session::default() },
@@ -107,15 +114,20 @@ impl Conversation for RedisConversation {
                 self.outstanding.end_silent(out);
             }
             Side::Request => self.lose_requests(AbandonReason::Gap, mark, out),
+            Side::Response if self.lingering.is_some() => self.goes_on(mark, out),
             Side::Response if self.is_stray(mark) => {}
             Side::Response if self.replies_framed && !self.early.is_holding() && self.replies.skip(lost) => {
                 self.read_replies(&mut &[][..], mark, out);
             }
+            Side::Response if self.linger(mark, out) => {}
             Side::Response => self.lose(AbandonReason::Gap, out),
         }
     }
 
     fn on_end(&mut self, side: Side, end: End, mark: Mark, out: &mut Vec<Progress>) {
+        if side == Side::Response || end == End::Closed || end == End::Forgotten {
+            self.settle_lingering(mark, out);
+        }
         match end {
             // Replies may still come to a client that has only finished sending.
             End::Finished if side == Side::Request => self.ended = Some("connection_closed"),

@@ -4,7 +4,8 @@
 //! arguments, the other direction, and who spoke first tell them apart; a port only where those do not.
 
 use super::command::{MAX_NAME, decimal, is_word, lookup};
-use crate::event::{Address, Role, Side};
+use super::inline::split_words;
+use crate::event::{Endpoint, Role, Side};
 use crate::protocol::{Opening, Verdict};
 
 /// The registered port.
@@ -88,17 +89,11 @@ fn between(opening: &Opening<'_>) -> Verdict {
         return Verdict::Certain(if ingress_first { Role::Server } else { Role::Client });
     }
     let strong = |role| request(role) == Grade::Strong;
-    match (port(opening.endpoints.peer.as_ref()), port(opening.endpoints.local.as_ref())) {
+    let port = |end: &Option<Endpoint>| end.as_ref().and_then(Endpoint::port);
+    match (port(&opening.endpoints.peer), port(&opening.endpoints.local)) {
         (Some(PORT), local) if local != Some(PORT) && strong(Role::Client) => Verdict::Certain(Role::Client),
         (peer, Some(PORT)) if peer != Some(PORT) && strong(Role::Server) => Verdict::Certain(Role::Server),
         _ => Verdict::Unsure,
-    }
-}
-
-fn port(address: Option<&Address>) -> Option<u16> {
-    match address {
-        Some(Address::Ip(address)) => Some(address.port()),
-        Some(Address::Unix(_)) | None => None,
     }
 }
 
@@ -166,14 +161,12 @@ fn inline(bytes: &[u8]) -> Grade {
         return if readable { Grade::Open } else { Grade::No };
     };
     let line = bytes.get(..end).unwrap_or_default();
-    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    let name = words.next().unwrap_or_default();
-    let count = words.clone().count() as u64 + 1;
-    let is_http = words.next_back().is_some_and(|word| word.starts_with(b"HTTP/"));
-    match lookup(name) {
-        Some(spec) if spec.accepts(count) && !is_http => Grade::Inline,
-        _ => Grade::No,
-    }
+    // Most lines are no command's: the name is looked up before the line is split.
+    let mut blanks = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let Some(spec) = blanks.next().and_then(lookup) else { return Grade::No };
+    let is_http = blanks.next_back().is_some_and(|word| word.starts_with(b"HTTP/"));
+    let words = split_words(line).len() as u64;
+    if spec.accepts(words) && !is_http { Grade::Inline } else { Grade::No }
 }
 
 /// The first line of a reply.

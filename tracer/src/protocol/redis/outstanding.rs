@@ -74,6 +74,12 @@ impl Outstanding {
         (same_call || same_work).then_some(batch.id)
     }
 
+    /// The reply that is due, if it is the only one and nothing else is open.
+    pub(super) fn only(&self) -> Option<Pending> {
+        let alone = self.pending.len() == 1 && self.batches.len() == 1;
+        self.front().filter(|pending| alone && pending.exchange.is_some())
+    }
+
     /// A command begins in an exchange of its own. `None` when too many are open.
     pub(super) fn open(
         &mut self,

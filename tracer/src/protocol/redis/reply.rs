@@ -102,6 +102,12 @@ impl ReplyReader {
         !self.busy
     }
 
+    /// In the middle of an aggregate: that it is one, and not an error, was told by its first byte.
+    pub(super) fn is_in_aggregate(&self) -> bool {
+        let first = self.building.levels.first();
+        self.busy && first.is_some_and(|level| matches!(level.kind, b'*' | b'~' | b'%'))
+    }
+
     /// Bytes that may be passed over without losing the place.
     pub(super) fn skippable(&self) -> u64 {
         self.tokens.skippable()

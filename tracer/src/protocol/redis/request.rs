@@ -241,6 +241,10 @@ impl Building {
     fn finish(mut self) -> Request {
         let command = &mut self.request.command;
         let shown = self.spec.map_or(Shown::Nothing, |spec| spec.shown);
+        if !shown.depends_on_arguments() {
+            // What is a value was known when it came.
+            return self.request;
+        }
         let is_value = |index| shown.part(index, &command.args, command.args_omitted) == Part::Value;
         let values: Vec<usize> = (0..command.args.len()).filter(|&index| is_value(index)).collect();
         for index in values {

@@ -97,13 +97,37 @@ impl Tokenizer {
 
     /// The next token, taken off the front of `input`; `None` when more bytes are needed.
     pub(super) fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Token<'a>>, Malformed> {
-        match self.state {
-            State::Body(left) => self.body(left, input),
-            State::Line => match self.read_line(input, true)? {
-                true => self.line_token().map(Some),
-                false => Ok(None),
-            },
+        if let State::Body(left) = self.state {
+            return self.body(left, input);
         }
+        if self.length == 0
+            && !self.streaming
+            && let Some(token) = self.header(input)
+        {
+            return Ok(Some(token));
+        }
+        match self.read_line(input, true)? {
+            true => self.line_token().map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// The usual beginning of a string or an array, in one piece: `$5` or `*3` and CR LF. What is anything else, or
+    /// longer, is read as a line.
+    fn header(&mut self, input: &mut &[u8]) -> Option<Token<'static>> {
+        const MAX_DIGITS: usize = 6;
+        let (&kind, rest) = input.split_first().filter(|(kind, _)| matches!(kind, b'$' | b'*'))?;
+        let digits = rest.iter().take(MAX_DIGITS).take_while(|byte| byte.is_ascii_digit()).count();
+        let (text, rest) = rest.split_at_checked(digits)?;
+        let rest = rest.strip_prefix(b"\r\n")?;
+        let number = decimal(text)?;
+        *input = rest;
+        self.last = b'\n';
+        if kind == b'*' {
+            return Some(Token::Aggregate { kind, count: Some(number) });
+        }
+        self.state = State::Body(number + CRLF);
+        Some(Token::Bulk { kind })
     }
 
     fn body<'a>(&mut self, left: u64, input: &mut &'a [u8]) -> Result<Option<Token<'a>>, Malformed> {
@@ -177,9 +201,11 @@ impl Tokenizer {
         self.line.extend_from_slice(piece.get(..room).unwrap_or(piece));
         self.length = self.length.saturating_add(piece.len());
         self.last = piece.last().copied().unwrap_or(self.last);
+        if self.length <= MAX_HEADER {
+            return Ok(());
+        }
         let is_header = self.line.first().is_some_and(|kind| b"$!=*~%|>;:#_.".contains(kind));
-        let most = if is_header { MAX_HEADER } else { MAX_LINE };
-        if self.length > most { Err(Malformed) } else { Ok(()) }
+        if is_header || self.length > MAX_LINE { Err(Malformed) } else { Ok(()) }
     }
 
     fn line_token(&mut self) -> Result<Token<'static>, Malformed> {

@@ -81,6 +81,11 @@ impl History {
         self.overlapped = true;
     }
 
+    /// No command was sent before the replies to all others had come.
+    pub(super) fn waits(&self) -> bool {
+        !self.overlapped
+    }
+
     fn by_turns(&self) -> bool {
         !self.overlapped && self.turns >= ENOUGH_TURNS
     }

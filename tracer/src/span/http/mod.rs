@@ -13,74 +13,65 @@ pub use route::{
 use std::borrow::Cow;
 
 use self::redact::{redact_path, redact_query, redact_userinfo};
-use self::target::{HostPort, Target};
-use super::address::ip_text;
+use self::target::{HostPort, Part, Target};
 use super::{Attribute, Description, Scope, SpanOptions, Status, Value};
-use crate::event::{Address, Endpoints, Role};
+use crate::event::{Address, Endpoint, Endpoints, Role};
 use crate::protocol::http::HttpExchange;
+use crate::text::Text;
 
 /// Known methods of the semantic conventions.
-pub const KNOWN_METHODS: [&str; 9] =
-    ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
+pub const KNOWN_METHODS: [&str; 9] = crate::protocol::http::USUAL_METHODS;
 
 /// Describes an exchange. The cap on routes per service is not applied here: see [`RouteTable::limit`].
 #[must_use]
 pub fn describe(
-    exchange: &HttpExchange,
+    mut exchange: HttpExchange,
     role: Role,
     endpoints: &Endpoints,
     options: &SpanOptions,
 ) -> Description {
-    let target = Target::parse(&exchange.method, &exchange.target);
-    let known_method = options.known_methods.contains(&exchange.method);
+    let known_method = options.known_methods.iter().any(|known| exchange.method == **known);
     let route = match role {
-        Role::Server => server_route(exchange, &target, options),
+        Role::Server => server_route(&exchange, options),
         Role::Client => None,
     };
-    let method = if known_method { exchange.method.as_str() } else { "HTTP" };
+    let method = if known_method { exchange.method.clone() } else { Text::Static("HTTP") };
     let name = match &route {
-        Some(route) => [method, " ", route].concat(),
-        None => method.to_owned(),
+        Some(route) => [&*method, " ", route].concat().into(),
+        None => method.clone(),
     };
-    let error = error_type(exchange, role);
+    let error = error_type(&exchange, role);
     let status = if error.is_some() { Status::Error(None) } else { Status::Unset };
 
     let mut attributes = Attributes(Vec::with_capacity(USUAL_ATTRIBUTES));
     if known_method {
-        attributes.push("http.request.method", method_text(&exchange.method));
+        attributes.push("http.request.method", method);
     } else {
         attributes.push("http.request.method", "_OTHER");
         attributes.push("http.request.method_original", exchange.method.clone());
     }
     match role {
-        Role::Server => server_attributes(&mut attributes, exchange, &target, endpoints),
-        Role::Client => client_attributes(&mut attributes, exchange, &target, endpoints),
+        Role::Server => server_attributes(&mut attributes, &mut exchange, endpoints),
+        Role::Client => client_attributes(&mut attributes, &mut exchange, endpoints),
     }
     attributes.maybe("http.route", route);
     attributes.maybe("http.response.status_code", exchange.status);
     attributes.maybe("error.type", error);
-    network_attributes(&mut attributes, exchange, endpoints);
+    network_attributes(&mut attributes, &exchange, endpoints);
     if role == Role::Server {
-        attributes.maybe("user_agent.original", exchange.user_agent.clone());
+        attributes.maybe("user_agent.original", exchange.user_agent);
     }
     attributes
         .maybe("http.request.body.size", exchange.request_body.and_then(|size| i64::try_from(size).ok()));
     attributes
         .maybe("http.response.body.size", exchange.response_body.and_then(|size| i64::try_from(size).ok()));
+    attributes.maybe("tracer.incomplete", exchange.cut_short.then_some("end_not_seen"));
 
     Description { name, attributes: attributes.0, status, scope: Scope::Http }
 }
 
 /// Attributes that a span has at most, but for odd ones: the list need not grow.
 const USUAL_ATTRIBUTES: usize = 18;
-
-/// A method, without a copy where it is one of the usual ones.
-fn method_text(method: &str) -> Cow<'static, str> {
-    match KNOWN_METHODS.iter().find(|known| **known == method) {
-        Some(known) => Cow::Borrowed(known),
-        None => Cow::Owned(method.to_owned()),
-    }
-}
 
 /// A scheme in lower case, without a copy where it is a usual one.
 fn scheme_text(scheme: &str) -> Cow<'static, str> {
@@ -107,7 +98,8 @@ impl Attributes {
 
 /// The route, unless the server said that there is none: a path of which nothing is configured and that was not
 /// found is whatever a scanner made up.
-fn server_route(exchange: &HttpExchange, target: &Target<'_>, options: &SpanOptions) -> Option<String> {
+fn server_route(exchange: &HttpExchange, options: &SpanOptions) -> Option<String> {
+    let target = Target::parse(&exchange.method, &exchange.target);
     let route = route(target.path?, &options.routes)?;
     (route.configured || exchange.status != Some(404)).then_some(route.template)
 }
@@ -125,63 +117,61 @@ fn error_type(exchange: &HttpExchange, role: Role) -> Option<Cow<'static, str>> 
     }
 }
 
-fn server_attributes(
-    attributes: &mut Attributes,
-    exchange: &HttpExchange,
-    target: &Target<'_>,
-    endpoints: &Endpoints,
-) {
+fn server_attributes(attributes: &mut Attributes, exchange: &mut HttpExchange, endpoints: &Endpoints) {
+    let target = Target::parse(&exchange.method, &exchange.target);
     let scheme = scheme_text(exchange.forwarded.proto.as_deref().or(target.scheme).unwrap_or("http"));
-    attributes.maybe("url.path", target.path.map(|path| redact_path(path).into_owned()));
-    attributes.maybe("url.query", target.query.filter(|query| !query.is_empty()).map(redact_query));
-    let named = [exchange.forwarded.host.as_deref(), target.authority, exchange.host.as_deref()]
+    let query = target.query.filter(|query| !query.is_empty()).map(redact_query);
+    let path = target.path.map(|path| Part::new(redact_path(path), &exchange.target));
+    let host = exchange.host.as_deref().unwrap_or_default();
+    let named = [exchange.forwarded.host.as_deref(), target.authority, Some(host)]
         .into_iter()
         .flatten()
         .find_map(HostPort::parse)
-        .map(|host| (host.name.to_owned(), host.port.or_else(|| default_port(&scheme))));
+        .map(|named| (Part::new(named.name.into(), host), named.port.or_else(|| default_port(&scheme))));
+
+    let target = std::mem::take(&mut exchange.target);
+    attributes.maybe("url.path", path.map(|path| path.of(target)));
+    attributes.maybe("url.query", query);
     attributes.push("url.scheme", scheme);
-    server_address(attributes, named.or_else(|| endpoints.local.as_ref().map(address_and_port)));
-    let client = exchange.forwarded.client.clone();
-    attributes.maybe(
-        "client.address",
-        client.or_else(|| endpoints.peer.as_ref().map(|peer| address_and_port(peer).0)),
-    );
+    let host = exchange.host.take().unwrap_or_default();
+    let named = named.map(|(name, port)| (name.of(host).into(), port));
+    server_address(attributes, named.or_else(|| endpoints.local.as_ref().map(name_and_port)));
+    let client = exchange.forwarded.client.take().map(Text::Owned);
+    let client = client.or_else(|| endpoints.peer.as_ref().map(|peer| peer.name.clone().into()));
+    attributes.maybe("client.address", client);
 }
 
-fn client_attributes(
-    attributes: &mut Attributes,
-    exchange: &HttpExchange,
-    target: &Target<'_>,
-    endpoints: &Endpoints,
-) {
+fn client_attributes(attributes: &mut Attributes, exchange: &mut HttpExchange, endpoints: &Endpoints) {
+    let target = Target::parse(&exchange.method, &exchange.target);
     let scheme = scheme_text(target.scheme.unwrap_or("http"));
-    let peer = endpoints.peer.as_ref().map(address_and_port);
+    let peer = endpoints.peer.as_ref().map(name_and_port);
+    let host = exchange.host.as_deref().unwrap_or_default();
     let authority = target.authority.or(exchange.host.as_deref());
     let named = authority
         .and_then(HostPort::parse)
-        .map(|host| (host.name.to_owned(), host.port.or_else(|| default_port(&scheme))));
-    // Over AF_UNIX `Host` is a placeholder; the socket's name says who answers.
-    let server = if endpoints.unix { peer.clone().or(named) } else { named.or_else(|| peer.clone()) };
-    let server = server.map(|(name, port)| (name, port.filter(|_| !endpoints.unix)));
+        .map(|named| (Part::new(named.name.into(), host), named.port.or_else(|| default_port(&scheme))));
+    attributes.push("url.full", full_url(exchange, &target, &scheme, endpoints));
 
-    let mut full = String::new();
-    if exchange.method == "CONNECT" {
-        full.push_str(&redact_userinfo(target.authority.unwrap_or_default()));
-    } else {
-        let fallback = || endpoints.peer.as_ref().map(authority_of).unwrap_or_default();
-        let authority = authority.map(redact_userinfo).unwrap_or_else(fallback);
-        full = [&*scheme, "://", &authority].concat();
-        full.push_str(&redact_path(target.path.filter(|path| *path != "*").unwrap_or_default()));
-        if let Some(query) = target.query {
-            full.push('?');
-            full.push_str(&redact_query(query));
-        }
-    }
-    attributes.push("url.full", full);
-    server_address(attributes, server);
+    let host = exchange.host.take().unwrap_or_default();
+    let named = named.map(|(name, port)| (name.of(host).into(), port));
+    // Over AF_UNIX `Host` is a placeholder; the socket's name says who answers.
+    let server = if endpoints.unix { peer.or(named) } else { named.or(peer) };
+    server_address(attributes, server.map(|(name, port)| (name, port.filter(|_| !endpoints.unix))));
 }
 
-fn server_address(attributes: &mut Attributes, server: Option<(String, Option<u16>)>) {
+fn full_url(exchange: &HttpExchange, target: &Target<'_>, scheme: &str, endpoints: &Endpoints) -> String {
+    if exchange.method == "CONNECT" {
+        return redact_userinfo(target.authority.unwrap_or_default()).into_owned();
+    }
+    let fallback = || endpoints.peer.as_ref().map(authority_of).unwrap_or_default().into();
+    let authority = target.authority.or(exchange.host.as_deref()).map_or_else(fallback, redact_userinfo);
+    let path = redact_path(target.path.filter(|path| *path != "*").unwrap_or_default());
+    let query = target.query.map(redact_query);
+    let (mark, query) = query.as_deref().map_or(("", ""), |query| ("?", query));
+    [scheme, "://", &authority, &path, mark, query].concat()
+}
+
+fn server_address(attributes: &mut Attributes, server: Option<(Text, Option<u16>)>) {
     if let Some((name, port)) = server {
         attributes.push("server.address", name);
         attributes.maybe("server.port", port);
@@ -189,8 +179,8 @@ fn server_address(attributes: &mut Attributes, server: Option<(String, Option<u1
 }
 
 fn network_attributes(attributes: &mut Attributes, exchange: &HttpExchange, endpoints: &Endpoints) {
-    if let Some((address, port)) = endpoints.peer.as_ref().map(address_and_port) {
-        attributes.push("network.peer.address", address);
+    if let Some((name, port)) = endpoints.peer.as_ref().map(name_and_port) {
+        attributes.push("network.peer.address", name);
         attributes.maybe("network.peer.port", port);
     }
     if endpoints.unix {
@@ -199,16 +189,13 @@ fn network_attributes(attributes: &mut Attributes, exchange: &HttpExchange, endp
     attributes.push("network.protocol.version", exchange.version.as_str());
 }
 
-fn address_and_port(address: &Address) -> (String, Option<u16>) {
-    match address {
-        Address::Ip(address) => (ip_text(address.ip()), Some(address.port())),
-        Address::Unix(path) => (path.clone(), None),
-    }
+fn name_and_port(end: &Endpoint) -> (Text, Option<u16>) {
+    (end.name.clone().into(), end.port())
 }
 
 /// An address as a URL's authority. Socket paths have no such form.
-fn authority_of(address: &Address) -> String {
-    match address {
+fn authority_of(end: &Endpoint) -> String {
+    match &end.address {
         Address::Ip(address) => address.to_string(),
         Address::Unix(_) => "localhost".to_owned(),
     }

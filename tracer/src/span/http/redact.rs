@@ -143,11 +143,11 @@ fn secret_value(pair: &str) -> Option<usize> {
 }
 
 /// An authority with user and password replaced.
-pub(super) fn redact_userinfo(authority: &str) -> String {
+pub(super) fn redact_userinfo(authority: &str) -> Cow<'_, str> {
     match authority.rsplit_once('@') {
-        Some((user, host)) if user.contains(':') => format!("{REDACTED}:{REDACTED}@{host}"),
-        Some((_, host)) => format!("{REDACTED}@{host}"),
-        None => authority.to_owned(),
+        Some((user, host)) if user.contains(':') => format!("{REDACTED}:{REDACTED}@{host}").into(),
+        Some((_, host)) => format!("{REDACTED}@{host}").into(),
+        None => authority.into(),
     }
 }
 

@@ -148,6 +148,9 @@ pub fn route(path: &str, options: &RouteOptions) -> Option<Route> {
 
 /// The path with every segment that looks like data replaced by `{id}`.
 fn guess(path: &str) -> String {
+    if is_plain(path) {
+        return path.to_owned();
+    }
     let mut template = String::with_capacity(path.len().min(256));
     let segments = path.split('/').filter(|segment| !segment.is_empty());
     for (depth, segment) in segments.enumerate() {
@@ -156,7 +159,7 @@ fn guess(path: &str) -> String {
             template.push('*');
             return template;
         }
-        if is_plain_name(segment) {
+        if is_plain_name(segment.as_bytes()) {
             template.push_str(segment);
             continue;
         }
@@ -171,10 +174,18 @@ fn guess(path: &str) -> String {
 }
 
 /// Whether a segment is surely a name: letters and dashes, fewer than a UUID has. Most are.
-fn is_plain_name(segment: &str) -> bool {
+fn is_plain_name(segment: &[u8]) -> bool {
     const UUID: usize = 36;
     segment.len() < UUID
-        && segment.bytes().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'-' | b'_'))
+        && segment.iter().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'-' | b'_'))
+}
+
+/// Whether a path has nothing but such names, and so is its own template.
+fn is_plain(path: &str) -> bool {
+    let names = path.as_bytes().get(1..).unwrap_or_default();
+    let names = names.strip_suffix(b"/").unwrap_or(names);
+    let mut each = names.split(|byte| *byte == b'/').enumerate();
+    each.all(|(depth, name)| depth < MAX_SEGMENTS && !name.is_empty() && is_plain_name(name))
 }
 
 /// Whether a segment looks like an identifier or user input rather than a name in a program.
@@ -271,7 +282,7 @@ impl RouteTable {
             && !self.admit(route)
         {
             description.attributes.remove(index);
-            description.name = description.name.split(' ').next().unwrap_or_default().to_owned();
+            description.name = description.name.split(' ').next().unwrap_or_default().to_owned().into();
         }
     }
 

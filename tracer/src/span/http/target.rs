@@ -1,5 +1,7 @@
 //! Request targets (RFC 9112 section 3.2) and authorities (RFC 3986 section 3.2) taken apart.
 
+use std::borrow::Cow;
+
 /// The parts of a request target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Target<'a> {
@@ -20,7 +22,8 @@ impl<'a> Target<'a> {
             return Self { authority: Some(target), ..Self::default() };
         }
         // A fragment does not belong here (section 3.2.1), but some clients send one.
-        let target = target.split('#').next().unwrap_or_default();
+        let target =
+            memchr::memchr(b'#', target.as_bytes()).and_then(|end| target.get(..end)).unwrap_or(target);
         if target.starts_with('/') {
             return Self::with_path(target);
         }
@@ -37,7 +40,8 @@ impl<'a> Target<'a> {
     }
 
     fn with_path(path: &'a str) -> Self {
-        match path.split_once('?') {
+        let mark = memchr::memchr(b'?', path.as_bytes());
+        match mark.and_then(|mark| Some((path.get(..mark)?, path.get(mark + 1..)?))) {
             Some((path, query)) => Self { path: Some(path), query: Some(query), ..Self::default() },
             None => Self { path: Some(path), ..Self::default() },
         }
@@ -47,6 +51,36 @@ impl<'a> Target<'a> {
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter))
+}
+
+/// A part of a text that may be given up for it: then its beginning needs no copy.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// So many of its first bytes.
+    Beginning(usize),
+    /// Something else.
+    Copied(String),
+}
+
+impl Part {
+    /// `part`, which may be the beginning of `whole`.
+    pub(super) fn new(part: Cow<'_, str>, whole: &str) -> Self {
+        match part {
+            Cow::Borrowed(part) if std::ptr::eq(part.as_ptr(), whole.as_ptr()) => Self::Beginning(part.len()),
+            part => Self::Copied(part.into_owned()),
+        }
+    }
+
+    /// The part of the `whole` that it was taken from.
+    pub(super) fn of(self, mut whole: String) -> String {
+        match self {
+            Self::Beginning(length) => {
+                whole.truncate(length);
+                whole
+            }
+            Self::Copied(text) => text,
+        }
+    }
 }
 
 /// A host and perhaps a port.
@@ -100,6 +134,17 @@ mod tests {
         assert_eq!(Target::parse("CONNECT", "h:443").authority, Some("h:443"));
         assert_eq!(Target::parse("OPTIONS", "*").path, Some("*"));
         assert_eq!(Target::parse("GET", "/go?to=http://x/").path, Some("/go"));
+    }
+
+    #[test]
+    fn a_beginning_is_kept_and_all_else_copied() {
+        let whole = "/a?b=1".to_owned();
+        let part = Part::new(Cow::Borrowed(&whole[..2]), &whole);
+        assert_eq!(part, Part::Beginning(2));
+        assert_eq!(part.of(whole.clone()), "/a");
+        for other in [Cow::Borrowed(&whole[1..2]), Cow::Owned("a".to_owned())] {
+            assert_eq!(Part::new(other, &whole).of(whole.clone()), "a");
+        }
     }
 
     #[test]

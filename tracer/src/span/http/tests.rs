@@ -5,7 +5,7 @@ use crate::protocol::http::{Failure, Forwarded, Version};
 
 fn exchange(method: &str, target: &str, status: u16) -> HttpExchange {
     HttpExchange {
-        method: method.to_owned(),
+        method: method.to_owned().into(),
         target: target.to_owned(),
         host: Some("shop.example:8080".to_owned()),
         user_agent: Some("curl/8.5".to_owned()),
@@ -17,12 +17,12 @@ fn exchange(method: &str, target: &str, status: u16) -> HttpExchange {
 }
 
 fn tcp() -> Endpoints {
-    let ip = |text: &str| Some(Address::Ip(text.parse().unwrap()));
+    let ip = |text: &str| Some(Address::Ip(text.parse().unwrap()).into());
     Endpoints { local: ip("10.0.0.1:5000"), peer: ip("10.0.0.2:41000"), unix: false }
 }
 
 fn told(exchange: &HttpExchange, role: Role, endpoints: &Endpoints) -> (Description, Vec<String>) {
-    let description = describe(exchange, role, endpoints, &SpanOptions::default());
+    let description = describe(exchange.clone(), role, endpoints, &SpanOptions::default());
     let lines = description
         .attributes
         .iter()
@@ -113,6 +113,15 @@ fn failures_have_words() {
 }
 
 #[test]
+fn what_was_cut_short_is_no_error() {
+    let cut_short = HttpExchange { cut_short: true, ..exchange("GET", "/", 200) };
+    let (description, lines) = told(&cut_short, Role::Client, &tcp());
+    assert_eq!(value(&lines, "tracer.incomplete").as_deref(), Some("end_not_seen"));
+    assert_eq!((value(&lines, "error.type"), description.status), (None, Status::Unset));
+    assert_eq!(value(&told(&exchange("GET", "/", 200), Role::Client, &tcp()).1, "tracer.incomplete"), None);
+}
+
+#[test]
 fn what_was_not_found_has_no_guessed_route() {
     let (description, lines) = told(&exchange("GET", "/wp-admin.php", 404), Role::Server, &tcp());
     assert_eq!(description.name, "GET");
@@ -121,7 +130,7 @@ fn what_was_not_found_has_no_guessed_route() {
 
     let mut options = SpanOptions::default();
     options.routes.patterns = vec!["/users/{name}".parse().unwrap()];
-    let described = describe(&exchange("GET", "/users/nobody", 404), Role::Server, &tcp(), &options);
+    let described = describe(exchange("GET", "/users/nobody", 404), Role::Server, &tcp(), &options);
     assert_eq!(described.name, "GET /users/{name}");
 }
 
@@ -135,7 +144,7 @@ fn unknown_methods() {
     assert_eq!(value(&lines, "http.request.method").as_deref(), Some("_OTHER"), "methods are case-sensitive");
 
     let options = SpanOptions { known_methods: vec!["PURGE".to_owned()], ..SpanOptions::default() };
-    assert_eq!(describe(&exchange("PURGE", "/x", 200), Role::Client, &tcp(), &options).name, "PURGE");
+    assert_eq!(describe(exchange("PURGE", "/x", 200), Role::Client, &tcp(), &options).name, "PURGE");
 }
 
 #[test]
@@ -177,7 +186,7 @@ fn absolute_form_connect_and_asterisk() {
 #[test]
 fn unix_sockets_have_no_ports() {
     let endpoints =
-        Endpoints { local: None, peer: Some(Address::Unix("/run/app.sock".to_owned())), unix: true };
+        Endpoints { local: None, peer: Some(Address::Unix("/run/app.sock".to_owned()).into()), unix: true };
     let localhost = HttpExchange { host: Some("localhost".to_owned()), ..exchange("GET", "/x", 200) };
     let (_, lines) = told(&localhost, Role::Client, &endpoints);
     assert_eq!(value(&lines, "server.address").as_deref(), Some("/run/app.sock"));
@@ -188,7 +197,7 @@ fn unix_sockets_have_no_ports() {
     assert_eq!(value(&lines, "url.full").as_deref(), Some("http://localhost/x"));
 
     let nameless =
-        Endpoints { local: Some(Address::Unix("/run/app.sock".to_owned())), peer: None, unix: true };
+        Endpoints { local: Some(Address::Unix("/run/app.sock".to_owned()).into()), peer: None, unix: true };
     let no_host = HttpExchange { host: None, ..localhost };
     let (_, lines) = told(&no_host, Role::Server, &nameless);
     assert_eq!(value(&lines, "server.address").as_deref(), Some("/run/app.sock"));

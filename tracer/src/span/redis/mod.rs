@@ -4,12 +4,14 @@
 
 mod text;
 
-use std::borrow::Cow;
+use std::sync::Arc;
 
-use super::address::ip_text;
-use super::{Attribute, Description, Scope, SpanOptions, Status};
-use crate::event::{Address, Endpoints, Role};
+use smallvec::smallvec;
+
+use super::{Attribute, Description, Descriptions, Scope, SpanOptions, Status};
+use crate::event::{Endpoint, Endpoints, Role};
 use crate::protocol::redis::{Command, OTHER_NAMES, Outcome, PORT, RedisExchange, Tally};
+use crate::text::Text;
 
 /// Distinct names listed of a batch's commands.
 const MAX_NAMES: usize = 32;
@@ -24,24 +26,24 @@ pub fn describe(
     role: Role,
     endpoints: &Endpoints,
     options: &SpanOptions,
-) -> Vec<Description> {
+) -> Descriptions {
     let describe = |told: Told<'_>| told.description(exchange, role, endpoints, options);
     match exchange.commands.as_slice() {
-        [command] if exchange.omitted.is_empty() => vec![describe(Told::command(command))],
+        [command] if exchange.omitted.is_empty() => smallvec![describe(Told::command(command))],
         commands if options.redis_batch_commands => {
             let each = commands.iter().map(Told::command);
             // The rest of a very long pipeline is told together.
             let rest = (!exchange.omitted.is_empty()).then(|| Told::batch(&[], exchange));
             each.chain(rest).map(describe).collect()
         }
-        commands => vec![describe(Told::batch(commands, exchange))],
+        commands => smallvec![describe(Told::batch(commands, exchange))],
     }
 }
 
 /// What a span tells: a command or a batch.
 struct Told<'a> {
     commands: &'a [Command],
-    operation: Cow<'a, str>,
+    operation: Text,
     /// Operations of a batch that is one.
     size: Option<u64>,
     failures: Option<u32>,
@@ -53,7 +55,7 @@ impl<'a> Told<'a> {
     fn command(command: &'a Command) -> Self {
         Self {
             commands: std::slice::from_ref(command),
-            operation: Cow::Borrowed(&command.name),
+            operation: command.name.clone().into(),
             size: None,
             failures: None,
             omitted: &[],
@@ -67,8 +69,8 @@ impl<'a> Told<'a> {
         let kept = operations.iter().map(|command| &command.name);
         let mut names = kept.chain(exchange.omitted.iter().map(|tally| &tally.name));
         let operation = match names.next() {
-            Some(first) if names.all(|name| name == first) => Cow::Owned(format!("{word} {first}")),
-            _ => Cow::Borrowed(word),
+            Some(first) if names.all(|name| name == first) => format!("{word} {first}").into(),
+            _ => word.into(),
         };
         let size = operations.len() as u64 + exchange.omitted();
         Self {
@@ -93,9 +95,9 @@ impl<'a> Told<'a> {
         let text = text::text(self.commands, omitted, options.mask_redis_keys);
         let mut attributes = Vec::with_capacity(USUAL_ATTRIBUTES);
         attributes.push(Attribute::new("db.system.name", "redis"));
-        attributes.push(Attribute::new("db.operation.name", self.operation.to_string()));
+        attributes.push(Attribute::new("db.operation.name", self.operation.clone()));
         if let Some(database) = exchange.database {
-            attributes.push(Attribute::new("db.namespace", database.to_string()));
+            attributes.push(Attribute::new("db.namespace", number(database)));
         }
         self.add_batch(&mut attributes);
         if options.database_dup {
@@ -105,7 +107,7 @@ impl<'a> Told<'a> {
         self.add_error(&mut attributes);
         add_addresses(&mut attributes, role, endpoints);
         Description {
-            name: self.operation.to_string(),
+            name: self.operation.clone(),
             attributes,
             status: if self.error.is_some() { Status::Error(None) } else { Status::Unset },
             scope: Scope::Redis,
@@ -169,9 +171,9 @@ fn names(commands: &[Command], omitted: &[Tally]) -> Vec<String> {
 }
 
 /// The names before the conventions became stable.
-fn add_old_names(attributes: &mut Vec<Attribute>, operation: &str, text: &str, database: Option<u32>) {
+fn add_old_names(attributes: &mut Vec<Attribute>, operation: &Text, text: &str, database: Option<u32>) {
     attributes.push(Attribute::new("db.system", "redis"));
-    attributes.push(Attribute::new("db.operation", operation.to_owned()));
+    attributes.push(Attribute::new("db.operation", operation.clone()));
     attributes.push(Attribute::new("db.statement", text.to_owned()));
     if let Some(database) = database {
         attributes.push(Attribute::new("db.redis.database_index", i64::from(database)));
@@ -193,24 +195,27 @@ fn add_addresses(attributes: &mut Vec<Attribute>, role: Role, endpoints: &Endpoi
     }
 }
 
+/// A small number as text. A server has sixteen databases, unless it is told otherwise.
+fn number(number: u32) -> Text {
+    const USUAL: [&str; 16] =
+        ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15"];
+    let usual = usize::try_from(number).ok().and_then(|number| USUAL.get(number));
+    usual.map_or_else(|| number.to_string().into(), |text| Text::Static(text))
+}
+
 /// An address, and its port unless that is the usual one.
 fn add_address(
     attributes: &mut Vec<Attribute>,
-    address: Option<&Address>,
+    end: Option<&Endpoint>,
     name: &'static str,
     port: Option<(&'static str, u16)>,
 ) {
-    match address {
-        Some(Address::Ip(ip)) => {
-            attributes.push(Attribute::new(name, ip_text(ip.ip())));
-            if let Some((key, usual)) = port
-                && ip.port() != usual
-            {
-                attributes.push(Attribute::new(key, ip.port()));
-            }
-        }
-        Some(Address::Unix(path)) if !path.is_empty() => attributes.push(Attribute::new(name, path.clone())),
-        Some(Address::Unix(_)) | None => {}
+    let Some(end) = end.filter(|end| !end.name.is_empty()) else { return };
+    attributes.push(Attribute::new(name, Arc::clone(&end.name)));
+    if let (Some((key, usual)), Some(port)) = (port, end.port())
+        && port != usual
+    {
+        attributes.push(Attribute::new(key, port));
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::event::Address;
 use crate::protocol::redis::Argument;
 use crate::span::Value;
 
@@ -20,8 +21,8 @@ fn batch(commands: Vec<Command>) -> RedisExchange {
 
 fn tcp(port: u16) -> Endpoints {
     Endpoints {
-        local: Some(Address::Ip("10.0.0.1:40000".parse().unwrap())),
-        peer: Some(Address::Ip(format!("10.0.0.2:{port}").parse().unwrap())),
+        local: Some(Address::Ip("10.0.0.1:40000".parse().unwrap()).into()),
+        peer: Some(Address::Ip(format!("10.0.0.2:{port}").parse().unwrap()).into()),
         unix: false,
     }
 }
@@ -36,7 +37,7 @@ fn told(description: &Description) -> Vec<String> {
 }
 
 fn client(exchange: &RedisExchange, options: &SpanOptions) -> Vec<Description> {
-    describe(exchange, Role::Client, &tcp(6379), options)
+    describe(exchange, Role::Client, &tcp(6379), options).into_vec()
 }
 
 #[test]
@@ -92,7 +93,7 @@ fn a_batch_is_one_span_or_one_a_command() {
     }
     let apart = SpanOptions { redis_batch_commands: true, ..SpanOptions::default() };
     let names: Vec<_> = client(&exchange, &apart).into_iter().map(|each| (each.name, each.status)).collect();
-    assert_eq!(names, [("LPUSH".to_owned(), Status::Unset), ("GET".to_owned(), Status::Error(None))]);
+    assert_eq!(names, [("LPUSH".into(), Status::Unset), ("GET".into(), Status::Error(None))]);
 }
 
 #[test]
@@ -120,7 +121,8 @@ fn addresses_follow_the_role_and_the_transport() {
     for expected in ["server.address=10.0.0.1", "server.port=Int(40000)", "client.address=10.0.0.2"] {
         assert!(server.contains(&expected.to_owned()), "{expected} in {server:?}");
     }
-    let socket = Endpoints { peer: Some(Address::Unix("/run/r.sock".to_owned())), unix: true, local: None };
+    let socket =
+        Endpoints { peer: Some(Address::Unix("/run/r.sock".to_owned()).into()), unix: true, local: None };
     let unix = told(&describe(&exchange, Role::Client, &socket, &SpanOptions::default())[0]);
     for expected in ["server.address=/run/r.sock", "network.transport=unix"] {
         assert!(unix.contains(&expected.to_owned()), "{expected} in {unix:?}");

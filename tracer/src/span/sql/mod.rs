@@ -10,7 +10,8 @@ mod tests;
 mod tokenizer;
 mod words;
 
-use tokenizer::{Kind, Reading, Tokens};
+use smallvec::SmallVec;
+use tokenizer::{Kind, Reading, Token, Tokens};
 
 /// A statement's text and what is known of its reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,37 +43,19 @@ impl<'a> Statement<'a> {
         Self { text, truncated: false, backslashes: Backslashes::Escape }
     }
 
-    /// The text with `?` for every value.
+    /// The statement, read.
     #[must_use]
-    pub fn sanitise(&self) -> String {
-        sanitise::sanitise(self)
-    }
-
-    /// A text with placeholders, prepared on the server, as it was written; but strings, numbers of more than six
-    /// characters and comments are hidden in it too.
-    #[must_use]
-    pub fn mask(&self) -> String {
-        sanitise::mask(self)
-    }
-
-    /// `db.query.summary`: operations and their targets, in order, at most [`MAX_SUMMARY`] characters.
-    #[must_use]
-    pub fn summary(&self) -> String {
-        summary::summary(self)
-    }
-
-    /// Whether the text has a `?` that stands for a value sent apart.
-    #[must_use]
-    pub fn has_placeholder(&self) -> bool {
-        self.tokens().any(|token| token.kind == Kind::Placeholder)
-    }
-
-    fn tokens(&self) -> Tokens<'a> {
-        Tokens::new(self.text, self.reading())
+    pub fn read(&self) -> Read<'a> {
+        let tokens = Tokens::new(self.text, self.reading()).collect();
+        Read { length: self.text.len(), truncated: self.truncated, tokens }
     }
 
     /// How strings are read. If a whole text ends inside a string, it was read wrongly, or is wrong itself.
     fn reading(&self) -> Reading {
+        let [replacement, ..] = tokenizer::REPLACEMENT;
+        if memchr::memchr2(b'\\', replacement, self.text.as_bytes()).is_none() {
+            return Reading::Escapes;
+        }
         if self.text.contains(char::REPLACEMENT_CHARACTER) && may_be_multibyte(self.text) {
             return Reading::Multibyte;
         }
@@ -97,6 +80,47 @@ impl<'a> Statement<'a> {
     }
 }
 
+/// A statement that was read: for all that is told of it, it is taken apart once.
+#[derive(Clone, Debug)]
+pub struct Read<'a> {
+    /// Length of the text.
+    length: usize,
+    /// Only its beginning.
+    truncated: bool,
+    /// Together they are the text.
+    tokens: SmallVec<[Token<'a>; USUAL_TOKENS]>,
+}
+
+/// Tokens of most statements: they need no memory of their own.
+const USUAL_TOKENS: usize = 32;
+
+impl Read<'_> {
+    /// The text with `?` for every value.
+    #[must_use]
+    pub fn sanitise(&self) -> String {
+        sanitise::sanitise(self)
+    }
+
+    /// A text with placeholders, prepared on the server, as it was written; but strings, numbers of more than six
+    /// characters and comments are hidden in it too.
+    #[must_use]
+    pub fn mask(&self) -> String {
+        sanitise::mask(self)
+    }
+
+    /// `db.query.summary`: operations and their targets, in order, at most [`MAX_SUMMARY`] characters.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        summary::summary(self)
+    }
+
+    /// Whether the text has a `?` that stands for a value sent apart.
+    #[must_use]
+    pub fn has_placeholder(&self) -> bool {
+        self.tokens.iter().any(|token| token.kind == Kind::Placeholder)
+    }
+}
+
 /// In text that is not UTF-8 a backslash or a backtick can be the second byte of a character (GBK, Big5, Shift JIS).
 fn may_be_multibyte(text: &str) -> bool {
     text.as_bytes().windows(2).any(|pair| matches!(pair, [before, b'\\' | b'`'] if !before.is_ascii()))
@@ -105,13 +129,13 @@ fn may_be_multibyte(text: &str) -> bool {
 /// `SELECT * FROM t WHERE a = 1` → `SELECT * FROM t WHERE a = ?`.
 #[must_use]
 pub fn sanitise(text: &str) -> String {
-    Statement::new(text).sanitise()
+    Statement::new(text).read().sanitise()
 }
 
 /// `SELECT * FROM t WHERE a = 1` → `SELECT t`.
 #[must_use]
 pub fn summary(text: &str) -> String {
-    Statement::new(text).summary()
+    Statement::new(text).read().summary()
 }
 
 /// The conventions' limit on `db.query.summary`, in characters.

@@ -1,7 +1,13 @@
 //! Values → `?`.
 
-use super::Statement;
-use super::tokenizer::{Kind, Token, Tokens};
+use std::iter::Copied;
+use std::slice::Iter;
+
+use super::Read;
+use super::tokenizer::{Kind, Token};
+
+/// The tokens that are still to come.
+type Rest<'t, 'a> = Copied<Iter<'t, Token<'a>>>;
 
 /// Words after which `-` and `+` are a number's sign, not an operator.
 const BEFORE_SIGN: &[&str] = &[
@@ -12,10 +18,10 @@ const BEFORE_SIGN: &[&str] = &[
 
 /// The text without values and comments. A list of values after `IN` becomes one, and of several rows after
 /// `VALUES` the first is shown: the text then is the same however many there were.
-pub(super) fn sanitise(statement: &Statement<'_>) -> String {
+pub(super) fn sanitise(statement: &Read<'_>) -> String {
     let mut writer =
-        Writer { out: String::with_capacity(statement.text.len().min(4096)), context: Context::Start };
-    let mut tokens = statement.tokens();
+        Writer { out: String::with_capacity(statement.length.min(4096)), context: Context::Start };
+    let mut tokens = statement.tokens.iter().copied();
     while let Some(token) = tokens.next() {
         let opens_list = token.is_word("IN");
         let opens_rows = token.is_word("VALUES") || token.is_word("VALUE");
@@ -33,9 +39,9 @@ pub(super) fn sanitise(statement: &Statement<'_>) -> String {
 const MAX_NUMBER: usize = 6;
 
 /// A text with placeholders, whose values are sent apart: as it was written, but for strings, long numbers and comments.
-pub(super) fn mask(statement: &Statement<'_>) -> String {
-    let mut writer = Writer { out: String::with_capacity(statement.text.len()), context: Context::Start };
-    let mut tokens = statement.tokens();
+pub(super) fn mask(statement: &Read<'_>) -> String {
+    let mut writer = Writer { out: String::with_capacity(statement.length), context: Context::Start };
+    let mut tokens = statement.tokens.iter().copied();
     while let Some(token) = tokens.next() {
         let is_number = token.text.starts_with(|first: char| first.is_ascii_digit() || first == '.');
         if token.kind == Kind::Value && is_number && token.text.len() <= MAX_NUMBER {
@@ -52,23 +58,25 @@ pub(super) fn mask(statement: &Statement<'_>) -> String {
 
 /// What stood before, as far as it decides what a sign means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Context {
+enum Context<'a> {
     /// An operand cannot be complete here.
     Start,
+    /// A word was written: it tells.
+    Word(&'a str),
     /// An operand is complete.
     Operand,
     /// A value was written, and nothing since.
     Value,
 }
 
-struct Writer {
+struct Writer<'a> {
     out: String,
-    context: Context,
+    context: Context<'a>,
 }
 
-impl Writer {
+impl<'a> Writer<'a> {
     /// Writes one token; `after` are the ones behind it.
-    fn push(&mut self, token: &Token<'_>, after: &Tokens<'_>) {
+    fn push(&mut self, token: &Token<'a>, after: &Rest<'_, 'a>) {
         match token.kind {
             Kind::Comment => self.separate(after),
             Kind::Space | Kind::ExecutableOpen | Kind::ExecutableClose => {
@@ -88,8 +96,7 @@ impl Writer {
             }
             Kind::Word => {
                 self.out.push_str(token.text);
-                let before_sign = BEFORE_SIGN.iter().any(|word| token.is_word(word));
-                self.context = if before_sign { Context::Start } else { Context::Operand };
+                self.context = Context::Word(token.text);
             }
             Kind::Quoted | Kind::Variable | Kind::Placeholder => {
                 self.out.push_str(token.text);
@@ -99,7 +106,7 @@ impl Writer {
     }
 
     /// Words on both sides of a comment stay apart without it.
-    fn separate(&mut self, after: &Tokens<'_>) {
+    fn separate(&mut self, after: &Rest<'_, '_>) {
         let joins = |last: char| last.is_alphanumeric() || matches!(last, '_' | '$' | '?');
         let next = after.clone().next();
         let glued =
@@ -111,14 +118,19 @@ impl Writer {
 
     /// A sign belongs to the number right behind it where no operand stands before it, and, as the conventions' published
     /// cases have it (`99+100` becomes `??`), where a value stands right before it.
-    fn is_sign(&self, token: &Token<'_>, after: &Tokens<'_>) -> bool {
+    fn is_sign(&self, token: &Token<'_>, after: &Rest<'_, '_>) -> bool {
         let signed = token.is('-') || token.is('+');
         let next = || after.clone().next();
-        signed && self.context != Context::Operand && next().is_some_and(|next| next.kind == Kind::Value)
+        let no_operand = || match self.context {
+            Context::Operand => false,
+            Context::Word(before) => BEFORE_SIGN.iter().any(|word| before.eq_ignore_ascii_case(word)),
+            Context::Start | Context::Value => true,
+        };
+        signed && no_operand() && next().is_some_and(|next| next.kind == Kind::Value)
     }
 
     /// After `IN`: a parenthesis of nothing but values becomes `(?)`.
-    fn list(&mut self, tokens: &mut Tokens<'_>) {
+    fn list(&mut self, tokens: &mut Rest<'_, 'a>) {
         let mut ahead = tokens.clone();
         let Some(open) = ahead.find(|token| token.kind != Kind::Space).filter(|token| token.is('(')) else {
             return;
@@ -144,7 +156,7 @@ impl Writer {
     }
 
     /// After `VALUES`: the first row is written, the others become `...`.
-    fn rows(&mut self, tokens: &mut Tokens<'_>) {
+    fn rows(&mut self, tokens: &mut Rest<'_, 'a>) {
         if !next_is(tokens, '(') {
             return;
         }
@@ -175,12 +187,12 @@ fn deeper(depth: usize, token: &Token<'_>) -> usize {
 }
 
 /// Whether the next token that is not blank is this symbol.
-fn next_is(tokens: &Tokens<'_>, symbol: char) -> bool {
+fn next_is(tokens: &Rest<'_, '_>, symbol: char) -> bool {
     tokens.clone().find(|token| !token.is_blank()).is_some_and(|token| token.is(symbol))
 }
 
 /// Steps over `, (…)`, or over its beginning where the text ends.
-fn skip_row(tokens: &mut Tokens<'_>) -> bool {
+fn skip_row(tokens: &mut Rest<'_, '_>) -> bool {
     let mut ahead = tokens.clone();
     let comma = ahead.find(|token| !token.is_blank());
     if !comma.is_some_and(|token| token.is(',')) || !next_is(&ahead, '(') {

@@ -1,23 +1,29 @@
 //! `db.query.summary`: operations and targets.
 //! <https://opentelemetry.io/docs/specs/semconv/database/database-spans/#generating-a-summary-of-the-query>
 
+use smallvec::SmallVec;
+
 use super::tokenizer::{Kind, Token};
 use super::words::{AFTER_TABLES, Form, NO_NAMES, OBJECTS, OPERATIONS, SHOW_MODIFIERS};
-use super::{MAX_SUMMARY, Statement};
+use super::{MAX_SUMMARY, Read};
+
+/// Bytes that most summaries need not more of.
+const USUAL_SUMMARY: usize = 48;
 
 /// Deepest nesting that is followed; what lies deeper adds nothing.
 const MAX_DEPTH: usize = 64;
 
-pub(super) fn summary(statement: &Statement<'_>) -> String {
-    let mut reader = Reader::default();
-    let mut tokens = statement.tokens().filter(|token| !token.is_blank()).peekable();
+pub(super) fn summary(statement: &Read<'_>) -> String {
+    let summary = String::with_capacity(statement.length.min(USUAL_SUMMARY));
+    let mut reader = Reader { summary, ..Reader::default() };
+    let mut tokens = statement.tokens.iter().filter(|token| !token.is_blank()).peekable();
     while let Some(token) = tokens.next() {
         // The last name of a truncated text may be only its beginning.
         if statement.truncated && tokens.peek().is_none() {
             reader.name.clear();
             break;
         }
-        reader.read(&token, tokens.peek());
+        reader.read(token, tokens.peek().copied());
         if reader.full {
             break;
         }
@@ -59,7 +65,7 @@ struct Reader<'a> {
     /// UNION, EXCEPT, INTERSECT: the next SELECT is a part of the same operation.
     continues: bool,
     /// Parts of the target that is being read: `shop`, `.`, `messages`.
-    name: Vec<Token<'a>>,
+    name: SmallVec<[Token<'a>; 3]>,
 }
 
 impl<'a> Reader<'a> {
@@ -230,8 +236,7 @@ impl<'a> Reader<'a> {
     fn finish_target(&mut self) {
         let parts = std::mem::take(&mut self.name);
         if !parts.is_empty() {
-            let name: String = parts.iter().map(|part| unquoted(part.text)).collect();
-            self.append(&name);
+            self.append_all(parts.iter().map(|part| unquoted(part.text)));
             self.over |= matches!(self.level.form, Some(Form::Name));
             self.over |= self.level.form == Some(Form::Define) && !self.drops;
         }
@@ -278,14 +283,24 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn append(&mut self, part: &str) {
+    fn append(&mut self, word: &str) {
+        self.append_all(std::iter::once(word));
+    }
+
+    /// Appends one word, which consists of `parts`.
+    fn append_all<'p>(&mut self, parts: impl Iterator<Item = &'p str> + Clone) {
         let gap = usize::from(!self.summary.is_empty());
-        let length = self.summary.chars().count() + gap + part.chars().count();
-        if length > MAX_SUMMARY {
+        let bytes = self.summary.len() + gap + parts.clone().map(str::len).sum::<usize>();
+        // There are no more characters than bytes.
+        let fits = bytes <= MAX_SUMMARY || {
+            let characters = |text: &str| text.chars().count();
+            characters(&self.summary) + gap + parts.clone().map(characters).sum::<usize>() <= MAX_SUMMARY
+        };
+        if !fits {
             self.full = true;
         } else if !self.full {
             self.summary.extend((gap > 0).then_some(' '));
-            self.summary.push_str(part);
+            self.summary.extend(parts);
         }
     }
 }

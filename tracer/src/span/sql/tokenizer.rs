@@ -78,11 +78,15 @@ pub(super) struct Tokens<'a> {
     reading: Reading,
     /// Inside an executable comment.
     executable: bool,
+    /// The text may have characters that stand for what is not UTF-8.
+    garbled: bool,
 }
 
 impl<'a> Tokens<'a> {
     pub(super) fn new(text: &'a str, reading: Reading) -> Self {
-        Self { rest: text, reading, executable: false }
+        let [first, ..] = REPLACEMENT;
+        let garbled = memchr::memchr(first, text.as_bytes()).is_some();
+        Self { rest: text, reading, executable: false, garbled }
     }
 
     /// Kind and length of the next token, and whether its end is missing.
@@ -130,7 +134,9 @@ impl<'a> Tokens<'a> {
         };
         match bytes.get(length) {
             Some(b'\'' | b'"') if introduces => self.string(length),
-            _ if is_garbled(bytes.get(..length).unwrap_or_default()) => (Kind::Value, length, false),
+            _ if self.garbled && is_garbled(bytes.get(..length).unwrap_or_default()) => {
+                (Kind::Value, length, false)
+            }
             _ => (Kind::Word, length, false),
         }
     }
@@ -186,7 +192,7 @@ impl Tokens<'_> {
         let Some(end) = memchr::memmem::find(content, b"*/") else { return true };
         let start = self.rest.len() - content.len();
         let Some(inside) = self.rest.get(start..start + end) else { return false };
-        let last = Tokens { rest: inside, reading: self.reading, executable: true }.last();
+        let last = Tokens { rest: inside, executable: true, ..self.clone() }.last();
         !last.is_some_and(|token| {
             token.unterminated || token.kind == Kind::Comment && !token.text.ends_with("*/")
         })
@@ -210,12 +216,26 @@ fn run(bytes: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
 
 /// Part of an unquoted name. Every byte beyond ASCII is: MySQL allows U+0080 and above.
 fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
+    const IS_WORD: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            let of_name =
+                matches!(byte as u8, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'_' | b'$' | 0x80..);
+            table[byte] = of_name;
+            byte += 1;
+        }
+        table
+    };
+    IS_WORD.get(usize::from(byte)).copied().unwrap_or_default()
 }
+
+/// U+FFFD, which stands for what is not UTF-8.
+pub(super) const REPLACEMENT: [u8; 3] = [0xef, 0xbf, 0xbd];
 
 /// Characters that are not UTF-8 are in it: it may as well be a number behind a space of another character set.
 fn is_garbled(word: &[u8]) -> bool {
-    memchr::memmem::find(word, "\u{fffd}".as_bytes()).is_some()
+    memchr::memmem::find(word, &REPLACEMENT).is_some()
 }
 
 /// To the end of the line, without its end.

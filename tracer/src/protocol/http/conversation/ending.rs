@@ -38,6 +38,7 @@ impl HttpConversation {
                 if self.role == Role::Server {
                     self.finish_until_close(out);
                 }
+                self.cut_short(out);
                 self.abandon_after(0, AbandonReason::Forgotten, out);
                 self.fall_silent(out);
             }
@@ -64,6 +65,17 @@ impl HttpConversation {
                 let last = front.response_last;
                 self.finish_front(last, None, out);
             }
+        }
+    }
+
+    /// Nothing more will be told of the connection: what is known of its requests is told, up to the last byte that was
+    /// seen of them or of their responses.
+    fn cut_short(&mut self, out: &mut Vec<Progress>) {
+        while let Some(front) = self.queue.front_mut().filter(|front| front.request.is_some()) {
+            front.cut_short = true;
+            let last = if front.response_first.is_some() { front.response_last } else { front.request_last };
+            self.answering = Answering::Nobody;
+            self.finish_front(last, None, out);
         }
     }
 

@@ -16,7 +16,7 @@ use super::open::Open;
 use super::reader::Reader;
 use super::request::RequestHead;
 use super::response::ResponseHead;
-use crate::event::{Mark, Role, Side};
+use crate::event::{Mark, Moment, Role, Side};
 use crate::protocol::{
     AbandonReason, Conversation, End, ExchangeId, HealthPatterns, Input, Progress, Start, Successor, Window,
 };
@@ -100,7 +100,7 @@ impl HttpConversation {
     }
 
     /// Ends the queue's first exchange with what is known of it.
-    fn finish_front(&mut self, end: Mark, failure: Option<Failure>, out: &mut Vec<Progress>) {
+    fn finish_front(&mut self, end: impl Into<Moment>, failure: Option<Failure>, out: &mut Vec<Progress>) {
         let Some(mut open) = self.queue.pop_front() else { return };
         let id = open.id;
         let mut partial = self.partial_head(id).cloned();
@@ -108,7 +108,7 @@ impl HttpConversation {
             open.tell_context(partial.as_mut(), out);
         }
         self.forget_incoming(id);
-        out.push(match open.into_exchange(partial, end, failure) {
+        out.push(match open.into_exchange(partial, end.into(), failure) {
             Some(exchange) => Progress::Ended { id, exchange },
             None => Progress::Abandoned { id, reason: AbandonReason::Malformed },
         });

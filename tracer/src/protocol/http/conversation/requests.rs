@@ -58,7 +58,7 @@ impl HttpConversation {
             out.push(Progress::Abandoned { id, reason: AbandonReason::Gap });
             return;
         }
-        let mut open = Open::new(id, first, Arc::clone(&self.health));
+        let mut open = Open::new(id, first.into(), Arc::clone(&self.health));
         if first == now {
             open.begun_in(self.input);
         }

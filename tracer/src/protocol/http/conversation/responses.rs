@@ -81,7 +81,7 @@ impl HttpConversation {
         let mut partial = self.partial_head(front.id).cloned();
         if let Some(front) = self.queue.front_mut() {
             front.tell_context(partial.as_mut(), out);
-            front.response_first = Some(first);
+            front.response_first = Some(first.into());
         }
         self.touch_front(now, out);
     }

@@ -260,6 +260,24 @@ fn early_ends() {
 }
 
 #[test]
+fn an_end_that_nobody_tells() {
+    let forgotten = |role, response: &str| {
+        let mut tap = Tap::with_role(role, true);
+        tap.request(GET).request(GET).request("GET /b HTTP/1.1\r\nHo").response(response);
+        tap.end(Request, End::Forgotten).end(Response, End::Forgotten).check_closed();
+        tap.told()
+    };
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
+    let (answered, open) = ("GET /a 200 0/- cut_short", "GET /a - 0/- cut_short");
+    for role in [Role::Client, Role::Server] {
+        assert_eq!(forgotten(role, head), [answered, open, "Forgotten"]);
+        assert_eq!(forgotten(role, &format!("{head}half")), [answered, open, "Forgotten"]);
+        assert_eq!(forgotten(role, "HTTP/1.1 200 OK\r\nContent-"), [open, open, "Forgotten"]);
+        assert_eq!(forgotten(role, ""), [open, open, "Forgotten"]);
+    }
+}
+
+#[test]
 fn a_client_can_finish_before_it_is_answered() {
     let mut tap = Tap::new(true);
     tap.request(GET).end(Request, End::Finished).response(OK).close();

@@ -133,7 +133,8 @@ impl Tap {
                 let status = it.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
                 let failure = it.failure.map_or_else(String::new, |failure| format!(" {}", failure.word()));
                 let sizes = format!("{}/{}", size(it.request_body), size(it.response_body));
-                Some(format!("{} {} {status} {sizes}{failure}", it.method, it.target))
+                let cut = if it.cut_short { " cut_short" } else { "" };
+                Some(format!("{} {} {status} {sizes}{failure}{cut}", it.method, it.target))
             }
             Progress::Abandoned { reason, .. } => Some(format!("{reason:?}")),
             _ => None,

@@ -159,7 +159,7 @@ fn play_lossy(calls: &[Call], fresh: bool, packed: bool) -> Vec<Progress> {
 /// Every exchange whose answer was understood has its own: by its calls and by what it says.
 fn check_pairs(calls: &[Call], plans: &[Plan], out: &[Progress]) {
     // Three calls of set-up; calls count from one.
-    let owner = |mark: Mark| calls[mark.call as usize - 4].exchange;
+    let owner = |mark: Moment| calls[mark.call as usize - 4].exchange;
     let told = exchanges(out).filter(|(_, exchange)| exchange.completeness == Completeness::Whole);
     for (times, exchange) in told {
         let number = owner(times.request_first);

@@ -14,6 +14,9 @@ use crate::protocol::{AbandonReason, Input, Progress};
 impl RedisConversation {
     pub(super) fn on_response(&mut self, input: Input<'_>, out: &mut Vec<Progress>) {
         self.outstanding.stop_joining();
+        if self.lingering.is_some() {
+            return self.goes_on(input.mark, out);
+        }
         if self.early.is_holding() {
             return self.hold(input.bytes, input.mark, out);
         }
@@ -63,6 +66,10 @@ impl RedisConversation {
 
     /// A message begins. False: the rest of these bytes has been dealt with.
     pub(super) fn begin_reply(&mut self, bytes: &[u8], mark: Mark, out: &mut Vec<Progress>) -> bool {
+        if mark.time < self.no_reply_before {
+            self.lose(AbandonReason::Gap, out);
+            return false;
+        }
         let front = self.outstanding.front();
         let may_push = bytes.first().is_some_and(|first| self.session.may_push(*first));
         if front.is_none() && !may_push {
@@ -158,6 +165,7 @@ impl RedisConversation {
         if self.building != Building::Nothing {
             self.building = Building::Ignored;
         }
+        self.lingering = None;
         self.replies.reset();
         self.replies_framed = false;
         self.step.lose();

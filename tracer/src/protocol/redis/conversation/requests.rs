@@ -49,6 +49,7 @@ impl RedisConversation {
             }
             return true;
         }
+        self.settle_lingering(mark, out);
         self.command_first = mark;
         let first = bytes.first().copied();
         if self.tentative {
@@ -169,7 +170,8 @@ impl RedisConversation {
             None => self.drop_command(reason, out),
         }
         self.unframe_requests();
-        if self.outstanding.is_probe() || self.early.is_holding() {
+        // A command that is not known may have ended the reply that lingers.
+        if self.outstanding.is_probe() || self.early.is_holding() || self.lingering.is_some() {
             self.lose(reason, out);
         }
         self.outstanding.stop_joining();

@@ -10,7 +10,7 @@ fn detect(role: Option<Role>, fresh: bool, ingress: &[u8], egress: &[u8], first:
 }
 
 fn at_port(local: u16, peer: u16, ingress: &[u8], egress: &[u8]) -> Verdict {
-    let address = |port| Some(Address::Ip(([127, 0, 0, 1], port).into()));
+    let address = |port| Some(Address::Ip(([127, 0, 0, 1], port).into()).into());
     let endpoints = Endpoints { local: address(local), peer: address(peer), unix: false };
     (PROTOCOL.detect)(&Opening {
         role: None,
@@ -70,6 +70,8 @@ fn an_inline_command_needs_a_reply() {
     assert_eq!(detect(Some(Role::Client), true, b"", b"PING\r\n", Some(false)), Verdict::Unsure);
     assert_eq!(detect(Some(Role::Client), true, b"+PONG\r\n", b"PING\r\n", Some(false)), CLIENT);
     assert_eq!(detect(None, false, b"PING\r\n", b"+PONG\r\n", None), SERVER);
+    let quoted = b"PUBLISH news \"two words\"\r\n";
+    assert_eq!(detect(Some(Role::Client), true, b":2\r\n", quoted, Some(false)), CLIENT, "three words");
     assert_eq!(
         detect(Some(Role::Client), true, b"VALUE k 0 1\r\n", b"get k\r\n", Some(false)),
         Verdict::NotForUs

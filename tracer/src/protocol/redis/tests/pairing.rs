@@ -195,6 +195,68 @@ fn a_gap_inside_a_value_costs_nothing() {
     assert_eq!(run.abandoned(), []);
 }
 
+/// A server that writes a long reply in two calls, of which only the beginnings are captured.
+fn long_reply(first: &str, rest: &str) -> Run {
+    let mut run = Run::with_role(Role::Server, true);
+    run.call(&request("*2\r\n$7\r\nCOMMAND\r\n$4\r\nDOCS\r\n"));
+    run.call(&response(first));
+    run.gap(Side::Response, 60_000);
+    run.call(&response(rest));
+    run.gap(Side::Response, 9000);
+    run
+}
+
+#[test]
+fn a_reply_whose_end_was_not_captured_is_over_when_the_next_command_begins() {
+    let mut run = long_reply("*480\r\n$3\r\nacl\r\n*2\r\n", "$-1\r\n$5\r\n");
+    assert_eq!(run.lines(), [""; 0]);
+    run.time += 5_000_000;
+    for call in [request(GET_A), response("$-1\r\n"), request(GET_B), response(OK)] {
+        run.call(&call);
+    }
+    assert_eq!(run.lines(), ["COMMAND ok @0", "GET nil @0", "GET ok @0"]);
+    let ends: Vec<_> = run.exchanges().map(|(exchange, _)| exchange.times.end.call).collect();
+    assert_eq!(ends, [3, 5, 7]);
+    run.check();
+}
+
+#[test]
+fn a_reply_whose_end_was_not_captured_is_over_when_its_connection_is() {
+    let mut run = long_reply("%480\r\n$3\r\nacl\r\n", "+x");
+    run.end(Side::Request, End::Finished);
+    assert_eq!(run.lines(), [""; 0]);
+    run.end(Side::Response, End::Finished);
+    assert_eq!(run.lines(), ["COMMAND ok @0"]);
+    run.check();
+}
+
+#[test]
+fn a_lost_end_is_not_guessed_where_more_depends_on_it() {
+    // A client that does not wait for its replies.
+    let mut run = fresh(&[request(GET_A), request(GET_B), response(OK), response(OK)]);
+    run.call(&request("KEYS *\r\n"));
+    run.call(&response("*1000\r\n$1\r\na\r\n"));
+    run.gap(Side::Response, 60_000);
+    assert_eq!(run.abandoned(), [AbandonReason::Gap]);
+    // Two replies are due; a request is lost; an error may follow; a reply was stamped before its command.
+    for lost in 0..4 {
+        let mut run = Run::new(true);
+        run.call(&request(if lost == 0 { "PING\r\nKEYS *\r\n" } else { "KEYS *\r\n" }));
+        run.call(&response(if lost == 2 { "$9\r\nab" } else { "*1000\r\n$1\r\na\r\n" }));
+        run.gap(Side::Response, 60_000);
+        if lost == 1 {
+            run.gap(Side::Request, 9);
+        }
+        if lost == 3 {
+            run.call(&request(GET_A));
+            run.time -= 500;
+            run.part(Side::Response, b"$1\r\nb\r\n", true);
+            assert_eq!(run.lines(), ["KEYS ok @0"]);
+        }
+        assert_eq!(run.abandoned(), [AbandonReason::Gap], "{lost}");
+    }
+}
+
 #[test]
 fn a_gap_in_the_replies_abandons_what_is_open() {
     let mut run = fresh(&[request(GET_A), request(GET_B)]);
