@@ -25,11 +25,17 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "http-head-bytewise", make: http_head },
     Case { name: "http-chunks", make: http_chunks },
     Case { name: "http-body", make: http_body },
+    Case { name: "http-body-large", make: |size| http_body(LARGE * size) },
+    Case { name: "http-body-bytewise", make: http_body_bytewise },
     Case { name: "http-pipeline", make: http_pipeline },
-    Case { name: "mysql-rows", make: mysql_rows },
+    Case { name: "mysql-rows", make: |size| mysql_rows(size, CALL) },
+    Case { name: "mysql-rows-large", make: |size| mysql_rows(LARGE * size, LARGEST_CALL) },
+    Case { name: "mysql-rows-bytewise", make: |size| mysql_rows(size / LARGE, 1) },
     Case { name: "mysql-statement", make: mysql_statement },
     Case { name: "redis-pipeline", make: redis_pipeline },
-    Case { name: "redis-array", make: redis_array },
+    Case { name: "redis-array", make: |size| redis_array(size, CALL) },
+    Case { name: "redis-array-large", make: |size| redis_array(LARGE * size, LARGEST_CALL) },
+    Case { name: "redis-array-bytewise", make: |size| redis_array(size / LARGE, 1) },
     Case { name: "redis-arguments", make: redis_arguments },
     Case { name: "log-lines", make: log_lines },
     Case { name: "log-pieces", make: log_pieces },
@@ -66,8 +72,14 @@ fn line(text: &str) {
     let _ = black_box((log_json::read(text), severity::of(text)));
 }
 
-/// Most bytes that the probe hands over of one call.
+/// Bytes that the probe hands over of one call as it is set.
 const CALL: usize = 8 * 1024;
+
+/// The same where a protocol asks for whole calls.
+const LARGEST_CALL: usize = 16 * 1024;
+
+/// So many times larger are some inputs, and so many times smaller those that come byte by byte.
+const LARGE: usize = 16;
 
 /// One exchange whose request and response move in calls of at most `piece` bytes.
 fn exchange(role: Role, request: &[u8], response: &[u8], piece: usize) -> Work {
@@ -99,6 +111,12 @@ fn http_body(size: usize) -> Work {
     exchange(Role::Server, b"GET / HTTP/1.1\r\n\r\n", response.as_bytes(), CALL)
 }
 
+fn http_body_bytewise(size: usize) -> Work {
+    let body = "x".repeat(size / LARGE);
+    let request = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    exchange(Role::Server, request.as_bytes(), OK, 1)
+}
+
 fn http_pipeline(size: usize) -> Work {
     let count = size / 64;
     let mut records = Records::default();
@@ -126,8 +144,8 @@ fn logged_in() -> Records {
     records
 }
 
-/// A text result set of one column and `size` bytes of rows.
-fn mysql_rows(size: usize) -> Work {
+/// A text result set of one column and `size` bytes of rows, in calls of `piece` bytes.
+fn mysql_rows(size: usize, piece: usize) -> Work {
     let mut records = logged_in();
     records.call(1, Role::Client, Side::Request, &packet(0, b"\x03SELECT a FROM t"));
     let column = b"\x03def\x01d\x01t\x01t\x01a\x01a\x0c\x3f\x00\x0b\x00\x00\x00\x03\x00\x00\x00\x00\x00";
@@ -137,7 +155,7 @@ fn mysql_rows(size: usize) -> Work {
         response.extend(packet((4 + number) as u8, b"\x09123456789"));
     }
     response.extend(packet((4 + size / 14) as u8, eof));
-    response.chunks(CALL).for_each(|bytes| records.call(1, Role::Client, Side::Response, bytes));
+    response.chunks(piece).for_each(|bytes| records.call(1, Role::Client, Side::Response, bytes));
     Work::Records(records)
 }
 
@@ -161,9 +179,9 @@ fn redis_pipeline(size: usize) -> Work {
     )
 }
 
-fn redis_array(size: usize) -> Work {
+fn redis_array(size: usize, piece: usize) -> Work {
     let response = format!("*{}\r\n{}", size / 9, "$3\r\nabc\r\n".repeat(size / 9));
-    exchange(Role::Client, b"*2\r\n$4\r\nKEYS\r\n$1\r\n*\r\n", response.as_bytes(), CALL)
+    exchange(Role::Client, b"*2\r\n$4\r\nKEYS\r\n$1\r\n*\r\n", response.as_bytes(), piece)
 }
 
 fn redis_arguments(size: usize) -> Work {

@@ -1,4 +1,4 @@
-//! Measures the stages from records of the ring buffer to spans and log records, on one thread.
+//! Measures the stages from records of the ring buffer to spans and log records, and from there to OTLP, on one thread.
 //!
 //! ```text
 //! bench list                names of the cases
@@ -8,6 +8,7 @@
 //!
 //! `cargo xtask bench` runs all of it.
 
+mod export;
 mod growth;
 mod simple;
 mod stage;
@@ -21,12 +22,15 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["list"] => {
             simple::CASES.iter().for_each(|case| println!("simple {}", case.name));
+            simple::CASES.iter().for_each(|case| println!("export {}{}", export::PREFIX, case.name));
             growth::CASES.iter().for_each(|case| println!("growth {}", case.name));
             true
         }
-        ["time", name] => simple::time(name),
+        ["time", name] => simple::time(name) || export::time(name),
         ["count", name, size] => {
-            size.parse().is_ok_and(|size| simple::count(name, size) || growth::count(name, size))
+            let count =
+                |size| simple::count(name, size) || export::count(name, size) || growth::count(name, size);
+            size.parse().is_ok_and(count)
         }
         _ => false,
     };

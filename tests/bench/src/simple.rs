@@ -62,7 +62,8 @@ fn redis() -> Recording {
     Recording { opening: Vec::new(), cycle: calls.get(6..).unwrap_or_default().to_vec() }
 }
 
-fn records(case: &Case, exchanges: u64) -> Records {
+/// The records of so many exchanges.
+pub(crate) fn records(case: &Case, exchanges: u64) -> Records {
     let Recording { opening, cycle } = (case.recording)();
     let mut records = Records::default();
     for sock in 1..=CONNECTIONS {

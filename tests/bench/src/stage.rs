@@ -7,6 +7,7 @@ use std::sync::Arc;
 use fuzz::records::encode::{self, Moved, Note};
 use tracer::enrich::Resource;
 use tracer::event::{Process, Role, Side};
+use tracer::export::Telemetry;
 use tracer::pipeline::{Environment, Pipeline, PipelineConfig};
 use tracer::protocol::PROTOCOLS;
 use tracer::span::{Attribute, LogStream};
@@ -52,7 +53,15 @@ impl Records {
             Role::Server => ConnectionNote::Accept,
             Role::Client => ConnectionNote::Connect,
         };
-        self.records.push(encode::connection(header, sock, sock, &Note { note, how: 0, rx: 1, tx: 1 }));
+        // As the kernel's are, the numbers are everywhere else: they tell one connection from another.
+        let (rx, tx) = (Self::beginning(sock, Direction::Ingress), Self::beginning(sock, Direction::Egress));
+        self.records.push(encode::connection(header, sock, sock, &Note { note, how: 0, rx, tx }));
+    }
+
+    /// The sequence number of a direction's first byte.
+    fn beginning(sock: u64, direction: Direction) -> u32 {
+        const ODD: u32 = 0x9e37_79b1;
+        (2 * sock as u32 + direction as u32).wrapping_mul(ODD)
     }
 
     /// A call moves bytes.
@@ -60,7 +69,8 @@ impl Records {
         let ingress = (role == Role::Server) == (side == Side::Request);
         let direction = if ingress { Direction::Ingress } else { Direction::Egress };
         let header = self.header(sock, EventKind::Data);
-        let position = self.positions.entry((sock, direction as u8)).or_insert(1);
+        let first = || Self::beginning(sock, direction);
+        let position = self.positions.entry((sock, direction as u8)).or_insert_with(first);
         let moved = Moved { direction, head: bytes, ..Moved::default() };
         self.records.push(encode::data(header, sock, sock, u64::from(*position), &moved));
         *position = position.wrapping_add(bytes.len() as u32);
@@ -101,5 +111,13 @@ impl Records {
             pipeline.drain().for_each(|telemetry| drop(black_box(telemetry)));
         }
         pipeline.drain_asks();
+    }
+
+    /// What the pipeline makes of all of them.
+    pub(crate) fn told(&self) -> Vec<Telemetry> {
+        let mut pipeline = pipeline();
+        self.records.iter().for_each(|record| pipeline.on_record(record));
+        pipeline.finish(self.time);
+        pipeline.drain().collect()
     }
 }

@@ -92,6 +92,12 @@ pub(super) fn encode(batch: Vec<Telemetry>, cap: usize) -> Encoded {
     Encoded { requests, too_large }
 }
 
+/// A batch as an OTLP exporter sends it, before compression: one message a request.
+#[must_use]
+pub fn to_protobuf(batch: Vec<Telemetry>) -> Vec<Vec<u8>> {
+    encode(batch, MAX_REQUEST_BYTES).requests.iter().map(|request| request.payload.encode_to_vec()).collect()
+}
+
 /// Collects records of one signal into requests within a size.
 struct Packer<R> {
     cap: usize,

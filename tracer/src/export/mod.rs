@@ -27,7 +27,7 @@ pub(crate) mod testing;
 mod wire;
 
 pub use console::{Console, Style};
-pub use encode::SCHEMA_URL;
+pub use encode::{SCHEMA_URL, to_protobuf};
 pub(crate) use queue::weight;
 pub use retry::RetryPolicy;
 pub use settings::{MetricsSettings, Settings, SettingsError, Variables};

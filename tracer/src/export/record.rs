@@ -30,7 +30,7 @@ pub(super) fn proto_span(span: Span) -> ProtoSpan {
         .into(),
         start_time_unix_nano: span.start_unix_ns,
         end_time_unix_nano: span.end_unix_ns,
-        attributes: attributes(&span.description.attributes),
+        attributes: owned(span.description.attributes),
         events: span.first_byte_unix_ns.map(first_byte).into_iter().collect(),
         links: span.links.into_iter().map(proto_link).collect(),
         status: Some(proto_status(span.description.status)),
@@ -54,7 +54,7 @@ pub(super) fn proto_log(log: LogRecord) -> ProtoLog {
         LogStream::Stdout => "stdout",
         LogStream::Stderr => "stderr",
     };
-    let mut own = attributes(&log.attributes);
+    let mut own = owned(log.attributes);
     own.push(key_value("log.iostream", ProtoValue::StringValue(stream.to_owned())));
     ProtoLog {
         time_unix_nano: log.time_unix_ns,
@@ -71,7 +71,17 @@ pub(super) fn proto_log(log: LogRecord) -> ProtoLog {
 }
 
 pub(super) fn attributes(attributes: &[Attribute]) -> Vec<KeyValue> {
-    attributes.iter().map(|attribute| key_value(&attribute.key, proto_value(&attribute.value))).collect()
+    owned(attributes.to_vec())
+}
+
+/// The same of attributes that are given up: their texts are not copied.
+fn owned(attributes: Vec<Attribute>) -> Vec<KeyValue> {
+    let each = |Attribute { key, value }| KeyValue {
+        key: key.into_owned(),
+        value: Some(AnyValue { value: Some(proto_value(value)) }),
+        ..Default::default()
+    };
+    attributes.into_iter().map(each).collect()
 }
 
 /// Whether the parent is remote is always known here, hence the "has" bit.
@@ -108,15 +118,15 @@ fn key_value(key: &str, value: ProtoValue) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..Default::default() }
 }
 
-fn proto_value(value: &Value) -> ProtoValue {
+fn proto_value(value: Value) -> ProtoValue {
     match value {
-        Value::Str(text) => ProtoValue::StringValue(text.as_str().to_owned()),
-        Value::Int(number) => ProtoValue::IntValue(*number),
-        Value::Double(number) => ProtoValue::DoubleValue(*number),
-        Value::Bool(truth) => ProtoValue::BoolValue(*truth),
+        Value::Str(text) => ProtoValue::StringValue(text.into_string()),
+        Value::Int(number) => ProtoValue::IntValue(number),
+        Value::Double(number) => ProtoValue::DoubleValue(number),
+        Value::Bool(truth) => ProtoValue::BoolValue(truth),
         Value::Strs(texts) => {
-            let element = |text: &String| AnyValue { value: Some(ProtoValue::StringValue(text.clone())) };
-            ProtoValue::ArrayValue(ArrayValue { values: texts.iter().map(element).collect() })
+            let element = |text| AnyValue { value: Some(ProtoValue::StringValue(text)) };
+            ProtoValue::ArrayValue(ArrayValue { values: texts.into_vec().into_iter().map(element).collect() })
         }
     }
 }
