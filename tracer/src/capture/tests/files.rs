@@ -172,10 +172,14 @@ fn tunnels_between_nodes() {
     };
     let in_ip = |ip: &[u8]| v4("192.168.0.4", "192.168.0.5", 4, 0, ip);
     let twice = |ip: &[u8]| in_ip(&vxlan(ip));
-    let around: [&dyn Fn(&[u8]) -> Vec<u8>; 3] = [&vxlan, &in_ip, &twice];
-    for wrap in around {
+    for tunnel in ["vxlan", "ip in ip", "vxlan in ip"] {
         let packet = |(time, _, ip): Captured| {
-            let bytes = ethernet(&wrap(&ip));
+            let outer = match tunnel {
+                "vxlan" => vxlan(&ip),
+                "ip in ip" => in_ip(&ip),
+                _ => twice(&ip),
+            };
+            let bytes = ethernet(&outer);
             (time, bytes.len(), bytes)
         };
         let packets: Vec<Captured> = captured(&exchange()).into_iter().map(packet).collect();
