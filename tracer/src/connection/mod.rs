@@ -270,13 +270,17 @@ impl Connection {
     }
 
     /// The connection is over. `closed` tells where its streams stood when the kernel closed it; without it nobody
-    /// told how it ended.
-    pub fn close(&mut self, closed: Option<Ends>, mark: Mark, stage: &mut Stage<'_>) {
+    /// told how it ended. `lost` says that events were lost since its last one.
+    pub fn close(&mut self, closed: Option<Ends>, lost: bool, mark: Mark, stage: &mut Stage<'_>) {
         if let Some(ends) = closed {
             self.reach(Direction::Ingress, ends.ingress, mark, stage);
             self.reach(Direction::Egress, ends.egress, mark, stage);
         }
-        let end = if closed.is_some() { End::Closed } else { End::Forgotten };
+        let end = match closed {
+            Some(_) => End::Closed,
+            None if lost => End::Lost,
+            None => End::Forgotten,
+        };
         if let State::Following(following) = &mut self.state {
             following.conversation.on_end(Side::Request, end, mark, stage.out);
             following.conversation.on_end(Side::Response, end, mark, stage.out);

@@ -22,6 +22,8 @@ pub(super) struct Tracked {
     pub(super) open: OpenExchanges,
     /// Its close was told, but an exchange may go on.
     pub(super) closing: Option<Ends>,
+    /// Number of its last event.
+    pub(super) heard: u64,
 }
 
 impl Pipeline {
@@ -42,7 +44,8 @@ impl Pipeline {
 
     pub(super) fn add(&mut self, id: ConnectionId, connection: Connection, now: &Now) {
         self.connections.opened += 1;
-        let tracked = Tracked { id, connection, open: OpenExchanges::default(), closing: None };
+        let tracked =
+            Tracked { id, connection, open: OpenExchanges::default(), closing: None, heard: now.mark.call };
         if let Some(forgotten) = self.table.insert(id, now.mark.time, tracked) {
             self.connections.evicted += 1;
             self.close(forgotten, None, Mark { active: None, ..now.mark });
@@ -58,6 +61,7 @@ impl Pipeline {
         take: impl FnOnce(&mut Tracked, &mut Stage<'_>),
     ) -> bool {
         let Some(tracked) = self.table.get_mut(id) else { return false };
+        tracked.heard = now.mark.call;
         let mut stage = Stage {
             protocols: self.protocols,
             wanted: self.config.wanted,
@@ -108,7 +112,8 @@ impl Pipeline {
             stats: &mut self.connections,
             out: &mut self.progress,
         };
-        tracked.connection.close(closed, mark, &mut stage);
+        let lost = self.assembler.threads.is_doubtful(tracked.heard);
+        tracked.connection.close(closed, lost, mark, &mut stage);
         let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
         let mut stages = SpanStages { routes: &mut self.routes, retention: &mut self.retention };
         follow_up(&mut self.progress, &mut tracked, &now, &mut self.assembler, &mut sink, &mut stages);

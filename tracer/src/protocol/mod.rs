@@ -114,6 +114,8 @@ pub enum End {
     /// How and when the connection ends will not be told; both sides end. What is open may have been answered well:
     /// it must not become an error.
     Forgotten,
+    /// The same, and events were lost since the last one of the connection: what is open may long be over.
+    Lost,
 }
 
 /// Follows one connection. Output goes to `out`, in the order in which it happened.
@@ -121,7 +123,7 @@ pub enum End {
 /// Rules that the stages behind rely on:
 /// - `Begun` comes as soon as the first byte of a request is certain to begin one, with that byte's mark.
 /// - Every `Begun` is followed by exactly one `Ended` or `Abandoned` with the same id (at the latest when
-///   `on_end` is called with [`End::Closed`] or [`End::Forgotten`]).
+///   `on_end` is called with [`End::Closed`], [`End::Forgotten`] or [`End::Lost`]).
 /// - `Touched` comes at most once per input and exchange.
 /// - After a gap, a request is never paired with another's response.
 pub trait Conversation: Send + std::fmt::Debug {

@@ -81,7 +81,9 @@ impl Conversation for Lines {
         }
         while let Some(line) = self.open.pop_front() {
             out.push(match end {
-                End::Forgotten => Progress::Abandoned { id: line.id, reason: AbandonReason::Forgotten },
+                End::Forgotten | End::Lost => {
+                    Progress::Abandoned { id: line.id, reason: AbandonReason::Forgotten }
+                }
                 _ => ended(line, mark),
             });
         }

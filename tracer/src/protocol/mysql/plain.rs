@@ -324,7 +324,7 @@ impl PlainConversation {
     }
 
     pub(super) fn on_end(&mut self, side: Side, end: End, mark: Mark, out: &mut Vec<Progress>) {
-        if side == Side::Request && !matches!(end, End::Closed | End::Forgotten) {
+        if side == Side::Request && !matches!(end, End::Closed | End::Forgotten | End::Lost) {
             // The server may still answer.
             return;
         }
@@ -335,7 +335,7 @@ impl PlainConversation {
         match end {
             End::Failed(errno) => self.pairing.end(Some(errno), mark, out),
             End::Finished | End::Closed => self.pairing.end(None, mark, out),
-            End::Forgotten => self.pairing.forget(out),
+            End::Forgotten | End::Lost => self.pairing.forget(out),
         }
     }
 

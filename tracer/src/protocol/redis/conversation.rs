@@ -125,7 +125,7 @@ impl Conversation for RedisConversation {
     }
 
     fn on_end(&mut self, side: Side, end: End, mark: Mark, out: &mut Vec<Progress>) {
-        if side == Side::Response || end == End::Closed || end == End::Forgotten {
+        if side == Side::Response || matches!(end, End::Closed | End::Forgotten | End::Lost) {
             self.settle_lingering(mark, out);
         }
         match end {
@@ -134,7 +134,7 @@ impl Conversation for RedisConversation {
             End::Finished => self.end("connection_closed", mark, out),
             End::Failed(errno) => self.end(failure(errno), mark, out),
             // Without a sign of the connection's end, it may only have been forgotten.
-            End::Closed | End::Forgotten => match self.ended {
+            End::Closed | End::Forgotten | End::Lost => match self.ended {
                 Some(word) => self.end(word, mark, out),
                 None => {
                     self.outstanding.abandon_all(AbandonReason::NoSpan, out);

@@ -33,12 +33,14 @@ impl HttpConversation {
                 self.finish_all(self.request_end.unwrap_or(closer), mark, out);
                 self.fall_silent(out);
             }
-            (_, End::Forgotten) => {
+            (_, End::Forgotten | End::Lost) => {
                 self.settle_lingering(out);
                 if self.role == Role::Server {
                     self.finish_until_close(out);
                 }
-                self.cut_short(out);
+                if end == End::Forgotten {
+                    self.cut_short(out);
+                }
                 self.abandon_after(0, AbandonReason::Forgotten, out);
                 self.fall_silent(out);
             }

@@ -278,6 +278,14 @@ fn an_end_that_nobody_tells() {
 }
 
 #[test]
+fn what_was_open_when_events_were_lost_may_be_over() {
+    let mut tap = Tap::with_role(Role::Server, true);
+    tap.request(GET).response("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n");
+    tap.end(Request, End::Lost).end(Response, End::Lost).check_closed();
+    assert_eq!(tap.told(), ["Forgotten"]);
+}
+
+#[test]
 fn a_client_can_finish_before_it_is_answered() {
     let mut tap = Tap::new(true);
     tap.request(GET).end(Request, End::Finished).response(OK).close();
