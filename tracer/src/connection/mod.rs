@@ -270,7 +270,7 @@ impl Connection {
     }
 
     /// The connection is over. `closed` tells where its streams stood when the kernel closed it; without it nobody
-    /// told how it ended. `lost` says that events were lost since its last one.
+    /// told how it ended. `lost` says that events were lost, which may have been its.
     pub fn close(&mut self, closed: Option<Ends>, lost: bool, mark: Mark, stage: &mut Stage<'_>) {
         if let Some(ends) = closed {
             self.reach(Direction::Ingress, ends.ingress, mark, stage);

@@ -175,12 +175,6 @@ impl ActiveThreads {
         self.doubted = last;
     }
 
-    /// Whether events were lost after the call.
-    #[must_use]
-    pub fn is_doubtful(&self, call: u64) -> bool {
-        call <= self.doubted
-    }
-
     /// What is active on a thread as of its last event.
     ///
     /// # Errors

@@ -22,8 +22,6 @@ pub(super) struct Tracked {
     pub(super) open: OpenExchanges,
     /// Its close was told, but an exchange may go on.
     pub(super) closing: Option<Ends>,
-    /// Number of its last event.
-    pub(super) heard: u64,
 }
 
 impl Pipeline {
@@ -44,8 +42,7 @@ impl Pipeline {
 
     pub(super) fn add(&mut self, id: ConnectionId, connection: Connection, now: &Now) {
         self.connections.opened += 1;
-        let tracked =
-            Tracked { id, connection, open: OpenExchanges::default(), closing: None, heard: now.mark.call };
+        let tracked = Tracked { id, connection, open: OpenExchanges::default(), closing: None };
         if let Some(forgotten) = self.table.insert(id, now.mark.time, tracked) {
             self.connections.evicted += 1;
             self.close(forgotten, None, Mark { active: None, ..now.mark });
@@ -61,7 +58,6 @@ impl Pipeline {
         take: impl FnOnce(&mut Tracked, &mut Stage<'_>),
     ) -> bool {
         let Some(tracked) = self.table.get_mut(id) else { return false };
-        tracked.heard = now.mark.call;
         let mut stage = Stage {
             protocols: self.protocols,
             wanted: self.config.wanted,
@@ -112,7 +108,8 @@ impl Pipeline {
             stats: &mut self.connections,
             out: &mut self.progress,
         };
-        let lost = self.assembler.threads.is_doubtful(tracked.heard);
+        // Which connections they were of is not known.
+        let lost = self.events.losses > 0;
         tracked.connection.close(closed, lost, mark, &mut stage);
         let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
         let mut stages = SpanStages { routes: &mut self.routes, retention: &mut self.retention };

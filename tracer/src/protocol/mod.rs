@@ -114,7 +114,7 @@ pub enum End {
     /// How and when the connection ends will not be told; both sides end. What is open may have been answered well:
     /// it must not become an error.
     Forgotten,
-    /// The same, and events were lost since the last one of the connection: what is open may long be over.
+    /// The same, and events were lost: what is open may long be over.
     Lost,
 }
 
