@@ -93,6 +93,7 @@ impl Server {
         let bind = format!("127.0.0.1:{port}");
         let port = port.to_string();
         let gunicorn = ["-m", "gunicorn", "--no-control-socket", "--bind", &bind];
+        let uvicorn = ["-m", "uvicorn", "--no-access-log", "--port", &port];
         let mut command = Command::new(python);
         match self {
             Self::GunicornSync => {
@@ -105,38 +106,11 @@ impl Server {
             Self::Flask => {
                 command.args(["-m", "flask", "--app", "wsgi", "run", "--with-threads", "--port", &port])
             }
-            Self::Uvicorn => command.args([
-                "-m",
-                "uvicorn",
-                "--loop",
-                "asyncio",
-                "--no-access-log",
-                "--port",
-                &port,
-                "asgi:app",
-            ]),
-            Self::FastFunctions => command.args([
-                "-m",
-                "uvicorn",
-                "--loop",
-                "asyncio",
-                "--no-access-log",
-                "--port",
-                &port,
-                "fast:app",
-            ]),
-            Self::UvloopFunctions | Self::UvloopCoroutines => command.args([
-                "-m",
-                "uvicorn",
-                "--loop",
-                "uvloop",
-                "--http",
-                "httptools",
-                "--no-access-log",
-                "--port",
-                &port,
-                "fast:app",
-            ]),
+            Self::Uvicorn => command.args(uvicorn).args(["--loop", "asyncio", "asgi:app"]),
+            Self::FastFunctions => command.args(uvicorn).args(["--loop", "asyncio", "fast:app"]),
+            Self::UvloopFunctions | Self::UvloopCoroutines => {
+                command.args(uvicorn).args(["--loop", "uvloop", "--http", "httptools", "fast:app"])
+            }
             Self::Node => {
                 command = Command::new(workspace::program("node").unwrap());
                 command.env("NODE_PATH", workspace::clients_node().join("node_modules"));
