@@ -289,17 +289,22 @@ impl Connection {
         self.state = State::Ignored;
     }
 
+    /// Bytes of a direction before the TCP sequence number `end`, where it ended, that no call told of.
+    #[must_use]
+    pub fn missing_before(&self, direction: Direction, end: u32) -> u64 {
+        // Of what is of no interest not all is told, so that nothing is missing.
+        if !self.sequence || matches!(self.state, State::Ignored) {
+            return 0;
+        }
+        match direction {
+            Direction::Ingress => self.ingress.missing_before(end),
+            Direction::Egress => self.egress.missing_before(end),
+        }
+    }
+
     /// A direction stood at the TCP sequence number `end` when it ended: what no call told of is missing.
     pub fn reach(&mut self, direction: Direction, end: u32, mark: Mark, stage: &mut Stage<'_>) {
-        // Of what is of no interest not all is told, so that nothing is missing.
-        if matches!(self.state, State::Ignored) {
-            return;
-        }
-        let stream = match direction {
-            Direction::Ingress => self.ingress,
-            Direction::Egress => self.egress,
-        };
-        let lost = if self.sequence { stream.missing_before(end) } else { 0 };
+        let lost = self.missing_before(direction, end);
         if lost > 0 {
             stage.stats.jumps += 1;
             stage.stats.jump_bytes += lost;
