@@ -58,6 +58,14 @@ pub struct Runtime {
     /// Where an object has the values of its attributes: from the object, or if it is negative from what the word there
     /// points to. 0 when that is not known.
     pub values: i64,
+    /// The code of what a worker of an executor's does all the time: 0 when that is not known.
+    pub executor: u64,
+    /// `concurrent.futures.Future`.
+    pub future_type: u64,
+    /// From the first piece of such a worker's stack to that code.
+    pub executor_code: u32,
+    /// The same to what it works on.
+    pub executor_item: u32,
 }
 
 impl Runtime {
@@ -68,6 +76,12 @@ impl Runtime {
             self.worker = before.worker;
             self.worker_code = before.worker_code;
             self.employment = before.employment;
+        }
+        if let Some(before) = before.filter(|_| self.executor == 0) {
+            self.executor = before.executor;
+            self.future_type = before.future_type;
+            self.executor_code = before.executor_code;
+            self.executor_item = before.executor_item;
         }
         self
     }
@@ -81,7 +95,7 @@ impl Runtime {
 }
 
 /// Words of a [`Runtime`].
-pub const WORDS: usize = 14;
+pub const WORDS: usize = 17;
 
 /// Bits of [`Runtime::sources`]: what tells contexts apart, and where it is kept.
 pub mod source {

@@ -1,5 +1,5 @@
 """The oracle's ASGI application on asyncio: pools of POOL connections, a lock, tasks that the request waits for in
-each of the usual ways, tasks that nobody waits for, work after the response."""
+each of the usual ways, functions on threads, tasks that nobody waits for, work after the response."""
 
 import asyncio
 import itertools
@@ -11,6 +11,7 @@ import httpx
 import redis.asyncio as redis
 
 import steps
+import wsgi
 
 size = int(os.environ["POOL"])
 tasks = set()
@@ -75,7 +76,17 @@ async def grouped(calls):
 WAYS = itertools.cycle([gather, in_time] + [grouped] * hasattr(asyncio, "TaskGroup"))
 
 
+async def on_threads(name, calls):
+    loop = asyncio.get_running_loop()
+    loop.run_in_executor(None, wsgi.call, "r", f"bg{name}", len(steps.BACKGROUND))
+    await asyncio.to_thread(wsgi.call, *calls[0])
+    await loop.run_in_executor(None, wsgi.call, *calls[1])
+    await asyncio.gather(asyncio.to_thread(wsgi.call, *calls[2]), loop.run_in_executor(None, wsgi.call, *calls[3]))
+
+
 async def work(mode, name, wanted):
+    if mode == "threads":
+        await on_threads(name, [(kind, f"th{name}", number) for number, kind in enumerate(steps.CHILDREN)])
     if mode == "background":
         task = asyncio.create_task(background(f"bg{name}"))
         tasks.add(task)

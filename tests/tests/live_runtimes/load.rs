@@ -21,6 +21,8 @@ pub enum Mode {
     Children,
     /// The same by tasks that run before the request waits for them (asyncio).
     Ahead,
+    /// The same by functions on threads of an executor (asyncio).
+    Threads,
 }
 
 /// Calls and lines that a request does at the same time: `CHILDREN` of the applications.
@@ -56,6 +58,7 @@ impl Request {
             Mode::Background => "background",
             Mode::Children => "children",
             Mode::Ahead => "ahead",
+            Mode::Threads => "threads",
         };
         let steps: Vec<String> = self.steps.iter().map(|(kind, pause)| format!("{kind}{pause}")).collect();
         format!("/{mode}/{}?steps={}", self.id, steps.join(","))
@@ -104,8 +107,9 @@ impl Plan {
     ///
     /// # Panics
     /// When it fails.
-    pub fn first(address: &Address) {
-        let response = Client::connect(address).unwrap().get("/plain/first?steps=l0").unwrap();
+    pub fn first(address: &Address, mode: &str) {
+        let target = format!("/{mode}/first?steps=l0");
+        let response = Client::connect(address).unwrap().get(&target).unwrap();
         assert_eq!((response.status, &*response.body), (200, &b"first"[..]));
     }
 

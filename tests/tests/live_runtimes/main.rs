@@ -42,6 +42,9 @@ const THREADS: f64 = 0.999;
 /// What is wanted where several requests take turns on a thread.
 const TURNS: f64 = 0.99;
 
+/// What is wanted of a function on a thread of an executor: it can begin before the task waits for it.
+const BEGUN_AHEAD: f64 = 0.9;
+
 const ALL: [Mode; 4] = [Mode::Plain, Mode::Lock, Mode::Background, Mode::Children];
 
 /// Without what each request does on greenlets of its own.
@@ -77,6 +80,18 @@ fn tasks_of_asyncio() {
     let modes = [Mode::Plain, Mode::Lock, Mode::Background, Mode::Children, Mode::Ahead];
     let score = judge(Server::Uvicorn, &modes);
     score.require(&[(Part::Own, TURNS), (Part::Child, TURNS)]);
+}
+
+#[test]
+fn executors_of_asyncio() {
+    let score = judge(Server::Uvicorn, &[Mode::Plain, Mode::Background, Mode::Threads]);
+    score.require(&[(Part::Own, TURNS), (Part::Thread, BEGUN_AHEAD)]);
+}
+
+#[test]
+fn executors_of_uvloop() {
+    let score = judge(Server::UvloopCoroutines, &[Mode::Plain, Mode::Background, Mode::Threads]);
+    score.require(&[(Part::Own, TURNS), (Part::Thread, BEGUN_AHEAD)]);
 }
 
 #[test]
@@ -134,10 +149,14 @@ fn judge_steps(server: Server, modes: &[Mode], kinds: &[char]) -> Score {
     let tracer =
         Tracer::start(testbed.directory(), &["--pid", &application.id().to_string(), "--ring-size", "64M"]);
     wait_until_told(&tracer, " told apart", server.runtimes());
+    // A worker comes up with the first request that has work for one.
     if matches!(server, Server::FastFunctions | Server::UvloopFunctions) {
-        // A worker comes up with the first request that has work for one.
-        Plan::first(application.address());
+        Plan::first(application.address(), "plain");
         wait_until_told(&tracer, " run on worker threads,", 1);
+    }
+    if modes.contains(&Mode::Threads) {
+        Plan::first(application.address(), "threads");
+        wait_until_told(&tracer, " run by executors,", 1);
     }
     let plan = Plan::new(CLIENTS, REQUESTS, modes, kinds);
     let seconds = plan.send(application.address());

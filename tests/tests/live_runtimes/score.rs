@@ -20,11 +20,13 @@ pub enum Part {
     Child,
     /// The same, before it waits for it.
     Ahead,
+    /// What it has a thread of an executor do.
+    Thread,
     /// What it began and nobody waits for.
     Background,
 }
 
-const PARTS: [Part; 4] = [Part::Own, Part::Child, Part::Ahead, Part::Background];
+const PARTS: [Part; 5] = [Part::Own, Part::Child, Part::Ahead, Part::Thread, Part::Background];
 
 /// What was done for requests, and what was told of it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,9 +65,10 @@ impl Score {
     /// Compares what was told with the plan.
     pub fn of(plan: &Plan, telemetry: &Telemetry) -> Self {
         let mut score = Self::default();
-        let (children, ahead) = (plan.children(Mode::Children), plan.children(Mode::Ahead));
-        for (part, (calls, lines)) in [(Part::Own, plan.own()), (Part::Child, children), (Part::Ahead, ahead)]
-        {
+        let modes =
+            [(Part::Child, Mode::Children), (Part::Ahead, Mode::Ahead), (Part::Thread, Mode::Threads)];
+        let parts = modes.map(|(part, mode)| (part, plan.children(mode)));
+        for (part, (calls, lines)) in [(Part::Own, plan.own())].into_iter().chain(parts) {
             score.calls.entry(part).or_default().done = calls;
             score.lines.entry(part).or_default().done = lines;
         }
@@ -144,6 +147,7 @@ fn name(text: &str) -> Option<(Part, &str)> {
     let part = match before {
         _ if before.ends_with("ga") => Part::Child,
         _ if before.ends_with("ah") => Part::Ahead,
+        _ if before.ends_with("th") => Part::Thread,
         _ if before.ends_with("bg") => Part::Background,
         _ => Part::Own,
     };

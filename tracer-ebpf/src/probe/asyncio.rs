@@ -2,7 +2,8 @@
 //!
 //! A future has what is called when it is done: what wakes a task up, where a task awaits it. That task says too which
 //! future it waits for; only where both agree one waits for the other. Between them can be a future that a function of
-//! asyncio itself made (`gather`, `wait`, `wait_for`, `shield`) and is called with, or a `TaskGroup`.
+//! asyncio itself made (`gather`, `wait`, `wait_for`, `shield`) and is called with, or a `TaskGroup`. What a worker thread does is for
+//! a task that waits for the worker's future: anyio's is one of asyncio's, an executor's leads to one.
 
 use tracer_ebpf::event::WAITERS;
 use tracer_ebpf::runtime::Runtime;
@@ -23,6 +24,9 @@ const MAX_CALLBACKS: u64 = 2;
 /// Attributes of a group that are looked at: as many as it has. (The order is the one in which they were set, or since 3.14
 /// that of their names.)
 const MAX_ATTRIBUTES: u64 = 10;
+
+/// Attributes of an executor's future: as many as it has.
+const MAX_FUTURE_ATTRIBUTES: u64 = 6;
 
 /// `PyObject.ob_type`, `PyVarObject.ob_size`.
 const TYPE: u64 = 8;
@@ -60,7 +64,7 @@ fn pointer(address: u64) -> u64 {
 #[inline(always)]
 pub fn waiters(tgid: u32, context: u64, found: &mut [u64; WAITERS]) {
     let mut future = if context == 0 { 0 } else { asyncio_running(tgid, context) };
-    if context != 0 && future == 0 {
+    if future == 0 {
         future = asyncio_employment(tgid);
     }
     for place in found.iter_mut() {
@@ -75,15 +79,63 @@ pub fn waiters(tgid: u32, context: u64, found: &mut [u64; WAITERS]) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn asyncio_employment(tgid: u32) -> u64 {
-    let Some(runtime) = runtime(tgid).filter(|runtime| runtime.worker != 0) else {
+    let Some(runtime) = runtime(tgid).filter(|runtime| runtime.worker | runtime.executor != 0) else {
         return 0;
     };
     let piece = first_piece(runtime, thread_state(runtime)) & !1;
-    // The words' lowest bits can tell how they are owned.
-    if piece == 0 || pointer(piece + runtime.worker_code as u64) & !3 != runtime.worker {
+    if piece == 0 {
         return 0;
     }
-    pointer(piece + runtime.employment as u64) & !3
+    // The words' lowest bits can tell how they are owned.
+    if runtime.worker != 0 && pointer(piece + runtime.worker_code as u64) & !3 == runtime.worker {
+        return pointer(piece + runtime.employment as u64) & !3;
+    }
+    if runtime.executor != 0 && pointer(piece + runtime.executor_code as u64) & !3 == runtime.executor {
+        let item = pointer(piece + runtime.executor_item as u64) & !3;
+        return asyncio_chained(tgid, attribute(runtime, item, runtime.future_type));
+    }
+    0
+}
+
+/// The future of asyncio's that is done when a future of an executor's is (`wrap_future`), if a task waits for it. The
+/// latter calls a function of asyncio's then, which holds the former. It is in a list among its attributes.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn asyncio_chained(tgid: u32, future: u64) -> u64 {
+    let Some(runtime) = runtime(tgid).filter(|_| future != 0) else {
+        return 0;
+    };
+    let values = attributes(runtime, future);
+    for index in 0..MAX_FUTURE_ATTRIBUTES {
+        let list = pointer(values + index * 8);
+        if list != 0 && pointer(list + SIZE) == 1 {
+            let held = asyncio_held(tgid, pointer(pointer(list + LIST_ITEMS)));
+            if held != 0 {
+                return held;
+            }
+        }
+    }
+    0
+}
+
+/// The future that a function of asyncio's holds, if a task waits for it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn asyncio_held(tgid: u32, function: u64) -> u64 {
+    let Some(runtime) = runtime(tgid).filter(|_| function != 0) else {
+        return 0;
+    };
+    if !is_asyncio(runtime, function) {
+        return 0;
+    }
+    let closure = pointer(function + runtime.closure as u64);
+    for index in 0..MAX_CELLS {
+        let held = pointer(pointer(closure + runtime.items as u64 + index * 8) + CELL);
+        if asyncio_waiter(tgid, held) != 0 {
+            return held;
+        }
+    }
+    0
 }
 
 /// The context of a task; 0 of none.
@@ -201,19 +253,34 @@ fn by(runtime: &Runtime, future: u64, callback: u64) -> u64 {
 /// among the group's attributes.
 #[inline(always)]
 fn grouping(runtime: &Runtime, group: u64) -> u64 {
-    let values = match runtime.values {
-        0 => return 0,
-        // The word there is the address, or one below.
-        offset if offset < 0 => (pointer(group.wrapping_add(offset as u64)) + 1) & !1,
-        offset => group + offset as u64,
-    };
+    attribute(runtime, group, runtime.task_type)
+}
+
+/// An object's first attribute of a type; 0 when it has none.
+#[inline(always)]
+fn attribute(runtime: &Runtime, object: u64, of: u64) -> u64 {
+    let values = attributes(runtime, object);
+    if values == 0 {
+        return 0;
+    }
     for index in 0..MAX_ATTRIBUTES {
         let value = pointer(values + index * 8);
-        if value != 0 && pointer(value + TYPE) == runtime.task_type {
+        if value != 0 && pointer(value + TYPE) == of {
             return value;
         }
     }
     0
+}
+
+/// Where an object has the values of its attributes; 0 when that is not known.
+#[inline(always)]
+fn attributes(runtime: &Runtime, object: u64) -> u64 {
+    match runtime.values {
+        0 => 0,
+        // The word there is the address, or one below.
+        offset if offset < 0 => (pointer(object.wrapping_add(offset as u64)) + 1) & !1,
+        offset => object.wrapping_add(offset as u64),
+    }
 }
 
 /// The task that a future's callback wakes up, if it waits for that future.

@@ -5,7 +5,7 @@
 
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 use tracer_ebpf::Header;
-use tracer_ebpf::runtime::context::{MIGRATES, NONE, STACK, TAGS};
+use tracer_ebpf::runtime::context::{MIGRATES, NONE, STACK};
 use tracer_ebpf::runtime::{Runtime, source};
 
 use super::asyncio;
@@ -26,8 +26,9 @@ pub unsafe fn tell(header: *mut Header) {
     // SAFETY: the caller's promise.
     let header = unsafe { &mut *header };
     header.context = runtime_context(header.tgid);
-    if header.context & TAGS == 0 {
-        asyncio::waiters(header.tgid, header.context, &mut header.waiters);
+    if header.context & (STACK | MIGRATES) == 0 {
+        let entered = if header.context & NONE == 0 { header.context } else { 0 };
+        asyncio::waiters(header.tgid, entered, &mut header.waiters);
     }
 }
 

@@ -245,6 +245,9 @@ impl Watch {
         if found.runtime.worker != 0 && self.is_news(pid, "workers") {
             info!("process {pid} has functions run on worker threads, which are known to work for tasks");
         }
+        if found.runtime.executor != 0 && self.is_news(pid, "executors") {
+            info!("process {pid} has functions run by executors, whose threads are known to work for tasks");
+        }
         debug!(pid, runtime = ?found.runtime, "its runtime is read");
     }
 

@@ -167,7 +167,7 @@ impl LateParents {
             }
             let thread = self.threads.get_mut(&asked).filter(|thread| !thread.open.is_empty());
             let thread = thread.ok_or(Inactive::NoBinding)?;
-            if mark.entered() == 0 {
+            if mark.entered() == 0 && question.contexts[1] == 0 {
                 return Err(Inactive::Suspended);
             }
             if !may_own(&self.served, thread, &question) {

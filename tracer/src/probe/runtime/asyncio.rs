@@ -122,7 +122,7 @@ fn type_name(memory: &Memory, address: u64) -> [u8; 16] {
 }
 
 /// What a dictionary holds by a name, since 3.11.
-fn entry(memory: &Memory, layout: &Layout, dictionary: u64, name: &[u8]) -> Option<u64> {
+pub(super) fn entry(memory: &Memory, layout: &Layout, dictionary: u64, name: &[u8]) -> Option<u64> {
     let keys = memory.word(dictionary + DICT_KEYS).ok()?;
     let [_, index, kind, ..] = memory.bytes::<8>(keys + KEYS_SIZES).ok()?;
     let count = memory.word(keys + KEYS_COUNT).ok()?.min(MAX_MODULES);

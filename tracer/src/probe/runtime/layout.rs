@@ -45,6 +45,8 @@ pub(super) struct Layout {
 pub(super) struct Frames {
     /// `f_code`, since 3.13 `f_executable`.
     pub(super) code: u64,
+    /// `f_globals`.
+    pub(super) globals: u64,
     /// `localsplus`.
     pub(super) locals: u64,
     /// `PyCodeObject.co_framesize` in words; before 3.12 it follows from others.
@@ -126,7 +128,7 @@ const LAYOUTS: [Layout; 5] = [
         task_bits: 0,
         text: 48,
         values: -32,
-        frames: Some(Frames { code: 32, locals: 72, size: None }),
+        frames: Some(Frames { code: 32, globals: 8, locals: 72, size: None }),
         items: 24,
         task_list: None,
     },
@@ -143,7 +145,7 @@ const LAYOUTS: [Layout; 5] = [
         task_bits: 0,
         text: 40,
         values: -24,
-        frames: Some(Frames { code: 0, locals: 72, size: Some(76) }),
+        frames: Some(Frames { code: 0, globals: 24, locals: 72, size: Some(76) }),
         items: 24,
         task_list: None,
     },
@@ -160,7 +162,7 @@ const LAYOUTS: [Layout; 5] = [
         task_bits: 8,
         text: 40,
         values: 24,
-        frames: Some(Frames { code: 0, locals: 72, size: Some(76) }),
+        frames: Some(Frames { code: 0, globals: 24, locals: 72, size: Some(76) }),
         items: 24,
         task_list: None,
     },
@@ -177,7 +179,7 @@ const LAYOUTS: [Layout; 5] = [
         task_bits: 8,
         text: 40,
         values: 24,
-        frames: Some(Frames { code: 0, locals: 80, size: Some(76) }),
+        frames: Some(Frames { code: 0, globals: 24, locals: 80, size: Some(76) }),
         items: 32,
         task_list: Some(880),
     },

@@ -185,10 +185,16 @@ impl Locator {
         }
         if let Some(tasks) = tasks {
             tell_tasks(&mut runtime, &proof, tasks);
-            if let Some(workers) = workers::find(&memory, &layout, proof.interpreter) {
+            if let Some(workers) = workers::of_anyio(&memory, &layout, proof.interpreter) {
                 runtime.worker = workers.code;
                 runtime.worker_code = workers.code_at;
-                runtime.employment = workers.future_at;
+                runtime.employment = workers.variable_at;
+            }
+            if let Some((workers, future_type)) = workers::of_executors(&memory, &layout, proof.interpreter) {
+                runtime.executor = workers.code;
+                runtime.executor_code = workers.code_at;
+                runtime.executor_item = workers.variable_at;
+                runtime.future_type = future_type;
             }
         }
         if mappings.has("/gevent/") {

@@ -1,16 +1,18 @@
-//! Worker threads that anyio runs functions on for its tasks (FastAPI's and Starlette's `def` endpoints): where such a
-//! thread has the future that the task waits for.
+//! Worker threads that run functions for tasks: where such a thread has the future that the task waits for. They are
+//! anyio's (FastAPI's and Starlette's `def` endpoints), and those of executors (`asyncio.to_thread`, `run_in_executor`).
 //!
 //! The thread's outermost frames stay where they are for as long as it lives, at the begin of its first chunk of the data
-//! stack. One of them is anyio's loop, with the future among its variables. Where that is follows from the sizes of the
+//! stack. One of them is the worker's loop, with the future among its variables, or what has it. Where that is follows from the sizes of the
 //! frames below, which are the same in every such thread of a process.
 
+use super::asyncio;
 use super::cpython;
 use super::layout::{Frames, Layout};
 use super::memory::Memory;
 
-/// Frames of a thread that are looked at: `_bootstrap`, `_bootstrap_inner`, `run`, and one that a tool put between.
-const MAX_FRAMES: usize = 4;
+/// Frames of a thread that are looked at: `_bootstrap`, `_bootstrap_inner`, `run`, `_worker`, and one that a tool put
+/// between.
+const MAX_FRAMES: usize = 5;
 
 /// Where the first frame lies in the first chunk: after `_PyStackChunk`'s head, and a word that stays free.
 const FIRST_FRAME: u64 = 32;
@@ -30,6 +32,9 @@ const LOCALS: u64 = 76;
 /// `PyASCIIObject.length`.
 const LENGTH: u64 = 16;
 
+/// `PyModuleObject.md_dict`.
+const MODULE_VARIABLES: u64 = 16;
+
 /// Most variables of a function.
 const MAX_NAMES: u64 = 64;
 
@@ -39,22 +44,42 @@ const MAX_TEXT: u64 = 1024;
 /// `PyVarObject.ob_size`.
 const SIZE: u64 = 16;
 
+/// A worker's loop: its name, the end of its file's path, and which of its variables tells what it works on.
+struct Loop(&'static [u8], &'static [u8], &'static [u8]);
+
+const ANYIO: Loop = Loop(b"WorkerThread.run", b"anyio/_backends/_asyncio.py", b"future");
+const EXECUTOR: Loop = Loop(b"_worker", b"concurrent/futures/thread.py", b"work_item");
+
 /// Where a worker is known by, and has what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Workers {
     /// The code of its loop.
     pub(super) code: u64,
-    /// From its first chunk to that code, and to the future.
+    /// From its first chunk to that code, and to the variable.
     pub(super) code_at: u32,
-    pub(super) future_at: u32,
+    pub(super) variable_at: u32,
+    /// The variables of the module.
+    globals: u64,
 }
 
-/// `None` as long as there is no such thread.
-pub(super) fn find(memory: &Memory, layout: &Layout, interpreter: u64) -> Option<Workers> {
+/// Anyio's; `None` as long as there is no such thread.
+pub(super) fn of_anyio(memory: &Memory, layout: &Layout, interpreter: u64) -> Option<Workers> {
+    find(memory, layout, interpreter, &ANYIO)
+}
+
+/// Those of executors, and the type of their futures.
+pub(super) fn of_executors(memory: &Memory, layout: &Layout, interpreter: u64) -> Option<(Workers, u64)> {
+    let workers = find(memory, layout, interpreter, &EXECUTOR)?;
+    let module = asyncio::entry(memory, layout, workers.globals, b"_base")?;
+    let future = asyncio::entry(memory, layout, memory.word(module + MODULE_VARIABLES).ok()?, b"Future")?;
+    Some((workers, future))
+}
+
+fn find(memory: &Memory, layout: &Layout, interpreter: u64, wanted: &Loop) -> Option<Workers> {
     let frames = layout.frames?;
     cpython::states(memory, layout, interpreter)
         .into_iter()
-        .find_map(|state| within(memory, layout, frames, first_chunk(memory, layout, state)?))
+        .find_map(|state| within(memory, layout, frames, first_chunk(memory, layout, state)?, wanted))
 }
 
 fn first_chunk(memory: &Memory, layout: &Layout, state: u64) -> Option<u64> {
@@ -68,26 +93,27 @@ fn first_chunk(memory: &Memory, layout: &Layout, state: u64) -> Option<u64> {
     None
 }
 
-fn within(memory: &Memory, layout: &Layout, frames: Frames, chunk: u64) -> Option<Workers> {
+fn within(memory: &Memory, layout: &Layout, frames: Frames, chunk: u64, wanted: &Loop) -> Option<Workers> {
     let mut frame = chunk + FIRST_FRAME;
     for _ in 0..MAX_FRAMES {
         let code = memory.word(frame + frames.code).ok()? & !3;
-        if is_worker(memory, layout, code)? {
-            let index = variable(memory, layout, code, b"future")?;
+        if is_worker(memory, layout, code, wanted)? {
+            let index = variable(memory, layout, code, wanted.2)?;
             let code_at = u32::try_from(frame + frames.code - chunk).ok()?;
-            let future_at = u32::try_from(frame + frames.locals + index * 8 - chunk).ok()?;
-            return Some(Workers { code, code_at, future_at });
+            let variable_at = u32::try_from(frame + frames.locals + index * 8 - chunk).ok()?;
+            let globals = memory.word(frame + frames.globals).ok()? & !3;
+            return Some(Workers { code, code_at, variable_at, globals });
         }
         frame += 8 * size(memory, frames, code)?;
     }
     None
 }
 
-/// Whether the code is that of anyio's worker.
-fn is_worker(memory: &Memory, layout: &Layout, code: u64) -> Option<bool> {
+/// Whether the code is that of the worker.
+fn is_worker(memory: &Memory, layout: &Layout, code: u64, wanted: &Loop) -> Option<bool> {
     let name = text(memory, layout, memory.word(code + QUALIFIED_NAME).ok()?)?;
     let file = text(memory, layout, memory.word(code + FILE).ok()?)?;
-    Some(name == b"WorkerThread.run" && file.ends_with(b"anyio/_backends/_asyncio.py"))
+    Some(name == wanted.0 && file.ends_with(wanted.1))
 }
 
 /// Which of a function's variables has the name.
