@@ -1,7 +1,7 @@
 //! Parents that are known later: by the runtime's contexts, and by threads that end with their request.
 
 use tracer_ebpf::ProcessNote;
-use tracer_ebpf::runtime::context::MIGRATES;
+use tracer_ebpf::runtime::context::{MIGRATES, NONE};
 
 use super::script::{Conn, Script};
 use crate::correlate::late::{EXIT_GRACE, MAX_WAIT};
@@ -84,8 +84,15 @@ fn what_a_worker_does_is_done_for_the_task_that_waits_for_it() {
     request(&mut s, WEB, "one");
     request(&mut s, WEB2, "two");
     s.connect(2, (5, 15));
-    for (waiters, name) in [(&[A][..], "alpha"), (&[], "nobody"), (&[0xe0, B], "beta")] {
-        s.run_for(2, WORK, waiters);
+    // A function that an executor runs has no context of its own.
+    for (context, waiters, name) in [
+        (WORK, &[A][..], "alpha"),
+        (WORK, &[], "nobody"),
+        (WORK, &[0xe0, B], "beta"),
+        (0, &[A], "plain"),
+        (0x700 | NONE, &[B], "outside"),
+    ] {
+        s.run_for(2, context, waiters);
         s.send(2, (5, 15), &format!("?{name}\n"));
         s.log(2, &format!("{name}\n"));
         s.recv(2, (5, 15), "!rows\n");
@@ -94,7 +101,7 @@ fn what_a_worker_does_is_done_for_the_task_that_waits_for_it() {
     respond(&mut s, A, WEB);
     s.run_for(2, WORK, &[A]);
     s.log(2, "late\n");
-    for (name, parent) in [("alpha", "one"), ("beta", "two")] {
+    for (name, parent) in [("alpha", "one"), ("beta", "two"), ("plain", "one"), ("outside", "two")] {
         s.assert_child(name, parent);
         s.assert_line(name, Some(parent));
     }
