@@ -32,6 +32,9 @@ const MAX_FUTURE_ATTRIBUTES: u64 = 6;
 const TYPE: u64 = 8;
 const SIZE: u64 = 16;
 
+/// `PyTypeObject.tp_base`: `_asyncio.Future` is `_asyncio.Task`'s.
+const BASE: u64 = 256;
+
 /// `PyDictObject.ma_keys`; a key's size in `DictKeysKind` general, its value; bytes before them that tell the room.
 const DICT_KEYS: u64 = 32;
 const ENTRY: u64 = 24;
@@ -65,7 +68,7 @@ fn pointer(address: u64) -> u64 {
 pub fn waiters(tgid: u32, context: u64, found: &mut [u64; WAITERS]) {
     let mut future = if context == 0 { 0 } else { asyncio_running(tgid, context) };
     if future == 0 {
-        future = asyncio_employment(tgid);
+        future = asyncio_chained(tgid, asyncio_employment(tgid));
     }
     for place in found.iter_mut() {
         if future != 0 {
@@ -75,7 +78,8 @@ pub fn waiters(tgid: u32, context: u64, found: &mut [u64; WAITERS]) {
     }
 }
 
-/// The future of what the current thread does for a task, if it is a worker.
+/// The future of what the current thread does for a task, if it is a worker: one of asyncio's, or of an executor's.
+/// (The kernel allows all functions that call each other 512 bytes of stack: what can be is done one after the other.)
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn asyncio_employment(tgid: u32) -> u64 {
@@ -92,24 +96,27 @@ pub extern "C" fn asyncio_employment(tgid: u32) -> u64 {
     }
     if runtime.executor != 0 && pointer(piece + runtime.executor_code as u64) & !3 == runtime.executor {
         let item = pointer(piece + runtime.executor_item as u64) & !3;
-        return asyncio_chained(tgid, attribute(runtime, item, runtime.future_type));
+        return attribute(runtime, item, runtime.future_type);
     }
     0
 }
 
-/// The future of asyncio's that is done when a future of an executor's is (`wrap_future`), if a task waits for it. The
-/// latter calls a function of asyncio's then, which holds the former. It is in a list among its attributes.
+/// The future of asyncio's that is done when a future of an executor's is (`wrap_future`). The latter calls a function of
+/// asyncio's then, which holds the former; it is in a list among its attributes. Another future is left as it is.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn asyncio_chained(tgid: u32, future: u64) -> u64 {
     let Some(runtime) = runtime(tgid).filter(|_| future != 0) else {
         return 0;
     };
+    if runtime.executor == 0 || pointer(future + TYPE) != runtime.future_type {
+        return future;
+    }
     let values = attributes(runtime, future);
     for index in 0..MAX_FUTURE_ATTRIBUTES {
         let list = pointer(values + index * 8);
         if list != 0 && pointer(list + SIZE) == 1 {
-            let held = asyncio_held(tgid, pointer(pointer(list + LIST_ITEMS)));
+            let held = held(runtime, pointer(pointer(list + LIST_ITEMS)));
             if held != 0 {
                 return held;
             }
@@ -118,20 +125,17 @@ pub extern "C" fn asyncio_chained(tgid: u32, future: u64) -> u64 {
     0
 }
 
-/// The future that a function of asyncio's holds, if a task waits for it.
-#[unsafe(no_mangle)]
+/// The future that a function of asyncio's holds.
 #[inline(never)]
-pub extern "C" fn asyncio_held(tgid: u32, function: u64) -> u64 {
-    let Some(runtime) = runtime(tgid).filter(|_| function != 0) else {
-        return 0;
-    };
-    if !is_asyncio(runtime, function) {
+fn held(runtime: &Runtime, function: u64) -> u64 {
+    if function == 0 || !is_asyncio(runtime, function) {
         return 0;
     }
+    let future_type = pointer(runtime.task_type + BASE);
     let closure = pointer(function + runtime.closure as u64);
     for index in 0..MAX_CELLS {
         let held = pointer(pointer(closure + runtime.items as u64 + index * 8) + CELL);
-        if asyncio_waiter(tgid, held) != 0 {
+        if held != 0 && pointer(held + TYPE) == future_type {
             return held;
         }
     }
