@@ -321,14 +321,18 @@ impl Pipeline {
             tracked.connection.on_data(data, now.mark, stage);
         };
         let ends = data.header.flags & flag::END != 0;
-        let waited = self.before_data(data, &now);
+        // Mostly no end waits: then none of this connection does.
+        let ending = !self.due.is_empty();
+        let waited = ending && self.before_data(data, &now);
         // What tells only an end does not bring a forgotten connection back.
         if !self.with(data.connection, &now, take) && data.length > 0 {
             self.connections.unannounced += 1;
             self.add(data.connection, Connection::unannounced(), &now);
             self.with(data.connection, &now, take);
         }
-        self.after_data(data.connection, waited, ends, &now);
+        if ending {
+            self.after_data(data.connection, waited, ends, &now);
+        }
     }
 
     fn on_connection(&mut self, note: ConnectionNote, event: &ConnectionEvent) {
