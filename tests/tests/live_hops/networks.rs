@@ -71,13 +71,6 @@ impl Scene {
         Self { network, nginx, backend, testbed, listens }
     }
 
-    /// Lets the namespaces learn each other's link addresses: until then `connect` returns to nginx before it is
-    /// answered, and nothing tells where the answer will begin.
-    fn meet(&self, path: &str) {
-        let web = self.network.pod(WEB).unwrap();
-        web.run(|| Ok(browser::send(&self.listens, path))).unwrap();
-    }
-
     fn trace(&self, path: &str) -> (Vec<Sent>, Outcome) {
         let Testbed { mariadb, redis, .. } = &self.testbed;
         let processes = [self.nginx.id(), self.backend.id(), mariadb.id(), redis.id()];
@@ -98,7 +91,6 @@ impl Scene {
 /// The whole chain, whose backend sees its client at `client`.
 fn check(name: &str, route: Route, client: Ipv4Addr) {
     let scene = Scene::new(name, route);
-    scene.meet("/api/db/messages");
     for (path, call) in [("/api/db/messages", "SELECT"), ("/api/logs/redis", "LRANGE")] {
         let (sent, outcome) = scene.trace(path);
         assert!(!sent.is_empty());

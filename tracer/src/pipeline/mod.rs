@@ -332,6 +332,9 @@ impl Pipeline {
             let mark = Mark { time: event.header.time_ns, call: self.calls, ..Mark::default() };
             return self.on_closed(id, event, mark);
         }
+        if note == ConnectionNote::Established {
+            return self.on_established(id, event);
+        }
         let now = self.observe(&event.header, note == ConnectionNote::Accept);
         if !self.make_room_for(id, &now) {
             self.connections.stale += 1;
@@ -358,6 +361,14 @@ impl Pipeline {
                 ConnectionNote::Seen => tracked.connection.learn(event),
                 _ => tracked.connection = Connection::announced(note, event, now.mark),
             }
+        }
+    }
+
+    /// Comes from whatever context the state changed in, as a close does.
+    fn on_established(&mut self, id: ConnectionId, event: &ConnectionEvent) {
+        let known = self.table.get_mut(id).filter(|tracked| tracked.connection.has_peer_of(event));
+        if let Some(tracked) = known {
+            tracked.connection.establish(event);
         }
     }
 
