@@ -23,6 +23,7 @@ mod logs;
 mod messages;
 mod older;
 mod partial;
+mod resets;
 mod reused;
 mod rights;
 mod segments;

@@ -1,4 +1,4 @@
-//! TCP state changes: a connection is made or over, or a process began to listen.
+//! TCP state changes: a connection begins, is answered or is over, or a process began to listen.
 
 use tracer_ebpf::{ConnectionNote, ProcessNote};
 
@@ -11,6 +11,7 @@ use super::{emit, process};
 
 const TCP_ESTABLISHED: i32 = 1;
 const TCP_SYN_SENT: i32 = 2;
+const TCP_SYN_RECV: i32 = 3;
 const TCP_FIN_WAIT1: i32 = 4;
 const TCP_CLOSE: i32 = 7;
 const TCP_LAST_ACK: i32 = 9;
@@ -28,6 +29,8 @@ pub fn on_change(sock: u64, before: i32, state: i32) {
         on_answer(sock);
     } else if state == TCP_FIN_WAIT1 || state == TCP_LAST_ACK {
         on_finish(sock);
+    } else if state == TCP_SYN_SENT || state == TCP_SYN_RECV {
+        forget(sock);
     } else if state == TCP_LISTEN {
         on_listen(sock);
     }
@@ -40,6 +43,14 @@ fn on_answer(sock: u64) {
     if let Some(socket) = known(sock) {
         announce(&emit::header(&current()), &socket, ConnectionNote::Established, 0);
     }
+}
+
+/// The socket begins a connection: what is remembered of its address is of a dead one, whose close was not told. (It was
+/// closed before it was accepted, or something was moved since.) Its changes would be taken for the dead one's.
+#[inline(always)]
+fn forget(sock: u64) {
+    let _ = CONNECTIONS.remove(&sock);
+    let _ = WINDOWS.remove(&sock);
 }
 
 /// `close`, `shutdown` or the process's end: nothing more will be sent (`tcp_close_state` in net/ipv4/tcp.c, always
@@ -73,8 +84,7 @@ fn on_close(sock: u64) {
         return;
     };
     announce(&emit::header(&current()), &socket, ConnectionNote::Closed, 0);
-    let _ = CONNECTIONS.remove(&sock);
-    let _ = WINDOWS.remove(&sock);
+    forget(sock);
 }
 
 /// `--port`: whoever listens on a selected port is a target from now on.

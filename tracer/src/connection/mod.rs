@@ -62,7 +62,8 @@ pub struct Connection {
     role: Option<Role>,
     /// The name of the protocol, once it was found.
     protocol: Option<&'static str>,
-    endpoints: Endpoints,
+    /// Shared with what is told of its exchanges later.
+    endpoints: Arc<Endpoints>,
     /// AF_UNIX: the socket at the other end, or 0.
     peer_sock: u64,
     connected_by: Option<Mark>,
@@ -133,7 +134,7 @@ impl Connection {
         Self {
             role,
             protocol: None,
-            endpoints: endpoints::endpoints(event),
+            endpoints: Arc::new(endpoints::endpoints(event)),
             peer_sock: event.peer_sock,
             connected_by: (note == ConnectionNote::Connect).then_some(mark),
             sequence,
@@ -152,7 +153,7 @@ impl Connection {
         Self {
             role: None,
             protocol: None,
-            endpoints: Endpoints::default(),
+            endpoints: Arc::default(),
             peer_sock: 0,
             connected_by: None,
             sequence: false,
@@ -167,8 +168,8 @@ impl Connection {
 
     /// Takes the addresses from an announcement that came after the first bytes.
     pub fn learn(&mut self, event: &ConnectionEvent) {
-        if self.endpoints == Endpoints::default() {
-            self.endpoints = endpoints::endpoints(event);
+        if *self.endpoints == Endpoints::default() {
+            self.endpoints = Arc::new(endpoints::endpoints(event));
             self.peer_sock = event.peer_sock;
             self.role = self.role.or(endpoints::role(event));
         }
@@ -198,7 +199,7 @@ impl Connection {
 
     /// Both ends.
     #[must_use]
-    pub fn endpoints(&self) -> &Endpoints {
+    pub fn endpoints(&self) -> &Arc<Endpoints> {
         &self.endpoints
     }
 
@@ -301,17 +302,22 @@ impl Connection {
         self.state = State::Ignored;
     }
 
+    /// Bytes of a direction before the TCP sequence number `end`, where it ended, that no call told of.
+    #[must_use]
+    pub fn missing_before(&self, direction: Direction, end: u32) -> u64 {
+        // Of what is of no interest not all is told, so that nothing is missing.
+        if !self.sequence || matches!(self.state, State::Ignored) {
+            return 0;
+        }
+        match direction {
+            Direction::Ingress => self.ingress.missing_before(end),
+            Direction::Egress => self.egress.missing_before(end),
+        }
+    }
+
     /// A direction stood at the TCP sequence number `end` when it ended: what no call told of is missing.
     pub fn reach(&mut self, direction: Direction, end: u32, mark: Mark, stage: &mut Stage<'_>) {
-        // Of what is of no interest not all is told, so that nothing is missing.
-        if matches!(self.state, State::Ignored) {
-            return;
-        }
-        let stream = match direction {
-            Direction::Ingress => self.ingress,
-            Direction::Egress => self.egress,
-        };
-        let lost = if self.sequence { stream.missing_before(end) } else { 0 };
+        let lost = self.missing_before(direction, end);
         if lost > 0 {
             stage.stats.jumps += 1;
             stage.stats.jump_bytes += lost;

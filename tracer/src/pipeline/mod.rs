@@ -8,6 +8,7 @@
 //! [`Environment`].
 
 mod config;
+mod ends;
 mod environment;
 mod logs;
 mod retention;
@@ -24,6 +25,8 @@ use tracer_ebpf::runtime::context::MIGRATES;
 use tracer_ebpf::{ConnectionEvent, ConnectionNote, Direction, Header, ProcessEvent, ProcessNote};
 
 pub use self::config::{Limits, LogMode, PipelineConfig};
+pub use self::ends::CLOSE_GRACE;
+use self::ends::Due;
 pub use self::environment::{Environment, Exports};
 use self::logs::Logs;
 pub use self::retention::Keep;
@@ -33,20 +36,17 @@ pub use self::stats::Stats;
 use self::tracked::{Sink, SpanStages, Tracked};
 use crate::connection::detect::Hints;
 use crate::connection::table::ConnectionTable;
-use crate::connection::{Connection, ConnectionStats, Ends, Stage};
+use crate::connection::{Connection, ConnectionStats, Stage};
 use crate::correlate::Now;
 use crate::correlate::active::{ActiveThreads, Inactive};
 use crate::correlate::assemble::Assembler;
 use crate::correlate::ids::IdGenerator;
+use crate::correlate::late::Ticket;
 use crate::correlate::tracing_options::TracingOptions;
-use crate::event::{ConnectionId, Mark, Nanos, Process, ThreadId};
+use crate::event::{ActiveId, ConnectionId, Mark, Nanos, Process, ThreadId};
 use crate::export::Telemetry;
 use crate::probe::decode::{Data, DecodeError, Event, decode};
-use crate::protocol::{End, Progress, Protocol, Window};
-
-/// How long a closed connection is kept while an exchange on it may go on: a client can still read what arrived
-/// before a reset, and a server works on. In nanoseconds.
-pub const CLOSE_GRACE: Nanos = 2_000_000_000;
+use crate::protocol::{Progress, Protocol, Window};
 
 /// A wish to capture more, or less, of a connection's calls: for the probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub struct Pipeline {
     environment: Box<dyn Environment>,
     table: ConnectionTable<Tracked>,
     hints: Hints,
-    closing: VecDeque<(Nanos, ConnectionId, Mark)>,
+    due: VecDeque<Due>,
     assembler: Assembler,
     logs: Logs,
     routes: Routes,
@@ -78,8 +78,16 @@ pub struct Pipeline {
     /// The process of the last event: most events come in runs of one process.
     last_process: Process,
     progress: Vec<Progress>,
+    known: Known,
     out: Vec<Telemetry>,
     asks: Vec<Ask>,
+}
+
+/// What has become known since it was last looked at; kept for its memory.
+#[derive(Debug, Default)]
+struct Known {
+    answered: Vec<Ticket>,
+    settled: Vec<ActiveId>,
 }
 
 impl Pipeline {
@@ -105,7 +113,7 @@ impl Pipeline {
             environment,
             table: ConnectionTable::new(config.limits.connections),
             hints: Hints::default(),
-            closing: VecDeque::new(),
+            due: VecDeque::new(),
             assembler,
             logs: Logs::new(config.logs, config.log_rate),
             routes: Routes::new(config.spans.routes.clone()),
@@ -116,6 +124,7 @@ impl Pipeline {
             latest: 0,
             last_process: Process::default(),
             progress: Vec::new(),
+            known: Known::default(),
             out: Vec::new(),
             asks: Vec::new(),
             config,
@@ -130,8 +139,8 @@ impl Pipeline {
 
     /// Takes one record of the ring buffer.
     pub fn on_record(&mut self, record: &[u8]) {
-        match decode(record) {
-            Ok(event) => self.on_event(&event),
+        match &decode(record) {
+            Ok(event) => self.on_event(event),
             Err(DecodeError::TooShort) => self.events.too_short += 1,
             Err(DecodeError::UnknownKind(_)) => self.events.unknown_kind += 1,
             Err(DecodeError::Inconsistent) => self.events.inconsistent += 1,
@@ -170,16 +179,17 @@ impl Pipeline {
         self.assembler.expire_hops(now);
         // Ids that are settled can settle others: those of the servers that were called on their behalf.
         loop {
-            let answered = self.assembler.late.take_answered();
-            let settled = self.assembler.take_settled();
-            if answered.is_empty() && settled.is_empty() {
+            let known = &mut self.known;
+            self.assembler.late.take_answered(&mut known.answered);
+            self.assembler.take_settled(&mut known.settled);
+            if known.answered.is_empty() && known.settled.is_empty() {
                 return;
             }
             let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
             let mut stages = SpanStages { routes: &mut self.routes, retention: &mut self.retention };
             let mut emit = |process, span| sink.take(process, span, &mut stages);
-            self.assembler.release(&answered, &settled, &mut emit);
-            self.logs.release(&answered, &settled, now, &self.assembler, &mut sink);
+            self.assembler.release(&known.answered, &known.settled, &mut emit);
+            self.logs.release(&known.answered, &known.settled, now, &self.assembler, &mut sink);
         }
     }
 
@@ -212,7 +222,7 @@ impl Pipeline {
             let closed = tracked.closing;
             self.close(tracked, closed, Mark { time: now, ..Mark::default() });
         }
-        self.closing.clear();
+        self.due.clear();
         self.assembler.late.finish();
         self.assembler.expire_hops(Nanos::MAX);
         self.release(now);
@@ -311,16 +321,14 @@ impl Pipeline {
             tracked.connection.on_data(data, now.mark, stage);
         };
         let ends = data.header.flags & flag::END != 0;
+        let waited = self.before_data(data, &now);
         // What tells only an end does not bring a forgotten connection back.
         if !self.with(data.connection, &now, take) && data.length > 0 {
             self.connections.unannounced += 1;
             self.add(data.connection, Connection::unannounced(), &now);
             self.with(data.connection, &now, take);
         }
-        if ends && let Some(closed) = self.table.get_mut(data.connection).and_then(|tracked| tracked.closing)
-        {
-            self.remove(data.connection, Some(closed), now.mark);
-        }
+        self.after_data(data.connection, waited, ends, &now);
     }
 
     fn on_connection(&mut self, note: ConnectionNote, event: &ConnectionEvent) {
@@ -359,9 +367,13 @@ impl Pipeline {
         } else if let Some(tracked) = self.table.get_mut(id) {
             match note {
                 ConnectionNote::Seen => tracked.connection.learn(event),
-                _ => tracked.connection = Connection::announced(note, event, now.mark),
+                _ => {
+                    tracked.connection = Connection::announced(note, event, now.mark);
+                    (tracked.closing, tracked.finishing) = (None, None);
+                }
             }
         }
+        self.close_what_is_dead(id, event, now.mark);
     }
 
     /// Comes from whatever context the state changed in, as a close does.
@@ -369,40 +381,6 @@ impl Pipeline {
         let known = self.table.get_mut(id).filter(|tracked| tracked.connection.has_peer_of(event));
         if let Some(tracked) = known {
             tracked.connection.establish(event);
-        }
-    }
-
-    fn on_shutdown(&mut self, id: ConnectionId, event: &ConnectionEvent, now: &Now) {
-        const SHUT_RD: u8 = 0;
-        const SHUT_RDWR: u8 = 2;
-        let how = event.how;
-        let lossy = self.events.losses > 0;
-        self.with(id, now, |tracked, stage| {
-            if how != SHUT_RD {
-                tracked.connection.reach(Direction::Egress, event.tx_position, now.mark, stage);
-                // Where events were lost a response may be among them: the close, with its positions, tells then.
-                if !lossy {
-                    tracked.connection.on_end(Direction::Egress, End::Finished, now.mark, stage);
-                }
-            }
-            if how == SHUT_RDWR {
-                tracked.connection.on_end(Direction::Ingress, End::Finished, now.mark, stage);
-            }
-        });
-    }
-
-    fn on_closed(&mut self, id: ConnectionId, event: &ConnectionEvent, mark: Mark) {
-        let Some(id) = self.table.resolve(id) else { return };
-        self.connections.closed += 1;
-        let ends = Ends { ingress: event.rx_position, egress: event.tx_position };
-        match self.table.get_mut(id) {
-            // The probe knows a closed socket by its address, which somebody else's may have had since then.
-            Some(tracked) if !tracked.connection.has_peer_of(event) => self.remove(id, None, mark),
-            Some(tracked) if tracked.open.may_go_on() => {
-                tracked.closing = Some(ends);
-                self.closing.push_back((mark.time.saturating_add(CLOSE_GRACE), id, mark));
-            }
-            _ => self.remove(id, Some(ends), mark),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::correlate::Now;
 use crate::correlate::assemble::{Assembler, Source};
 use crate::correlate::exchanges::OpenExchanges;
 use crate::correlate::tell::Told;
-use crate::event::{ConnectionId, Mark, Nanos, Process, Role};
+use crate::event::{ConnectionId, Mark, Process, Role};
 use crate::export::Telemetry;
 use crate::protocol::{Progress, Successor, Window};
 use crate::span::Span;
@@ -20,8 +20,10 @@ pub(super) struct Tracked {
     pub(super) id: ConnectionId,
     pub(super) connection: Connection,
     pub(super) open: OpenExchanges,
-    /// Its close was told, but an exchange may go on.
+    /// Its close was told, but an exchange may go on, or what was moved before is not all told.
     pub(super) closing: Option<Ends>,
+    /// It was told that no more would be sent, but what was sent before is not all told: the sequence number behind it.
+    pub(super) finishing: Option<u32>,
 }
 
 impl Pipeline {
@@ -42,7 +44,8 @@ impl Pipeline {
 
     pub(super) fn add(&mut self, id: ConnectionId, connection: Connection, now: &Now) {
         self.connections.opened += 1;
-        let tracked = Tracked { id, connection, open: OpenExchanges::default(), closing: None };
+        let tracked =
+            Tracked { id, connection, open: OpenExchanges::default(), closing: None, finishing: None };
         if let Some(forgotten) = self.table.insert(id, now.mark.time, tracked) {
             self.connections.evicted += 1;
             self.close(forgotten, None, Mark { active: None, ..now.mark });
@@ -118,19 +121,6 @@ impl Pipeline {
             self.assembler.forget_client(&open, tracked.id);
             let mut emit = |process, span| sink.take(process, span, &mut stages);
             self.assembler.abandon(&open, None, tracked.connection.protocol(), mark.time, &mut emit);
-        }
-    }
-
-    /// Ends connections whose grace is over.
-    pub(super) fn close_due(&mut self, time: Nanos) {
-        while let Some((due, id, mark)) = self.closing.front().copied() {
-            if due > time {
-                return;
-            }
-            self.closing.pop_front();
-            if let Some(ends) = self.table.get_mut(id).and_then(|tracked| tracked.closing) {
-                self.remove(id, Some(ends), mark);
-            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod bindings;
 mod connections;
+mod ends;
 mod exports;
 mod hops;
 mod hostile;
