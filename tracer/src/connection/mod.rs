@@ -61,7 +61,8 @@ pub struct Connection {
     role: Option<Role>,
     /// The name of the protocol, once it was found.
     protocol: Option<&'static str>,
-    endpoints: Endpoints,
+    /// Shared with what is told of its exchanges later.
+    endpoints: Arc<Endpoints>,
     /// AF_UNIX: the socket at the other end, or 0.
     peer_sock: u64,
     connected_by: Option<Mark>,
@@ -129,7 +130,7 @@ impl Connection {
         Self {
             role,
             protocol: None,
-            endpoints: endpoints::endpoints(event),
+            endpoints: Arc::new(endpoints::endpoints(event)),
             peer_sock: event.peer_sock,
             connected_by: (note == ConnectionNote::Connect).then_some(mark),
             sequence,
@@ -147,7 +148,7 @@ impl Connection {
         Self {
             role: None,
             protocol: None,
-            endpoints: Endpoints::default(),
+            endpoints: Arc::default(),
             peer_sock: 0,
             connected_by: None,
             sequence: false,
@@ -161,8 +162,8 @@ impl Connection {
 
     /// Takes the addresses from an announcement that came after the first bytes.
     pub fn learn(&mut self, event: &ConnectionEvent) {
-        if self.endpoints == Endpoints::default() {
-            self.endpoints = endpoints::endpoints(event);
+        if *self.endpoints == Endpoints::default() {
+            self.endpoints = Arc::new(endpoints::endpoints(event));
             self.peer_sock = event.peer_sock;
             self.role = self.role.or(endpoints::role(event));
         }
@@ -185,7 +186,7 @@ impl Connection {
 
     /// Both ends.
     #[must_use]
-    pub fn endpoints(&self) -> &Endpoints {
+    pub fn endpoints(&self) -> &Arc<Endpoints> {
         &self.endpoints
     }
 

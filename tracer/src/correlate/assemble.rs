@@ -6,6 +6,7 @@
 //! the later one's event can come first, stamped a moment before; a span does not end before it starts for that.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use lru::LruCache;
 
@@ -43,7 +44,7 @@ pub struct Source<'a> {
     /// What the traced process is on it.
     pub role: Role,
     /// Both ends.
-    pub endpoints: &'a Endpoints,
+    pub endpoints: &'a Arc<Endpoints>,
     /// Its protocol's name, as long as it is followed.
     pub protocol: Option<&'static str>,
     /// Spans of the process that moved the bytes are exported.
@@ -76,7 +77,7 @@ pub struct Assembler {
     pub(super) ids: IdGenerator,
     pub(super) wall_offset: i64,
     pub(super) tracing: TracingOptions,
-    options: SpanOptions,
+    pub(super) options: SpanOptions,
 }
 
 impl Assembler {
@@ -196,7 +197,7 @@ impl Assembler {
             self.late.end_for_threads(active, None);
             // What it caused still belongs together, below what is known of it.
             self.end_context(active);
-            self.passages.end(active, begun.process);
+            self.end_passage(active, begun);
             self.stand_in(active, Draft::lost(begun, time, protocol, why), emit);
         }
     }
@@ -242,8 +243,17 @@ impl Assembler {
             None if now.process.tgid == mark.thread.tgid => now.process,
             None => Process { tgid: mark.thread.tgid, ..Process::default() },
         };
-        let begun =
-            Open { id, begun: mark, process, answered: false, part, spot, own, candidates: Vec::new() };
+        let begun = Open {
+            id,
+            begun: mark,
+            process,
+            answered: false,
+            part,
+            spot,
+            own,
+            passage: None,
+            candidates: Vec::new(),
+        };
         if let Some(displaced) = open.insert(begun) {
             self.forget_client(&displaced, source.connection);
             self.abandon(&displaced, Some(AbandonReason::Limit), source.protocol, mark.time, emit);
@@ -296,6 +306,7 @@ impl Assembler {
             Part::Server(active) => {
                 let client = source.endpoints.peer.as_ref().and_then(Endpoint::ip);
                 if let (Some(passage), Some(client)) = (passage, client) {
+                    begun.passage = Some(passage.request);
                     self.passages.begin(active, begun.process, passage, client);
                 }
                 self.receive(active, begun.process, headers, now);
@@ -389,7 +400,7 @@ impl Assembler {
         let answer = match begun.part {
             Part::Server(active) => {
                 self.end_server(active, &exchange, now);
-                self.passages.end(active, begun.process);
+                self.end_passage(active, begun);
                 None
             }
             Part::Client(parent) => {
@@ -413,20 +424,20 @@ impl Assembler {
             Some(Parent::Late(ticket)) => match self.late.answer(ticket) {
                 Some(answer) => self.place(answer),
                 None => {
-                    let draft = Draft::new(begun, exchange, source, &self.options);
+                    let draft = Draft::new(begun, exchange, source);
                     self.hold(WaitsFor::Parent(ticket), Place::Root, draft, emit);
                     return;
                 }
             },
         };
         if let Some(waits_for) = self.waits_for_ids(place) {
-            let draft = Draft::new(begun, exchange, source, &self.options);
+            let draft = Draft::new(begun, exchange, source);
             self.hold(waits_for, place, draft, emit);
             return;
         }
         let ids = self.ids(place, begun.own);
         if self.is_told(&ids) {
-            let draft = Draft::new(begun, exchange, source, &self.options);
+            let draft = Draft::new(begun, exchange, source);
             let links = self.links(&begun.candidates);
             self.emit(place, draft.linked(links), &ids, emit);
         }
@@ -440,6 +451,12 @@ impl Assembler {
         self.late.end(active);
         self.late.end_for_threads(active, exchange.times.response_first.map(|_| end));
         self.end_context(active);
+    }
+
+    fn end_passage(&mut self, active: ActiveId, begun: &Open) {
+        if let Some(request) = begun.passage {
+            self.passages.end(active, begun.process, request);
+        }
     }
 
     fn own_ids(&mut self) -> OwnIds {

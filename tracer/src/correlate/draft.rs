@@ -1,12 +1,14 @@
 //! Spans that lack nothing but their ids.
 
+use std::sync::Arc;
+
 use smallvec::smallvec;
 
 use super::active::Evidence;
 use super::assemble::Source;
 use super::contexts::SpanContext;
 use super::exchanges::{Open, OwnIds};
-use crate::event::{ActiveId, Nanos, Process, Role};
+use crate::event::{ActiveId, Endpoints, Nanos, Process, Role};
 use crate::protocol::Exchange;
 use crate::span::{
     Attribute, Description, Descriptions, Link, LinkKind, Scope, Span, SpanId, SpanKind, SpanOptions, Status,
@@ -30,23 +32,25 @@ pub(super) struct Draft {
     pub(super) process: Process,
     pub(super) own: OwnIds,
     kind: SpanKind,
-    start: Nanos,
-    end: Nanos,
-    first_byte: Option<Nanos>,
-    descriptions: Descriptions,
+    words: Words,
     links: Vec<Link>,
 }
 
+/// What a span says. An exchange is described when it is told: until then it takes a third of the memory, and what is
+/// not sampled is not described at all.
+#[derive(Debug)]
+enum Words {
+    Exchange(Box<Exchange>, Arc<Endpoints>),
+    /// What is known of a lost one.
+    Lost {
+        description: Box<Description>,
+        start: Nanos,
+        end: Nanos,
+    },
+}
+
 impl Draft {
-    pub(super) fn new(
-        begun: &Open,
-        exchange: Box<Exchange>,
-        source: Source<'_>,
-        options: &SpanOptions,
-    ) -> Self {
-        let Exchange { times, detail } = *exchange;
-        let start = times.request_first.time;
-        let end = times.end.time.max(start);
+    pub(super) fn new(begun: &Open, exchange: Box<Exchange>, source: Source<'_>) -> Self {
         Self {
             process: begun.process,
             own: begun.own,
@@ -54,10 +58,7 @@ impl Draft {
                 Role::Server => SpanKind::Server,
                 Role::Client => SpanKind::Client,
             },
-            start,
-            end,
-            first_byte: times.response_first.map(|mark| mark.time.clamp(start, end)),
-            descriptions: describe(detail, source.role, source.endpoints, options),
+            words: Words::Exchange(exchange, Arc::clone(source.endpoints)),
             links: Vec::new(),
         }
     }
@@ -68,14 +69,12 @@ impl Draft {
         let scope = protocol.and_then(Scope::of_protocol).unwrap_or(Scope::Http);
         let name = protocol.unwrap_or("request").to_ascii_uppercase().into();
         let attributes = vec![Attribute::new("tracer.incomplete", reason)];
+        let description = Box::new(Description { name, attributes, status: Status::Unset, scope });
         Self {
             process: begun.process,
             own: begun.own,
             kind: SpanKind::Server,
-            start,
-            end: end.max(start),
-            first_byte: None,
-            descriptions: smallvec![Description { name, attributes, status: Status::Unset, scope }],
+            words: Words::Lost { description, start, end },
             links: Vec::new(),
         }
     }
@@ -90,10 +89,15 @@ impl Draft {
         self,
         ids: &SpanContext,
         evidence: Option<&'static str>,
+        options: &SpanOptions,
         mut next_id: impl FnMut() -> SpanId,
         unix: impl Fn(Nanos) -> u64,
     ) -> impl Iterator<Item = Box<Span>> {
-        let Self { kind, start, end, first_byte, descriptions, mut links, .. } = self;
+        let Self { kind, words, mut links, .. } = self;
+        let (start, end, first_byte, descriptions) = words.describe(kind, options);
+        // Of two calls on two processors the later one can be stamped a moment before.
+        let end = end.max(start);
+        let first_byte = first_byte.map(|first| first.clamp(start, end));
         let other_client = |(trace_id, span_id)| Link { trace_id, span_id, kind: LinkKind::SameNode };
         links.extend(ids.other_client.map(other_client));
         let mut span_id = Some(ids.span_id);
@@ -114,5 +118,24 @@ impl Draft {
                 description,
             })
         })
+    }
+}
+
+impl Words {
+    /// Start, end, the response's first byte, and the descriptions.
+    fn describe(self, kind: SpanKind, options: &SpanOptions) -> (Nanos, Nanos, Option<Nanos>, Descriptions) {
+        match self {
+            Self::Exchange(mut exchange, endpoints) => {
+                let role = match kind {
+                    SpanKind::Server => Role::Server,
+                    SpanKind::Client => Role::Client,
+                };
+                let Exchange { times, detail } = &mut *exchange;
+                let first_byte = times.response_first.map(|first| first.time);
+                let descriptions = describe(detail, role, &endpoints, options);
+                (times.request_first.time, times.end.time, first_byte, descriptions)
+            }
+            Self::Lost { description, start, end } => (start, end, None, smallvec![*description]),
+        }
     }
 }

@@ -56,6 +56,8 @@ pub struct Open {
     pub spot: Option<Spot>,
     /// Of a client's exchange: its span's id, and the trace that it begins when it has no parent.
     pub own: OwnIds,
+    /// Of a server's exchange that is looked for where it is passed on: its method and target, hashed.
+    pub passage: Option<u64>,
     /// Of a client's exchange that has no parent: the requests that it can have been made for.
     pub candidates: Vec<ActiveId>,
 }

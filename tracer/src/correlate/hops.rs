@@ -23,6 +23,7 @@
 //! ends can cut the bytes into calls differently.
 
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 
 use rustc_hash::FxHashMap;
 
@@ -162,16 +163,22 @@ impl<C: Clone> Hops<C> {
             self.joined.insert(end, server);
             return Ok((end, kept));
         }
-        if let Some(other) = self.servers.get_mut(&spot).filter(|other| other.connection != connection) {
-            // The other one goes on without a client too, when it has waited long enough.
-            other.ambiguous = true;
-            self.ambiguous += 1;
-            return Err(Waits::No);
-        }
-        if self.servers.len() >= MAX_WAITING {
-            return Err(Waits::No);
-        }
-        let displaced = self.servers.insert(spot, Server { connection, active: server, ambiguous: false });
+        let full = self.servers.len() >= MAX_WAITING;
+        let waiting = Server { connection, active: server, ambiguous: false };
+        let displaced = match self.servers.entry(spot) {
+            Entry::Occupied(mut other) if other.get().connection != connection => {
+                // The other one goes on without a client too, when it has waited long enough.
+                other.get_mut().ambiguous = true;
+                self.ambiguous += 1;
+                return Err(Waits::No);
+            }
+            _ if full => return Err(Waits::No),
+            Entry::Occupied(mut own) => Some(own.insert(waiting)),
+            Entry::Vacant(place) => {
+                place.insert(waiting);
+                None
+            }
+        };
         self.due.push_back((now.saturating_add(SERVER_GRACE), spot, server));
         Err(Waits::Yes { instead_of: displaced.map(|displaced| displaced.active) })
     }
@@ -199,8 +206,10 @@ impl<C: Clone> Hops<C> {
     pub fn expire(&mut self, now: Nanos, mut over: impl FnMut(ActiveId)) {
         while let Some((_, spot, server)) = self.due.front().copied().filter(|(due, ..)| *due <= now) {
             self.due.pop_front();
-            if self.servers.get(&spot).is_some_and(|other| other.active == server) {
-                self.servers.remove(&spot);
+            if let Entry::Occupied(waiting) = self.servers.entry(spot)
+                && waiting.get().active == server
+            {
+                waiting.remove();
                 over(server);
             }
         }

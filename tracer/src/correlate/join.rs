@@ -89,11 +89,8 @@ impl Assembler {
 
     /// Servers' exchanges whose client did not show up go on without it.
     pub fn expire_hops(&mut self, now: Nanos) {
-        let mut over = Vec::new();
-        self.hops.expire(now, |server| over.push(server));
-        for server in over {
-            self.settle_ids(server, |_| {});
-        }
+        let Self { hops, contexts, settled, .. } = self;
+        hops.expire(now, |server| settled.extend(contexts.settle(server, |_| {}).then_some(server)));
     }
 
     /// Nothing more will become known: servers' exchanges whose client is known, but not what that belongs to, go on
@@ -109,8 +106,7 @@ impl Assembler {
         let answered = answered.iter().map(|ticket| WaitsFor::Parent(*ticket));
         let settled = settled.iter().map(|active| WaitsFor::Ids(*active));
         for known in answered.chain(settled) {
-            let callers: Vec<_> = self.callers.release(known).collect();
-            for (server, caller) in callers {
+            for (server, caller) in self.callers.release(known) {
                 self.join(server, caller);
             }
         }

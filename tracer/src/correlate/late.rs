@@ -192,9 +192,10 @@ impl LateParents {
         self.answers.known.peek(&ticket).copied()
     }
 
-    /// Questions answered since the last call.
-    pub fn take_answered(&mut self) -> Vec<Ticket> {
-        std::mem::take(&mut self.answers.fresh)
+    /// Puts the questions answered since the last call in place of what is in `answered`.
+    pub fn take_answered(&mut self, answered: &mut Vec<Ticket>) {
+        answered.clear();
+        std::mem::swap(answered, &mut self.answers.fresh);
     }
 
     /// Number of questions that wait.
@@ -270,6 +271,9 @@ impl LateParents {
         served.ambiguous |= met || served.since < thread.forgotten;
         self.stats.ambiguous += u64::from(met);
         let (since, ambiguous) = (served.since, served.ambiguous);
+        if thread.waiting.is_empty() {
+            return;
+        }
         let open = thread.open.iter().filter_map(|id| self.served.get(id));
         let owners: FxHashSet<u64> = open.filter_map(|served| served.owner).collect();
         thread.waiting.retain(|question| {
@@ -428,6 +432,12 @@ impl LateParents {
     /// Answers the questions of a thread that none of its open exchanges can answer any more.
     fn settle(&mut self, id: ThreadId) {
         let Some(thread) = self.threads.get_mut(&id) else { return };
+        if thread.waiting.is_empty() {
+            if thread.open.is_empty() {
+                self.remove(id);
+            }
+            return;
+        }
         let open = thread.open.iter().filter_map(|id| self.served.get(id));
         let undecided = open.clone().filter(|served| served.owner.is_none()).map(|served| served.begun).min();
         let owners: FxHashSet<u64> = open.filter_map(|served| served.owner).collect();

@@ -8,13 +8,13 @@
 //! What proxies make of the field: they append the client's address, or put it in place of what came, or leave what
 //! came as it is. A request can be passed on in each of these ways, so that one that *can* be meant is never overlooked.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
 
-use crate::event::{ActiveId, Process};
+use crate::event::{ActiveId, Nanos, Process};
 use crate::protocol::Passage;
 
 /// Requests of one process that are open at once and can be told. Beyond that none of its calls is matched, until all of
@@ -27,68 +27,75 @@ pub const MAX_PROCESSES: usize = 16_384;
 /// Open requests, by the process that answers them.
 #[derive(Debug, Default)]
 pub struct Passages {
-    processes: FxHashMap<(u32, u64), Answering>,
+    /// Those of one process with the same method and target lie together.
+    requests: BTreeMap<(Answerer, u64, ActiveId), Request>,
+    processes: FxHashMap<Answerer, Answering>,
 }
+
+/// A process: its id, and when it started.
+type Answerer = (u32, Nanos);
 
 #[derive(Debug, Default)]
 struct Answering {
-    open: SmallVec<[Request; 1]>,
+    open: usize,
     /// More were open than are kept.
     overfull: bool,
 }
 
 #[derive(Debug)]
 struct Request {
-    active: ActiveId,
-    passage: Passage,
     client: IpAddr,
+    forwarded_for: Option<Box<str>>,
 }
 
 impl Passages {
     /// A request of a `client` was received.
     pub fn begin(&mut self, active: ActiveId, process: Process, passage: Passage, client: IpAddr) {
-        let key = (process.tgid, process.start);
-        if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&key) {
+        let answerer = (process.tgid, process.start);
+        if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&answerer) {
             return;
         }
-        let process = self.processes.entry(key).or_default();
-        if process.open.len() >= MAX_OPEN {
-            process.overfull = true;
-        } else {
-            process.open.push(Request { active, passage, client });
+        let answering = self.processes.entry(answerer).or_default();
+        if answering.open >= MAX_OPEN {
+            answering.overfull = true;
+            return;
         }
+        let Passage { request, forwarded_for } = passage;
+        let kept = Request { client, forwarded_for };
+        answering.open += usize::from(self.requests.insert((answerer, request, active), kept).is_none());
     }
 
-    /// It is over.
-    pub fn end(&mut self, active: ActiveId, process: Process) {
-        let key = (process.tgid, process.start);
-        let Some(entry) = self.processes.get_mut(&key) else { return };
-        if let Some(at) = entry.open.iter().position(|request| request.active == active) {
-            entry.open.swap_remove(at);
+    /// It is over; `request` is that of its passage.
+    pub fn end(&mut self, active: ActiveId, process: Process, request: u64) {
+        let answerer = (process.tgid, process.start);
+        if self.requests.remove(&(answerer, request, active)).is_none() {
+            return;
         }
-        if entry.open.is_empty() {
-            self.processes.remove(&key);
+        if let Some(answering) = self.processes.get_mut(&answerer) {
+            answering.open -= 1;
+            if answering.open == 0 {
+                self.processes.remove(&answerer);
+            }
         }
     }
 
     /// The requests of the process on whose behalf it can have sent this one.
     pub fn of<'a>(&'a self, process: Process, call: &'a Passage) -> impl Iterator<Item = ActiveId> + 'a {
+        let answerer = (process.tgid, process.start);
         let told = call.forwarded_for.as_deref().map(chain);
-        let entry = self.processes.get(&(process.tgid, process.start)).filter(|entry| !entry.overfull);
-        let requests = entry.into_iter().flat_map(|entry| &entry.open);
+        let kept = self.processes.get(&answerer).is_some_and(|answering| !answering.overfull);
+        let same = (answerer, call.request, ActiveId(0))..=(answerer, call.request, ActiveId(u64::MAX));
+        let requests = kept.then(|| self.requests.range(same)).into_iter().flatten();
         requests
-            .filter(move |request| {
-                request.passage.request == call.request
-                    && told.as_deref().is_some_and(|told| request.can_be_passed_on_as(told))
-            })
-            .map(|request| request.active)
+            .filter(move |(_, request)| told.as_deref().is_some_and(|told| request.can_be_passed_on_as(told)))
+            .map(|((.., active), _)| *active)
     }
 }
 
 impl Request {
     fn can_be_passed_on_as(&self, told: &str) -> bool {
         let client = self.client.to_canonical().to_string();
-        let received = self.passage.forwarded_for.as_deref().map(chain);
+        let received = self.forwarded_for.as_deref().map(chain);
         let appended =
             received.as_deref().map_or_else(|| client.clone(), |chain| format!("{chain},{client}"));
         told == appended || told == client || received.as_deref() == Some(told)
@@ -158,10 +165,12 @@ mod tests {
         passages.begin(ActiveId(2), PROXY, passage("/a", Some("10.0.0.1")), from("10.0.0.2"));
         let call = passage("/a", Some("10.0.0.1"));
         assert_eq!(passages.of(PROXY, &call).count(), 2);
-        passages.end(ActiveId(2), PROXY);
+        passages.end(ActiveId(2), PROXY, call.request);
         assert_eq!(passages.of(PROXY, &call).collect::<Vec<_>>(), [ActiveId(1)]);
-        passages.end(ActiveId(1), PROXY);
-        assert!(passages.processes.is_empty());
+        passages.end(ActiveId(1), PROXY, passage("/b", None).request);
+        assert_eq!(passages.of(PROXY, &call).count(), 1, "another target's");
+        passages.end(ActiveId(1), PROXY, call.request);
+        assert!(passages.processes.is_empty() && passages.requests.is_empty());
     }
 
     #[test]
@@ -173,7 +182,7 @@ mod tests {
         let call = passage("/0", Some("10.0.0.1"));
         assert_eq!(passages.of(PROXY, &call).count(), 0);
         for active in 0..=MAX_OPEN as u64 {
-            passages.end(ActiveId(active), PROXY);
+            passages.end(ActiveId(active), PROXY, passage(&format!("/{active}"), None).request);
         }
         passages.begin(ActiveId(9), PROXY, passage("/0", None), from("10.0.0.1"));
         assert_eq!(passages.of(PROXY, &call).count(), 1);

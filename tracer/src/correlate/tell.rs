@@ -64,9 +64,10 @@ impl Assembler {
         }
     }
 
-    /// Exchanges whose ids were settled since the last call.
-    pub fn take_settled(&mut self) -> Vec<ActiveId> {
-        std::mem::take(&mut self.settled)
+    /// Puts the exchanges whose ids were settled since the last call in place of what is in `settled`.
+    pub fn take_settled(&mut self, settled: &mut Vec<ActiveId>) {
+        settled.clear();
+        std::mem::swap(settled, &mut self.settled);
     }
 
     /// Whether a server exchange's ids may still change.
@@ -221,9 +222,9 @@ impl Assembler {
             Place::Root => None,
         };
         let (process, offset) = (draft.process, self.wall_offset);
-        let Self { ids: generator, stats, .. } = self;
+        let Self { ids: generator, stats, options, .. } = self;
         let unix = |time: Nanos| time.saturating_add_signed(offset);
-        for span in draft.spans(ids, evidence, || generator.span_id(), unix) {
+        for span in draft.spans(ids, evidence, options, || generator.span_id(), unix) {
             let counter = match emit(process, span) {
                 Told::Exported => &mut stats.exported,
                 Told::ByTarget => &mut stats.exported_by_target,

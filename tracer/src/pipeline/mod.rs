@@ -41,8 +41,9 @@ use crate::correlate::Now;
 use crate::correlate::active::{ActiveThreads, Inactive};
 use crate::correlate::assemble::Assembler;
 use crate::correlate::ids::IdGenerator;
+use crate::correlate::late::Ticket;
 use crate::correlate::tracing_options::TracingOptions;
-use crate::event::{ConnectionId, Mark, Nanos, Process, ThreadId};
+use crate::event::{ActiveId, ConnectionId, Mark, Nanos, Process, ThreadId};
 use crate::export::Telemetry;
 use crate::probe::decode::{Data, DecodeError, Event, decode};
 use crate::protocol::{Progress, Protocol, Window};
@@ -77,8 +78,16 @@ pub struct Pipeline {
     /// The process of the last event: most events come in runs of one process.
     last_process: Process,
     progress: Vec<Progress>,
+    known: Known,
     out: Vec<Telemetry>,
     asks: Vec<Ask>,
+}
+
+/// What has become known since it was last looked at; kept for its memory.
+#[derive(Debug, Default)]
+struct Known {
+    answered: Vec<Ticket>,
+    settled: Vec<ActiveId>,
 }
 
 impl Pipeline {
@@ -115,6 +124,7 @@ impl Pipeline {
             latest: 0,
             last_process: Process::default(),
             progress: Vec::new(),
+            known: Known::default(),
             out: Vec::new(),
             asks: Vec::new(),
             config,
@@ -129,8 +139,8 @@ impl Pipeline {
 
     /// Takes one record of the ring buffer.
     pub fn on_record(&mut self, record: &[u8]) {
-        match decode(record) {
-            Ok(event) => self.on_event(&event),
+        match &decode(record) {
+            Ok(event) => self.on_event(event),
             Err(DecodeError::TooShort) => self.events.too_short += 1,
             Err(DecodeError::UnknownKind(_)) => self.events.unknown_kind += 1,
             Err(DecodeError::Inconsistent) => self.events.inconsistent += 1,
@@ -169,16 +179,17 @@ impl Pipeline {
         self.assembler.expire_hops(now);
         // Ids that are settled can settle others: those of the servers that were called on their behalf.
         loop {
-            let answered = self.assembler.late.take_answered();
-            let settled = self.assembler.take_settled();
-            if answered.is_empty() && settled.is_empty() {
+            let known = &mut self.known;
+            self.assembler.late.take_answered(&mut known.answered);
+            self.assembler.take_settled(&mut known.settled);
+            if known.answered.is_empty() && known.settled.is_empty() {
                 return;
             }
             let mut sink = Sink { environment: &mut *self.environment, out: &mut self.out };
             let mut stages = SpanStages { routes: &mut self.routes, retention: &mut self.retention };
             let mut emit = |process, span| sink.take(process, span, &mut stages);
-            self.assembler.release(&answered, &settled, &mut emit);
-            self.logs.release(&answered, &settled, now, &self.assembler, &mut sink);
+            self.assembler.release(&known.answered, &known.settled, &mut emit);
+            self.logs.release(&known.answered, &known.settled, now, &self.assembler, &mut sink);
         }
     }
 

@@ -90,7 +90,7 @@ impl HealthPatterns {
 
 /// A request target without its query.
 pub(super) fn path(target: &str) -> &str {
-    let end = target.bytes().position(|byte| matches!(byte, b'?' | b'#'));
+    let end = memchr::memchr2(b'?', b'#', target.as_bytes());
     end.and_then(|end| target.get(..end)).unwrap_or(target)
 }
 

@@ -130,15 +130,20 @@ pub struct Description {
 /// Descriptions of one exchange: mostly one.
 pub type Descriptions = SmallVec<[Description; 1]>;
 
-/// Describes an exchange. Most give one description; a Redis batch can be told command by command.
+/// Describes an exchange, whose texts it takes. Most give one description; a Redis batch can be told command by command.
 #[must_use]
-pub fn describe(detail: Detail, role: Role, endpoints: &Endpoints, options: &SpanOptions) -> Descriptions {
+pub fn describe(
+    detail: &mut Detail,
+    role: Role,
+    endpoints: &Endpoints,
+    options: &SpanOptions,
+) -> Descriptions {
     match detail {
         Detail::Http(detail) => smallvec![http::describe(detail, role, endpoints, options)],
-        Detail::Mysql(detail) => smallvec![mysql::describe(&detail, role, endpoints, options)],
-        Detail::Redis(detail) => redis::describe(&detail, role, endpoints, options),
+        Detail::Mysql(detail) => smallvec![mysql::describe(detail, role, endpoints, options)],
+        Detail::Redis(detail) => redis::describe(detail, role, endpoints, options),
         #[cfg(test)]
-        Detail::Line(line) => smallvec![crate::pipeline::tests::line::describe(&line)],
+        Detail::Line(line) => smallvec![crate::pipeline::tests::line::describe(line)],
     }
 }
 

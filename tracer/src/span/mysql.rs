@@ -44,9 +44,14 @@ pub fn describe(
     if let Some(database) = &exchange.database {
         attributes.push(Attribute::new("db.namespace", Arc::clone(database)));
     }
-    let read = exchange.text.as_ref().map(|text| (text, statement(exchange, text).read()));
-    let summary = Text::from(read.as_ref().map(|(_, read)| summary(exchange, read)).unwrap_or_default());
-    let shown = read.and_then(|(text, read)| shown_text(exchange, text, &read, options.sql_text));
+    let (summary, shown) = match &exchange.text {
+        Some(text) => {
+            let read = statement(exchange, text).read();
+            let summary = summary(exchange, &read);
+            (summary.into(), shown_text(exchange, text, &read, options.sql_text))
+        }
+        None => (Text::default(), None),
+    };
     let dup = options.database_dup.then(|| shown.clone());
     push_statement(&mut attributes, exchange, &summary, shown);
     push_outcome(&mut attributes, exchange);

@@ -8,8 +8,8 @@ pub(super) trait Head: Default {
     /// Takes the start line; `false` if it is none.
     fn start_line(&mut self, line: &[u8]) -> bool;
 
-    /// Whether a field whose name begins with this byte, in lower case, may be of interest.
-    fn may_want(first: u8) -> bool;
+    /// Whether a field that begins like this may be of interest: most are not, and need not be taken apart.
+    fn may_want(line: &[u8]) -> bool;
 
     /// Takes one header field; `value` has no white space around it. The name can be any bytes.
     fn field(&mut self, name: &[u8], value: &[u8]);
@@ -140,13 +140,18 @@ impl<H: Head> HeadReader<H> {
 
     /// Fields that are none are ignored: the peers' own parsers decide what becomes of the message.
     fn field_line(&mut self, line: &[u8]) {
-        if !line.first().is_some_and(|first| H::may_want(first.to_ascii_lowercase())) {
+        if !H::may_want(line) {
             return;
         }
         let Some(colon) = memchr::memchr(b':', line) else { return };
         let Some((name, value)) = line.split_at_checked(colon) else { return };
         self.head.field(name.trim_ascii_end(), value.strip_prefix(b":").unwrap_or(value).trim_ascii());
     }
+}
+
+/// A line's byte at `at`, in lower case; 0 behind its end.
+pub(super) fn letter(line: &[u8], at: usize) -> u8 {
+    line.get(at).map_or(0, u8::to_ascii_lowercase)
 }
 
 fn is_blank(byte: u8) -> bool {

@@ -2,7 +2,7 @@
 
 use super::body::Framing;
 use super::forwarded::ForwardedFields;
-use super::head::Head;
+use super::head::{Head, letter};
 use super::line::parse_request_line;
 use super::{Forwarded, MAX_METHOD, MAX_TARGET, MAX_TRACESTATE, MAX_VALUE, USUAL_METHODS, Version};
 use crate::protocol::{HealthCheck, HealthPatterns, Passage, TraceHeaders, path};
@@ -48,9 +48,13 @@ impl Head for RequestHead {
         true
     }
 
-    fn may_want(first: u8) -> bool {
-        // Host, User-Agent, X-*, Content-*, Transfer-Encoding, trace*, b3, Forwarded.
-        matches!(first, b'h' | b'u' | b'x' | b'c' | b't' | b'b' | b'f')
+    fn may_want(line: &[u8]) -> bool {
+        match letter(line, 0) {
+            // Content-Length, Content-Type; not Connection, Cache-Control, Cookie.
+            b'c' => matches!(letter(line, 8), b'l' | b't'),
+            // Host, User-Agent, X-*, Transfer-Encoding, trace*, b3, Forwarded.
+            first => matches!(first, b'h' | b'u' | b'x' | b't' | b'b' | b'f'),
+        }
     }
 
     fn field(&mut self, name: &[u8], value: &[u8]) {

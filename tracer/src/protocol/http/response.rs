@@ -2,7 +2,7 @@
 
 use super::Version;
 use super::body::Framing;
-use super::head::Head;
+use super::head::{Head, letter};
 use super::line::parse_status_line;
 use super::request::FramingFields;
 
@@ -34,9 +34,13 @@ impl Head for ResponseHead {
         true
     }
 
-    fn may_want(first: u8) -> bool {
-        // Upgrade, Content-Length, Transfer-Encoding.
-        matches!(first, b'u' | b'c' | b't')
+    fn may_want(line: &[u8]) -> bool {
+        match letter(line, 0) {
+            // Content-Length; not Content-Type, Connection, Cache-Control.
+            b'c' => letter(line, 8) == b'l',
+            // Upgrade, Transfer-Encoding.
+            first => matches!(first, b'u' | b't'),
+        }
     }
 
     fn field(&mut self, name: &[u8], value: &[u8]) {

@@ -88,6 +88,10 @@ impl Batch {
             command.args = Vec::new();
         }
         self.bytes = self.bytes.saturating_add(size(&command));
+        if self.commands.is_empty() {
+            // Mostly it stays alone.
+            self.commands.reserve_exact(1);
+        }
         self.commands.push(command);
         Place::Kept(self.commands.len() - 1)
     }

@@ -1,6 +1,9 @@
 //! Commands: what is kept of one, and which of its arguments are names that may be shown.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use rustc_hash::FxHashMap;
 
 use super::table::COMMANDS;
 
@@ -132,14 +135,17 @@ pub(crate) enum Part {
     Word,
 }
 
+/// The commands by their names.
+static BY_NAME: LazyLock<FxHashMap<&[u8], &Spec>> =
+    LazyLock::new(|| COMMANDS.iter().map(|spec| (spec.name.as_bytes(), spec)).collect());
+
 /// The command of that name, in any case.
 pub(crate) fn lookup(name: &[u8]) -> Option<&'static Spec> {
     let mut upper = [0; MAX_NAME];
     let upper = upper.get_mut(..name.len())?;
     upper.copy_from_slice(name);
     upper.make_ascii_uppercase();
-    let at = COMMANDS.binary_search_by(|spec| spec.name.as_bytes().cmp(upper)).ok()?;
-    COMMANDS.get(at)
+    BY_NAME.get(&*upper).copied()
 }
 
 /// Whether these bytes look like a command's name: a word of letters, digits and dots that begins with a letter.

@@ -23,7 +23,7 @@ const fn like(name: &'static str, arity: i8, shown: Shown) -> Spec {
     Spec { name, arity, shown }
 }
 
-/// Sorted by name, for a binary search.
+/// Sorted by name.
 pub(super) static COMMANDS: &[Spec] = &[
     secret("ACL", -2),
     keys("APPEND", 3, 0, 0, 1),

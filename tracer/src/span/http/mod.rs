@@ -22,44 +22,44 @@ use crate::text::Text;
 /// Known methods of the semantic conventions.
 pub const KNOWN_METHODS: [&str; 9] = crate::protocol::http::USUAL_METHODS;
 
-/// Describes an exchange. The cap on routes per service is not applied here: see [`RouteTable::limit`].
+/// Describes an exchange, whose texts it takes. The cap on routes per service is not applied here: see
+/// [`RouteTable::limit`].
 #[must_use]
 pub fn describe(
-    mut exchange: HttpExchange,
+    exchange: &mut HttpExchange,
     role: Role,
     endpoints: &Endpoints,
     options: &SpanOptions,
 ) -> Description {
     let known_method = options.known_methods.iter().any(|known| exchange.method == **known);
-    let route = match role {
-        Role::Server => server_route(&exchange, options),
-        Role::Client => None,
-    };
     let method = if known_method { exchange.method.clone() } else { Text::Static("HTTP") };
-    let name = match &route {
-        Some(route) => [&*method, " ", route].concat().into(),
-        None => method.clone(),
-    };
-    let error = error_type(&exchange, role);
+    let error = error_type(exchange, role);
     let status = if error.is_some() { Status::Error(None) } else { Status::Unset };
 
     let mut attributes = Attributes(Vec::with_capacity(USUAL_ATTRIBUTES));
     if known_method {
-        attributes.push("http.request.method", method);
+        attributes.push("http.request.method", method.clone());
     } else {
         attributes.push("http.request.method", "_OTHER");
         attributes.push("http.request.method_original", exchange.method.clone());
     }
-    match role {
-        Role::Server => server_attributes(&mut attributes, &mut exchange, endpoints),
-        Role::Client => client_attributes(&mut attributes, &mut exchange, endpoints),
-    }
+    let route = match role {
+        Role::Server => server_attributes(&mut attributes, exchange, endpoints, options),
+        Role::Client => {
+            client_attributes(&mut attributes, exchange, endpoints);
+            None
+        }
+    };
+    let name = match &route {
+        Some(route) => [&*method, " ", route].concat().into(),
+        None => method,
+    };
     attributes.maybe("http.route", route);
     attributes.maybe("http.response.status_code", exchange.status);
     attributes.maybe("error.type", error);
-    network_attributes(&mut attributes, &exchange, endpoints);
+    network_attributes(&mut attributes, exchange, endpoints);
     if role == Role::Server {
-        attributes.maybe("user_agent.original", exchange.user_agent);
+        attributes.maybe("user_agent.original", exchange.user_agent.take());
     }
     attributes
         .maybe("http.request.body.size", exchange.request_body.and_then(|size| i64::try_from(size).ok()));
@@ -98,10 +98,9 @@ impl Attributes {
 
 /// The route, unless the server said that there is none: a path of which nothing is configured and that was not
 /// found is whatever a scanner made up.
-fn server_route(exchange: &HttpExchange, options: &SpanOptions) -> Option<String> {
-    let target = Target::parse(&exchange.method, &exchange.target);
+fn server_route(target: &Target<'_>, status: Option<u16>, options: &SpanOptions) -> Option<String> {
     let route = route(target.path?, &options.routes)?;
-    (route.configured || exchange.status != Some(404)).then_some(route.template)
+    (route.configured || status != Some(404)).then_some(route.template)
 }
 
 /// `error.type`: a word for a failure of the transport, else the status code where it means an error to `role`.
@@ -117,8 +116,15 @@ fn error_type(exchange: &HttpExchange, role: Role) -> Option<Cow<'static, str>> 
     }
 }
 
-fn server_attributes(attributes: &mut Attributes, exchange: &mut HttpExchange, endpoints: &Endpoints) {
+/// Returns the route.
+fn server_attributes(
+    attributes: &mut Attributes,
+    exchange: &mut HttpExchange,
+    endpoints: &Endpoints,
+    options: &SpanOptions,
+) -> Option<String> {
     let target = Target::parse(&exchange.method, &exchange.target);
+    let route = server_route(&target, exchange.status, options);
     let scheme = scheme_text(exchange.forwarded.proto.as_deref().or(target.scheme).unwrap_or("http"));
     let query = target.query.filter(|query| !query.is_empty()).map(redact_query);
     let path = target.path.map(|path| Part::new(redact_path(path), &exchange.target));
@@ -139,6 +145,7 @@ fn server_attributes(attributes: &mut Attributes, exchange: &mut HttpExchange, e
     let client = exchange.forwarded.client.take().map(Text::Owned);
     let client = client.or_else(|| endpoints.peer.as_ref().map(|peer| peer.name.clone().into()));
     attributes.maybe("client.address", client);
+    route
 }
 
 fn client_attributes(attributes: &mut Attributes, exchange: &mut HttpExchange, endpoints: &Endpoints) {

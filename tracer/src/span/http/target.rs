@@ -105,8 +105,8 @@ impl<'a> HostPort<'a> {
                 let (name, rest) = rest.split_once(']')?;
                 (name, rest.strip_prefix(':'))
             }
-            None => match host.split_once(':') {
-                Some((name, port)) => (name, Some(port)),
+            None => match memchr::memchr(b':', host.as_bytes()) {
+                Some(colon) => (host.get(..colon)?, host.get(colon + 1..)),
                 None => (host, None),
             },
         };

@@ -22,7 +22,7 @@ fn tcp() -> Endpoints {
 }
 
 fn told(exchange: &HttpExchange, role: Role, endpoints: &Endpoints) -> (Description, Vec<String>) {
-    let description = describe(exchange.clone(), role, endpoints, &SpanOptions::default());
+    let description = describe(&mut exchange.clone(), role, endpoints, &SpanOptions::default());
     let lines = description
         .attributes
         .iter()
@@ -130,7 +130,7 @@ fn what_was_not_found_has_no_guessed_route() {
 
     let mut options = SpanOptions::default();
     options.routes.patterns = vec!["/users/{name}".parse().unwrap()];
-    let described = describe(exchange("GET", "/users/nobody", 404), Role::Server, &tcp(), &options);
+    let described = describe(&mut exchange("GET", "/users/nobody", 404), Role::Server, &tcp(), &options);
     assert_eq!(described.name, "GET /users/{name}");
 }
 
@@ -144,7 +144,7 @@ fn unknown_methods() {
     assert_eq!(value(&lines, "http.request.method").as_deref(), Some("_OTHER"), "methods are case-sensitive");
 
     let options = SpanOptions { known_methods: vec!["PURGE".to_owned()], ..SpanOptions::default() };
-    assert_eq!(describe(exchange("PURGE", "/x", 200), Role::Client, &tcp(), &options).name, "PURGE");
+    assert_eq!(describe(&mut exchange("PURGE", "/x", 200), Role::Client, &tcp(), &options).name, "PURGE");
 }
 
 #[test]

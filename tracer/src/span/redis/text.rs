@@ -6,12 +6,14 @@ use crate::protocol::redis::{Argument, Command, Part, Shown, lookup};
 
 /// Longest text, in bytes; a batch's further commands are left out.
 const MAX_TEXT: usize = 4096;
+/// Bytes that the text of most commands needs not more of.
+const USUAL_TEXT: usize = 48;
 /// Longest subcommand: a longer word is none.
 const MAX_SUBCOMMAND: usize = 32;
 
 /// The commands, separated by `; `; `omitted` more were not kept.
 pub(super) fn text(commands: &[Command], omitted: u64, mask_keys: bool) -> String {
-    let mut text = String::new();
+    let mut text = String::with_capacity(USUAL_TEXT);
     let mut left_out = omitted;
     for (index, command) in commands.iter().enumerate() {
         if text.len() >= MAX_TEXT {
@@ -74,7 +76,11 @@ fn add_word(text: &mut String, argument: &Argument) {
 
 /// A key as one would type it: in quotes with escapes where it is not a plain word.
 fn quote(text: &mut String, key: &[u8], end: &str) {
-    let plain = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '\'' | '\\');
+    let plain = |c: char| match c {
+        '"' | '\'' | '\\' => false,
+        '!'..='~' => true,
+        other => !other.is_whitespace() && !other.is_control(),
+    };
     match std::str::from_utf8(key) {
         Ok(word) if !word.is_empty() && word != "?" && word.chars().all(plain) => text.push_str(word),
         _ => {

@@ -46,8 +46,9 @@ impl<'a> Statement<'a> {
     /// The statement, read.
     #[must_use]
     pub fn read(&self) -> Read<'a> {
-        let tokens = Tokens::new(self.text, self.reading()).collect();
-        Read { length: self.text.len(), truncated: self.truncated, tokens }
+        let mut read = Read { length: self.text.len(), truncated: self.truncated, tokens: SmallVec::new() };
+        read.tokens.extend(Tokens::new(self.text, self.reading()));
+        read
     }
 
     /// How strings are read. If a whole text ends inside a string, it was read wrongly, or is wrong itself.
