@@ -93,9 +93,10 @@ pub const WAITERS: usize = 3;
 
 /// Bits of [`Header::flags`].
 pub mod flag {
-    /// Data, ingress: the peer will send no more (`RCV_SHUTDOWN` was set when the call returned). The kernel may
-    /// have advanced `copied_seq` by one more for the FIN.
-    pub const PEER_DONE: u16 = 1 << 0;
+    /// Data: no more will move in its direction: the peer is done (`RCV_SHUTDOWN`), or this end is (`SEND_SHUTDOWN`, by
+    /// another thread within the call), when the call returned. The kernel may have advanced `copied_seq` or `write_seq`
+    /// by one more for the FIN.
+    pub const DIRECTION_DONE: u16 = 1 << 0;
     /// Data: the call ended the direction: a read of 0, or an error that ends the connection (see `errno`).
     pub const END: u16 = 1 << 1;
     /// Data: the bytes did not pass through user memory (sendfile, splice): none could be captured.

@@ -332,15 +332,15 @@ impl Connection {
             return None;
         }
         self.sequence |= data.header.flags & flag::SEQUENCE != 0;
-        let (stream, ingress) = match data.direction {
-            Direction::Ingress => (&mut self.ingress, true),
-            Direction::Egress => (&mut self.egress, false),
+        let stream = match data.direction {
+            Direction::Ingress => &mut self.ingress,
+            Direction::Egress => &mut self.egress,
         };
         let step = stream.advance(Extent {
             position: data.position,
             length: data.length,
             sequence: self.sequence,
-            fin_counted: ingress && self.sequence && data.header.flags & flag::PEER_DONE != 0,
+            fin_counted: self.sequence && data.header.flags & flag::DIRECTION_DONE != 0,
         });
         match step {
             Step::Forward { lost: 0 } => Some(0),
