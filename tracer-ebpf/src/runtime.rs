@@ -9,7 +9,8 @@
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Runtime {
-    /// Where the pointer to the thread state lies, from the thread pointer (x86-64: the base of `fs`).
+    /// Where the pointer to the thread state lies, from the thread pointer (x86-64: the base of `fs`). With
+    /// [`source::ARRAY`]: the pointer to an array in which it lies.
     pub slot: i64,
     /// `PyThreadState.thread_id`: equal to the thread pointer.
     pub thread_id: u32,
@@ -52,8 +53,8 @@ pub struct Runtime {
     pub worker: u64,
     /// From the first piece of a worker's stack to that code.
     pub worker_code: u32,
-    /// 0.
-    pub padding: u32,
+    /// Where the pointer to the thread state lies in that array.
+    pub key: u32,
     /// Where an object has the values of its attributes: from the object, or if it is negative from what the word there
     /// points to. 0 when that is not known.
     pub values: i64,
@@ -82,7 +83,7 @@ impl Runtime {
 /// Words of a [`Runtime`].
 pub const WORDS: usize = 14;
 
-/// Bits of [`Runtime::sources`]: what tells contexts apart.
+/// Bits of [`Runtime::sources`]: what tells contexts apart, and where it is kept.
 pub mod source {
     /// The context that was entered: what a task of asyncio runs in.
     pub const ENTERED: u32 = 1 << 0;
@@ -93,6 +94,8 @@ pub mod source {
     pub const MIGRATING: u32 = 1 << 2;
     /// Where no context was entered, that too is told: uvloop reads so.
     pub const NONE: u32 = 1 << 3;
+    /// A thread's own values lie in an array of their own, as in musl, and not behind the thread pointer, as in glibc.
+    pub const ARRAY: u32 = 1 << 4;
 }
 
 /// Low bits of [`Header::context`](crate::Header::context), which the address leaves free.

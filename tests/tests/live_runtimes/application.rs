@@ -47,6 +47,10 @@ pub enum Server {
     Node,
     /// The server of Go's `net/http`.
     Go,
+    /// A stand-in for CPython, on glibc.
+    Interpreter,
+    /// The same on musl.
+    MuslInterpreter,
 }
 
 impl Server {
@@ -63,6 +67,8 @@ impl Server {
             Self::UvloopCoroutines => "fastapi-uvloop-coroutines",
             Self::Node => "node",
             Self::Go => "go",
+            Self::Interpreter => "interpreter",
+            Self::MuslInterpreter => "interpreter-musl",
         }
     }
 
@@ -81,7 +87,9 @@ impl Server {
             | Self::FastFunctions
             | Self::UvloopFunctions
             | Self::UvloopCoroutines
-            | Self::Go => 1,
+            | Self::Go
+            | Self::Interpreter
+            | Self::MuslInterpreter => 1,
             Self::Node => 0,
         }
     }
@@ -120,6 +128,10 @@ impl Server {
                 command = Command::new(go_program());
                 command.env("PORT", &port)
             }
+            Self::Interpreter | Self::MuslInterpreter => {
+                command = Command::new(interpreter(self));
+                command.env("PORT", &port)
+            }
         };
         command.current_dir(directory).env("PYTHONDONTWRITEBYTECODE", "1");
         let endpoints = if self == Self::UvloopCoroutines { "coroutines" } else { "functions" };
@@ -137,6 +149,17 @@ fn go_program() -> PathBuf {
     command.arg("build").arg("-o").arg(&program).arg(source);
     command.envs([("GO111MODULE", "off"), ("GOPATH", "/usr/share/gocode"), ("GOTOOLCHAIN", "local")]);
     let built = command.env("GOCACHE", target.join("cache")).output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    program
+}
+
+/// Builds the stand-in for an interpreter.
+fn interpreter(server: Server) -> PathBuf {
+    let program = workspace::target().join("apps").join(server.name());
+    let compiler = if server == Server::MuslInterpreter { "musl-gcc" } else { "gcc" };
+    let mut command = Command::new(workspace::program(compiler).unwrap());
+    command.args(["-O1", "-Wall", "-Werror", "-pthread", "-o"]).arg(&program);
+    let built = command.arg(workspace::apps().join("oracle/interpreter.c")).output().unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     program
 }

@@ -86,6 +86,18 @@ fn functions_that_tasks_wait_for() {
 }
 
 #[test]
+fn contexts_of_a_stand_in_for_an_interpreter() {
+    let score = judge_steps(Server::Interpreter, &[Mode::Plain], &['r']);
+    score.require(&[(Part::Own, TURNS)]);
+}
+
+#[test]
+fn contexts_of_one_on_musl() {
+    let score = judge_steps(Server::MuslInterpreter, &[Mode::Plain], &['r']);
+    score.require(&[(Part::Own, TURNS)]);
+}
+
+#[test]
 fn goroutines() {
     // A handler's own statements, commands and lines; its HTTP requests are written by goroutines of the client's.
     let score = judge_steps(Server::Go, &ALL, &['s', 'r', 'l']);

@@ -73,7 +73,11 @@ fn thread_pointer() -> u64 {
 #[inline(always)]
 pub fn thread_state(runtime: &Runtime) -> u64 {
     let thread = thread_pointer();
-    match read_user::<u64>(thread.wrapping_add(runtime.slot as u64)) {
+    let mut slot = thread.wrapping_add(runtime.slot as u64);
+    if runtime.sources & source::ARRAY != 0 {
+        slot = read_user::<u64>(slot).unwrap_or(0).wrapping_add(runtime.key as u64);
+    }
+    match read_user::<u64>(slot) {
         // A slot that is not set, or not for this thread: a thread that the runtime did not make.
         Some(state) if state != 0 && read_user::<u64>(state + runtime.thread_id as u64) == Some(thread) => {
             state

@@ -344,6 +344,9 @@ impl Pipeline {
             let mark = Mark { time: event.header.time_ns, call: self.calls, ..Mark::default() };
             return self.on_closed(id, event, mark);
         }
+        if note == ConnectionNote::Established {
+            return self.on_established(id, event);
+        }
         let now = self.observe(&event.header, note == ConnectionNote::Accept);
         if !self.make_room_for(id, &now) {
             self.connections.stale += 1;
@@ -375,6 +378,14 @@ impl Pipeline {
             }
         }
         self.close_what_is_dead(id, event, now.mark);
+    }
+
+    /// Comes from whatever context the state changed in, as a close does.
+    fn on_established(&mut self, id: ConnectionId, event: &ConnectionEvent) {
+        let known = self.table.get_mut(id).filter(|tracked| tracked.connection.has_peer_of(event));
+        if let Some(tracked) = known {
+            tracked.connection.establish(event);
+        }
     }
 
     fn on_process(&mut self, note: ProcessNote, event: &ProcessEvent) {

@@ -22,9 +22,9 @@ const TOOLCHAIN: [&str; 8] = [
     "zlib1g-dev",
 ];
 
-/// What the tests and the demo run besides what guests are made of. `g++` builds libFuzzer, `gcc-multilib` a 32-bit program;
-/// `libpython3.11` is what the collector of the tests is linked with.
-const TESTS: [&str; 21] = [
+/// What the tests and the demo run besides what guests are made of. `g++` builds libFuzzer, `gcc-multilib` a 32-bit program,
+/// `musl-tools` one on musl; `libpython3.11` is what the collector of the tests is linked with.
+const TESTS: [&str; 22] = [
     "file",
     "g++",
     "mariadb-client",
@@ -44,6 +44,7 @@ const TESTS: [&str; 21] = [
     "golang-go",
     "libc6-dev",
     "libpython3.11",
+    "musl-tools",
     "python3-venv",
     "runc",
 ];

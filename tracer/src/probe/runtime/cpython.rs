@@ -7,18 +7,13 @@ use super::Unread;
 use super::image::Interpreter;
 use super::layout::Layout;
 use super::memory::Memory;
+use super::storage::{self, Slot};
 
 /// Interpreters of a process that are looked at.
 const MAX_INTERPRETERS: usize = 16;
 
 /// Threads of an interpreter that are looked at.
 const MAX_THREADS: usize = 256;
-
-/// Bytes of a thread's control block in which the slot is looked for: glibc's `struct pthread` is no longer.
-const CONTROL_BLOCK: usize = 2304;
-
-/// Words at its begin that are no storage of anybody's: the thread control block proper.
-const FIRST_SLOT: usize = 0x40;
 
 /// CPython's version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +42,8 @@ const TYPE_NAME: u64 = 24;
 #[derive(Debug)]
 pub(super) struct Proof {
     pub(super) layout: Layout,
-    /// From a thread's pointer to the slot that names its state.
-    pub(super) slot: i64,
+    /// Which of a thread's own values names its state.
+    pub(super) slot: Slot,
     /// The main interpreter.
     pub(super) interpreter: u64,
     pub(super) version: Version,
@@ -60,7 +55,7 @@ pub(super) fn prove(memory: &Memory, place: Interpreter) -> Result<Proof, Unread
     let layout = Layout::of(version, |offset| word(memory, place.runtime + offset))?;
     let main = word(memory, place.runtime + layout.interpreters)?;
     let mut interpreter = main;
-    let mut slots: Option<Vec<usize>> = None;
+    let mut slots: Option<Vec<Slot>> = None;
     for _ in 0..MAX_INTERPRETERS {
         if interpreter == 0 {
             break;
@@ -69,8 +64,7 @@ pub(super) fn prove(memory: &Memory, place: Interpreter) -> Result<Proof, Unread
         interpreter = word(memory, interpreter + layout.next_interpreter)?;
     }
     let slots = slots.ok_or(Unread::NotReady)?;
-    let slot = slots.first().ok_or(Unread::NotProved("no thread's storage names its state"))?;
-    let slot = i64::try_from(*slot).map_err(|_| Unread::NotProved("the slot"))?;
+    let slot = *slots.first().ok_or(Unread::NotProved("no thread's storage names its state"))?;
     Ok(Proof { layout, slot, interpreter: main, version })
 }
 
@@ -103,7 +97,7 @@ fn threads(
     memory: &Memory,
     layout: &Layout,
     interpreter: u64,
-    slots: &mut Option<Vec<usize>>,
+    slots: &mut Option<Vec<Slot>>,
 ) -> Result<(), Unread> {
     let mut state = word(memory, interpreter + layout.threads)?;
     for _ in 0..MAX_THREADS {
@@ -120,7 +114,7 @@ fn threads(
         let thread = word(memory, state + u64::from(layout.thread_id))?;
         // A state that no thread has taken yet has no thread.
         if thread != 0 {
-            let found = naming(memory, thread, state)?;
+            let found = storage::naming(memory, thread, state)?;
             match slots {
                 None => *slots = Some(found),
                 Some(slots) => slots.retain(|slot| found.contains(slot)),
@@ -129,19 +123,6 @@ fn threads(
         state = word(memory, state + NEXT_THREAD)?;
     }
     Ok(())
-}
-
-/// The slots of a thread's control block that name the state.
-fn naming(memory: &Memory, thread: u64, state: u64) -> Result<Vec<usize>, Unread> {
-    // It begins with its own address: `tcbhead_t.tcb` of glibc, `struct pthread.self` of musl.
-    if word(memory, thread)? != thread {
-        return Err(Unread::NotProved("a thread state is of no thread"));
-    }
-    let block: [u8; CONTROL_BLOCK] =
-        memory.bytes(thread).map_err(|_| Unread::NotProved("a thread's memory"))?;
-    let words = block.as_chunks::<8>().0.iter().enumerate();
-    let slots = words.filter(|(_, word)| u64::from_ne_bytes(**word) == state).map(|(index, _)| index * 8);
-    Ok(slots.filter(|slot| *slot >= FIRST_SLOT).collect())
 }
 
 /// Checks that what lies where a thread's context should be is one, or nothing.
@@ -166,7 +147,7 @@ fn list(memory: &Memory, head: u64) -> Result<(), Unread> {
 }
 
 /// A word that must be readable if the structures are what they should be.
-fn word(memory: &Memory, address: u64) -> Result<u64, Unread> {
+pub(super) fn word(memory: &Memory, address: u64) -> Result<u64, Unread> {
     memory.word(address).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => Unread::Unreadable(error),
         _ => Unread::NotProved("a pointer leads nowhere"),

@@ -1,6 +1,6 @@
 //! Where the probe finds what a process's language runtime is doing: which asyncio task, which greenlet makes a call.
 //!
-//! CPython 3.9 to 3.14 on glibc, x86-64. The interpreter's `_PyRuntime` leads to its threads' states; a thread's own
+//! CPython 3.9 to 3.14 on glibc or musl, x86-64. The interpreter's `_PyRuntime` leads to its threads' states; a thread's own
 //! storage (pthread_setspecific, which keeps the state while the GIL is released) leads to its state. Offsets are of
 //! the version's own headers and are proved on the live process: every thread state names its interpreter, and the
 //! thread that it says it belongs to, and that thread's storage names the state. What is not proved is not used.
@@ -12,6 +12,7 @@ mod image;
 mod layout;
 mod memory;
 mod migrating;
+mod storage;
 mod workers;
 
 use std::{fmt, io};
@@ -36,9 +37,6 @@ pub enum Unread {
     /// Node tells of asynchronous contexts only to code that runs in it.
     #[error("it runs Node.js, whose memory does not tell which request a callback works for")]
     Node,
-    /// Another C library, another place for a thread's own storage.
-    #[error("its CPython runs on musl, where a thread's state is not found: take an image with glibc")]
-    Musl,
     /// It cannot be looked at.
     #[error("its memory cannot be read ({0}): the tracer needs CAP_SYS_PTRACE")]
     Unreadable(#[source] io::Error),
@@ -64,10 +62,9 @@ pub enum Unread {
 
 impl Unread {
     /// All short names.
-    pub const REASONS: [&'static str; 10] = [
+    pub const REASONS: [&'static str; 9] = [
         "no_runtime",
         "node",
-        "musl",
         "unreadable",
         "not_ready",
         "unknown_version",
@@ -89,7 +86,6 @@ impl Unread {
         match self {
             Self::NotPython => "no_runtime",
             Self::Node => "node",
-            Self::Musl => "musl",
             Self::Unreadable(_) => "unreadable",
             Self::NotReady => "not_ready",
             Self::UnknownVersion(_) => "unknown_version",
@@ -166,14 +162,11 @@ impl Locator {
         let Some(place) = self.images.interpreter(proc, pid, &mappings) else {
             return Err(if is_node(proc, pid) { Unread::Node } else { Unread::NotPython });
         };
-        if mappings.has("/ld-musl-") {
-            return Err(Unread::Musl);
-        }
         let memory = Memory::open(proc, pid).map_err(Unread::Unreadable)?;
         let proof = cpython::prove(&memory, place)?;
         let layout = proof.layout;
         let mut runtime = Runtime {
-            slot: proof.slot,
+            slot: proof.slot.at,
             thread_id: layout.thread_id,
             context: layout.context,
             entered: layout.entered,
@@ -183,6 +176,10 @@ impl Locator {
         let variables = || image::variables(proc, pid, &mappings, "/_asyncio.");
         let tasks = asyncio::find(&memory, &layout, proof.interpreter, variables);
         (runtime.stack, runtime.previous) = layout.stack;
+        if let Some(key) = proof.slot.key {
+            runtime.sources |= source::ARRAY;
+            runtime.key = key;
+        }
         if mappings.has("/uvloop/") {
             runtime.sources |= source::NONE;
         }

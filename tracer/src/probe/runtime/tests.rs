@@ -8,7 +8,11 @@ use super::*;
 
 /// Tells its version, and where a task says what it waits for; goes on when it is told to.
 const PROGRAM: &str = "\
-import sys, threading, asyncio, contextvars, ctypes
+import sys, threading, asyncio, contextvars
+memory = open('/proc/self/mem', 'rb', 0)
+def word(address):
+    memory.seek(address)
+    return int.from_bytes(memory.read(8), sys.byteorder)
 async def wait(future):
     await future
 async def waiter_offset():
@@ -16,7 +20,7 @@ async def waiter_offset():
     task = asyncio.ensure_future(wait(future))
     await asyncio.sleep(0)
     offsets = range(0, asyncio.Task.__basicsize__, 8)
-    found = [at for at in offsets if ctypes.c_uint64.from_address(id(task) + at).value == id(future)]
+    found = [at for at in offsets if word(id(task) + at) == id(future)]
     future.set_result(None)
     await task
     return found[0]
@@ -84,7 +88,7 @@ fn real_interpreters_are_proved_or_refused() {
                 assert!((9..=14).contains(&minor), "{version} is not known, and yet {found:?}");
                 assert!(matches!(found.language, Language::CPython(found) if found.to_string() == version));
                 let runtime = found.runtime;
-                assert_eq!(runtime.sources, source::ENTERED);
+                assert_eq!(runtime.sources & !source::ARRAY, source::ENTERED);
                 assert!(runtime.slot > 0);
                 assert!(
                     (runtime.tasks != 0) != (minor >= 14) && runtime.task_type != 0,
