@@ -161,20 +161,22 @@ pub enum ConnectionNote {
     Closed = 4,
     /// `shutdown` was called, or a TCP socket was closed and sends its FIN; `how` says which way.
     Shutdown = 5,
+    /// A `connect` that did not wait was answered: only now is it known where the peer's bytes begin.
+    Established = 6,
 }
 
 impl ConnectionNote {
     /// The note with this wire value, if there is one.
     #[must_use]
     pub fn from_wire(value: u8) -> Option<Self> {
-        [Self::Connect, Self::Accept, Self::Seen, Self::Closed, Self::Shutdown]
+        [Self::Connect, Self::Accept, Self::Seen, Self::Closed, Self::Shutdown, Self::Established]
             .into_iter()
             .find(|note| *note as u8 == value)
     }
 }
 
-/// A connection was first seen, or changed. `Closed` events carry no trustworthy thread: they come from whatever
-/// context the TCP state changed in.
+/// A connection was first seen, or changed. `Closed` and `Established` events carry no trustworthy thread: they come
+/// from whatever context the TCP state changed in.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionEvent {
