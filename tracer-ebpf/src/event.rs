@@ -93,9 +93,10 @@ pub const WAITERS: usize = 3;
 
 /// Bits of [`Header::flags`].
 pub mod flag {
-    /// Data, ingress: the peer will send no more (`RCV_SHUTDOWN` was set when the call returned). The kernel may
-    /// have advanced `copied_seq` by one more for the FIN.
-    pub const PEER_DONE: u16 = 1 << 0;
+    /// Data: no more will move in its direction: the peer is done (`RCV_SHUTDOWN`), or this end is (`SEND_SHUTDOWN`, by
+    /// another thread within the call), when the call returned. The kernel may have advanced `copied_seq` or `write_seq`
+    /// by one more for the FIN.
+    pub const DIRECTION_DONE: u16 = 1 << 0;
     /// Data: the call ended the direction: a read of 0, or an error that ends the connection (see `errno`).
     pub const END: u16 = 1 << 1;
     /// Data: the bytes did not pass through user memory (sendfile, splice): none could be captured.
@@ -160,20 +161,22 @@ pub enum ConnectionNote {
     Closed = 4,
     /// `shutdown` was called, or a TCP socket was closed and sends its FIN; `how` says which way.
     Shutdown = 5,
+    /// A `connect` that did not wait was answered: only now is it known where the peer's bytes begin.
+    Established = 6,
 }
 
 impl ConnectionNote {
     /// The note with this wire value, if there is one.
     #[must_use]
     pub fn from_wire(value: u8) -> Option<Self> {
-        [Self::Connect, Self::Accept, Self::Seen, Self::Closed, Self::Shutdown]
+        [Self::Connect, Self::Accept, Self::Seen, Self::Closed, Self::Shutdown, Self::Established]
             .into_iter()
             .find(|note| *note as u8 == value)
     }
 }
 
-/// A connection was first seen, or changed. `Closed` events carry no trustworthy thread: they come from whatever
-/// context the TCP state changed in.
+/// A connection was first seen, or changed. `Closed` and `Established` events carry no trustworthy thread: they come
+/// from whatever context the TCP state changed in.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionEvent {

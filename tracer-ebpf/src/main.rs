@@ -26,8 +26,8 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     let sock: *const u8 = ctx.arg(0);
-    let state: i32 = ctx.arg(2);
-    socket_state::on_change(sock as u64, state);
+    let (before, state): (i32, i32) = (ctx.arg(1), ctx.arg(2));
+    socket_state::on_change(sock as u64, before, state);
     0
 }
 

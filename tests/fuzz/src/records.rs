@@ -145,9 +145,10 @@ impl Stage {
             operation::ACCEPT => self.note(tid, sock, ConnectionNote::Accept, 0),
             operation::CONNECT => self.note(tid, sock, ConnectionNote::Connect, 0),
             operation::OTHER_NOTE => {
-                let note = match number % 3 {
+                let note = match number % 4 {
                     0 => ConnectionNote::Seen,
                     1 => ConnectionNote::Closed,
+                    2 => ConnectionNote::Established,
                     _ => ConnectionNote::Shutdown,
                 };
                 self.note(tid, sock, note, (number >> 2 & 3) as u8);

@@ -50,6 +50,11 @@ pub fn send_without_context(address: &Address, path: &str) -> usize {
     usize::from(CLIENTS) * usize::from(REQUESTS)
 }
 
+/// One request for `path`.
+pub fn send_one(address: &Address, path: &str) -> Vec<Sent> {
+    vec![ask(address, path, 0, 0)]
+}
+
 fn ask(address: &Address, path: &str, client: u8, number: u8) -> Sent {
     let mut sent = Sent { trace: [0xb0; 16], span: [0xc0; 8] };
     (sent.trace[14], sent.trace[15]) = (client, number);

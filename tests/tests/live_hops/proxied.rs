@@ -20,7 +20,10 @@ struct Scene {
 impl Scene {
     fn new(name: &str, bind: Bind, keep_alive: bool) -> Self {
         let testbed = Testbed::start(name).unwrap();
-        let backend = testbed.backend(&BackendOptions { bind, ..BackendOptions::default() }).unwrap();
+        let arguments =
+            if keep_alive { vec!["--keep-alive".to_owned(), "60".to_owned()] } else { Vec::new() };
+        let backend =
+            testbed.backend(&BackendOptions { bind, arguments, ..BackendOptions::default() }).unwrap();
         let address = Address::Tcp((Ipv4Addr::LOCALHOST, free_port().unwrap()).into());
         let Address::Tcp(listens) = &address else { unreachable!() };
         let keep = if keep_alive { "keepalive 8;" } else { "" };
@@ -85,6 +88,19 @@ fn by_tcp() {
 #[test]
 fn by_tcp_connections_that_live_on() {
     whole_chain("hops-keep", Bind::Ipv4, true);
+}
+
+#[test]
+fn by_tcp_connections_older_than_the_tracer() {
+    let scene = Scene::new("hops-older", Bind::Ipv4, true);
+    // Each of nginx's workers has connections then.
+    browser::send(&scene.address, "/api/db/messages");
+    let processes = [scene.nginx.id(), scene.backend.id()];
+    let (sent, outcome) =
+        scene.trace_while(&processes, || browser::send_one(&scene.address, "/api/db/messages"));
+    let call = below(&outcome, first(&outcome, &sent[0]), SpanKind::Client);
+    assert_eq!(call.len(), 1);
+    assert_eq!(below(&outcome, call[0], SpanKind::Server).len(), 1);
 }
 
 #[test]

@@ -26,6 +26,7 @@ const MSG_ERRQUEUE: u64 = 0x2000;
 
 const EINPROGRESS: i64 = 115;
 const RCV_SHUTDOWN: u8 = 1;
+const SEND_SHUTDOWN: u8 = 2;
 
 /// Where the bytes of a call lie in the application's memory.
 #[derive(Clone, Copy)]
@@ -392,8 +393,9 @@ fn set_flags(event: &mut DataEvent, socket: &Socket, direction: Direction) {
     if socket.sequence {
         event.header.flags |= flag::SEQUENCE;
         let shutdown: u8 = read(socket.sock, config!(sk_shutdown));
-        if direction == Direction::Ingress && shutdown & RCV_SHUTDOWN != 0 {
-            event.header.flags |= flag::PEER_DONE;
+        let done = if direction == Direction::Ingress { RCV_SHUTDOWN } else { SEND_SHUTDOWN };
+        if shutdown & done != 0 {
+            event.header.flags |= flag::DIRECTION_DONE;
         }
     }
 }
@@ -412,7 +414,7 @@ fn on_end(call: &Moved, socket: &Socket) {
     };
     let mut event = event(call, EventKind::Data, socket.sock, socket.ino);
     set_flags(&mut event, socket, call.direction);
-    if errno == 0 && socket.sequence && event.header.flags & flag::PEER_DONE == 0 && !is_closed(socket) {
+    if errno == 0 && socket.sequence && event.header.flags & flag::DIRECTION_DONE == 0 && !is_closed(socket) {
         // TCP gives nothing only when the peer is done: this socket was not the one that was read.
         count_loss(LossReason::StaleDescriptor);
         return;

@@ -1,4 +1,4 @@
-//! TCP state changes: a connection begins or is over, or a process began to listen.
+//! TCP state changes: a connection begins, is answered or is over, or a process began to listen.
 
 use tracer_ebpf::{ConnectionNote, ProcessNote};
 
@@ -9,6 +9,7 @@ use super::maps::{CONNECTIONS, PORTS, PROCESSES, WINDOWS};
 use super::socket::{INET6, Socket, UNIX};
 use super::{emit, process};
 
+const TCP_ESTABLISHED: i32 = 1;
 const TCP_SYN_SENT: i32 = 2;
 const TCP_SYN_RECV: i32 = 3;
 const TCP_FIN_WAIT1: i32 = 4;
@@ -18,17 +19,29 @@ const TCP_LISTEN: i32 = 10;
 const IPPROTO_TCP: u16 = 6;
 const SHUT_WR: u8 = 1;
 
-/// The state of `sock` became `state`. Comes from any context: the current task means nothing but for a listen.
+/// The state of `sock` was `before` and became `state`. Comes from any context: the current task means nothing but for
+/// a listen.
 #[inline(always)]
-pub fn on_change(sock: u64, state: i32) {
+pub fn on_change(sock: u64, before: i32, state: i32) {
     if state == TCP_CLOSE {
         on_close(sock);
+    } else if state == TCP_ESTABLISHED && before == TCP_SYN_SENT {
+        on_answer(sock);
     } else if state == TCP_FIN_WAIT1 || state == TCP_LAST_ACK {
         on_finish(sock);
     } else if state == TCP_SYN_SENT || state == TCP_SYN_RECV {
         forget(sock);
     } else if state == TCP_LISTEN {
         on_listen(sock);
+    }
+}
+
+/// The peer's first sequence number is known: `tcp_rcv_synsent_state_process` in net/ipv4/tcp_input.c has set
+/// `copied_seq` by now. Where `connect` still waits, the socket is not known yet: its own event will tell.
+#[inline(always)]
+fn on_answer(sock: u64) {
+    if let Some(socket) = known(sock) {
+        announce(&emit::header(&current()), &socket, ConnectionNote::Established, 0);
     }
 }
 

@@ -19,6 +19,7 @@ use tracer_ebpf::event::flag;
 use tracer_ebpf::{ConnectionEvent, ConnectionNote, Direction};
 
 use self::detect::{Held, Hints};
+use self::origins::Told;
 pub use self::search::MAX_ATTEMPTS;
 pub use self::standing::Standing;
 pub use self::stats::ConnectionStats;
@@ -72,6 +73,8 @@ pub struct Connection {
     moved: bool,
     ingress: Stream,
     egress: Stream,
+    /// Where the kernel said that the streams stand, before any of their bytes was seen.
+    told: Told,
     state: State,
     window: Window,
 }
@@ -120,9 +123,10 @@ impl Connection {
         let role = match note {
             ConnectionNote::Connect => Some(Role::Client),
             ConnectionNote::Accept => Some(Role::Server),
-            ConnectionNote::Seen | ConnectionNote::Closed | ConnectionNote::Shutdown => {
-                endpoints::role(event)
-            }
+            ConnectionNote::Seen
+            | ConnectionNote::Closed
+            | ConnectionNote::Shutdown
+            | ConnectionNote::Established => endpoints::role(event),
         };
         let fresh = matches!(note, ConnectionNote::Connect | ConnectionNote::Accept);
         let sequence = event.header.flags & flag::SEQUENCE != 0;
@@ -137,6 +141,7 @@ impl Connection {
             moved: false,
             ingress,
             egress,
+            told: Told::by(event, sequence),
             state: State::Detecting(Detecting { fresh, held: None, attempts: 0, passing: None }),
             window: Window::Default,
         }
@@ -155,6 +160,7 @@ impl Connection {
             moved: false,
             ingress: Stream::default(),
             egress: Stream::default(),
+            told: Told::default(),
             state: State::Detecting(Detecting { fresh: false, held: None, attempts: 0, passing: None }),
             window: Window::Default,
         }
@@ -166,6 +172,13 @@ impl Connection {
             self.endpoints = Arc::new(endpoints::endpoints(event));
             self.peer_sock = event.peer_sock;
             self.role = self.role.or(endpoints::role(event));
+        }
+    }
+
+    /// Takes where the peer's bytes begin from the event that its `connect` was answered.
+    pub fn establish(&mut self, event: &ConnectionEvent) {
+        if self.ingress.next().is_none() {
+            self.ingress = Stream::at(event.rx_position.into());
         }
     }
 
@@ -319,15 +332,15 @@ impl Connection {
             return None;
         }
         self.sequence |= data.header.flags & flag::SEQUENCE != 0;
-        let (stream, ingress) = match data.direction {
-            Direction::Ingress => (&mut self.ingress, true),
-            Direction::Egress => (&mut self.egress, false),
+        let stream = match data.direction {
+            Direction::Ingress => &mut self.ingress,
+            Direction::Egress => &mut self.egress,
         };
         let step = stream.advance(Extent {
             position: data.position,
             length: data.length,
             sequence: self.sequence,
-            fin_counted: ingress && self.sequence && data.header.flags & flag::PEER_DONE != 0,
+            fin_counted: self.sequence && data.header.flags & flag::DIRECTION_DONE != 0,
         });
         match step {
             Step::Forward { lost: 0 } => Some(0),

@@ -24,8 +24,8 @@ impl Connection {
     #[must_use]
     pub fn standing(&self, data: &Data<'_>) -> Standing {
         let (ingress, egress) = match data.direction {
-            Direction::Ingress => (Some(data.position), self.egress.next()),
-            Direction::Egress => (self.ingress.next(), Some(data.position)),
+            Direction::Ingress => (Some(data.position), self.egress.next().or(self.told.egress)),
+            Direction::Egress => (self.ingress.next().or(self.told.ingress), Some(data.position)),
         };
         let sequence = data.header.flags & flag::SEQUENCE != 0;
         Standing { ingress, egress, sequence, peer_sock: self.peer_sock }

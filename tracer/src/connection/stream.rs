@@ -35,7 +35,7 @@ pub struct Extent {
     pub length: u32,
     /// Positions are 32-bit TCP sequence numbers.
     pub sequence: bool,
-    /// The position may count the peer's FIN: received bytes, and the peer is done.
+    /// The position may count a FIN: the sender of these bytes is done.
     pub fin_counted: bool,
 }
 

@@ -146,6 +146,7 @@ impl Pipeline {
         }
     }
 
+    /// Every connection that is closing or finishing is in the list until it is over.
     fn wait(&mut self, connection: ConnectionId, mark: Mark, closes: bool) {
         self.due.push_back(Due { at: mark.time.saturating_add(CLOSE_GRACE), connection, mark, closes });
     }

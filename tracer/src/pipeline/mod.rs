@@ -321,14 +321,18 @@ impl Pipeline {
             tracked.connection.on_data(data, now.mark, stage);
         };
         let ends = data.header.flags & flag::END != 0;
-        let waited = self.before_data(data, &now);
+        // Mostly no end waits: then none of this connection does.
+        let ending = !self.due.is_empty();
+        let waited = ending && self.before_data(data, &now);
         // What tells only an end does not bring a forgotten connection back.
         if !self.with(data.connection, &now, take) && data.length > 0 {
             self.connections.unannounced += 1;
             self.add(data.connection, Connection::unannounced(), &now);
             self.with(data.connection, &now, take);
         }
-        self.after_data(data.connection, waited, ends, &now);
+        if ending {
+            self.after_data(data.connection, waited, ends, &now);
+        }
     }
 
     fn on_connection(&mut self, note: ConnectionNote, event: &ConnectionEvent) {
@@ -339,6 +343,9 @@ impl Pipeline {
             self.calls += 1;
             let mark = Mark { time: event.header.time_ns, call: self.calls, ..Mark::default() };
             return self.on_closed(id, event, mark);
+        }
+        if note == ConnectionNote::Established {
+            return self.on_established(id, event);
         }
         let now = self.observe(&event.header, note == ConnectionNote::Accept);
         if !self.make_room_for(id, &now) {
@@ -371,6 +378,14 @@ impl Pipeline {
             }
         }
         self.close_what_is_dead(id, event, now.mark);
+    }
+
+    /// Comes from whatever context the state changed in, as a close does.
+    fn on_established(&mut self, id: ConnectionId, event: &ConnectionEvent) {
+        let known = self.table.get_mut(id).filter(|tracked| tracked.connection.has_peer_of(event));
+        if let Some(tracked) = known {
+            tracked.connection.establish(event);
+        }
     }
 
     fn on_process(&mut self, note: ProcessNote, event: &ProcessEvent) {

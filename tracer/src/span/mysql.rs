@@ -48,7 +48,8 @@ pub fn describe(
         Some(text) => {
             let read = statement(exchange, text).read();
             let summary = summary(exchange, &read);
-            (summary.into(), shown_text(exchange, text, &read, options.sql_text))
+            // The span's name is the same text.
+            (Text::Shared(summary.into()), shown_text(exchange, text, &read, options.sql_text))
         }
         None => (Text::default(), None),
     };

@@ -137,6 +137,21 @@ impl Network {
         );
         self.node.run(|| command("nft", &[&table]))
     }
+
+    /// Loses the first packet of each connection to the server, so that it is answered only after it was sent again: a
+    /// second later (`TCP_TIMEOUT_INIT` in include/net/tcp.h).
+    ///
+    /// # Errors
+    /// When the kernel cannot filter packets, or `nft` is missing.
+    pub fn lose_first_packets(&self, server: SocketAddrV4) -> Result<()> {
+        let (address, port) = (server.ip(), server.port());
+        let table = format!(
+            "table ip losses {{\n  set seen {{ type inet_service; flags dynamic; }}\n  chain forward {{\n    type \
+             filter hook forward priority 0;\n    ip daddr {address} tcp dport {port} tcp flags syn tcp sport != \
+             @seen add @seen {{ tcp sport }} drop\n  }}\n}}\n"
+        );
+        self.node.run(|| command("nft", &[&table]))
+    }
 }
 
 fn command(program: &str, arguments: &[&str]) -> Result<()> {

@@ -81,6 +81,7 @@ fn line(event: &Event<'_>) -> Option<(u64, String)> {
                 ConnectionNote::Seen => format!("seen {name}"),
                 ConnectionNote::Closed => "closed".to_owned(),
                 ConnectionNote::Shutdown => "shutdown".to_owned(),
+                ConnectionNote::Established => "established".to_owned(),
             };
             Some((event.sock, text))
         }

@@ -138,10 +138,10 @@ fn the_peers_fin_is_not_a_gap() {
     let mut s = Script::new();
     s.accept(1, WEB);
     s.moved(1, WEB, Direction::Ingress, "?get\n", |data| {
-        data.header.flags |= flag::PEER_DONE;
+        data.header.flags |= flag::DIRECTION_DONE;
         data.position += 1;
     });
-    s.moved(1, WEB, Direction::Ingress, "", |data| data.header.flags |= flag::PEER_DONE | flag::END);
+    s.moved(1, WEB, Direction::Ingress, "", |data| data.header.flags |= flag::DIRECTION_DONE | flag::END);
     s.send(1, WEB, "!ok\n");
     assert_eq!(s.names(), ["get"]);
     assert_eq!(s.pipeline.stats().connections.jumps, 0);

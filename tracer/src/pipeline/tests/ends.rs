@@ -72,6 +72,21 @@ fn a_shutdown_waits_for_what_another_thread_sends() {
     assert_eq!((s.names(), s.pipeline.stats().connections.jumps), (vec!["get"], 0));
 }
 
+/// The kernel's position behind the bytes counts the FIN that another thread has added.
+#[test]
+fn a_fin_that_is_added_while_another_thread_sends_is_no_gap() {
+    let mut s = Script::new();
+    s.accept(1, WEB);
+    s.recv(1, WEB, "?get\n");
+    let from = in_flight(&mut s, WEB, "!ok\n");
+    s.note(2, WEB, ConnectionNote::Shutdown);
+    s.moved(1, WEB, Direction::Egress, "!ok\n", |data| {
+        data.position = u64::from(from) + 1;
+        data.header.flags |= flag::DIRECTION_DONE;
+    });
+    assert_eq!((s.names(), s.pipeline.stats().connections.jumps), (vec!["get"], 0));
+}
+
 #[test]
 fn what_is_lost_before_a_shutdown_is_a_gap_before_the_peer_answers() {
     let mut s = Script::new();

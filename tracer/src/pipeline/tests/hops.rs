@@ -164,6 +164,48 @@ fn pipelined_requests_are_not_mixed() {
 }
 
 #[test]
+fn a_connection_whose_answer_came_after_connect_is_joined_from_its_first_request() {
+    let mut s = Script::new();
+    s.patient = true;
+    s.accept(1, WEB);
+    s.link(UP, BACK);
+    s.connecting(1, UP);
+    as_backend(&mut s, |s| {
+        s.accept(3, BACK);
+        s.connect(3, DB);
+    });
+    s.note(0, UP, ConnectionNote::Established);
+    s.recv(1, WEB, "?web\n");
+    s.send(1, UP, "?ask_\n");
+    answer(&mut s, "?serve\n");
+    s.recv(1, UP, "!ok\n");
+    s.send(1, WEB, "!ok\n");
+    settle(&mut s);
+    s.assert_child("ask_", "web");
+    assert!(pair(&s, "ask_", "serve"));
+}
+
+#[test]
+fn a_connection_older_than_the_tracer_is_joined_from_its_first_request() {
+    let mut s = Script::new();
+    s.patient = true;
+    s.link(UP, BACK);
+    s.note(1, WEB, ConnectionNote::Seen);
+    s.recv(1, WEB, "?web\n");
+    s.note(1, UP, ConnectionNote::Seen);
+    s.send(1, UP, "?ask_\n");
+    as_backend(&mut s, |s| {
+        s.note(3, BACK, ConnectionNote::Seen);
+        s.note(3, DB, ConnectionNote::Seen);
+    });
+    answer(&mut s, "?serve\n");
+    s.recv(1, UP, "!ok\n");
+    s.send(1, WEB, "!ok\n");
+    settle(&mut s);
+    assert!(pair(&s, "ask_", "serve"));
+}
+
+#[test]
 fn unix_sockets_are_told_by_their_peers() {
     let mut s = Script::new();
     s.patient = true;

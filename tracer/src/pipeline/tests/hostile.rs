@@ -91,6 +91,7 @@ fn action() -> impl Strategy<Value = Action> {
             Just(ConnectionNote::Accept),
             Just(ConnectionNote::Connect),
             Just(ConnectionNote::Shutdown),
+            Just(ConnectionNote::Established),
         ].prop_map(Action::Note),
         1 => prop_oneof![Just(Role::Client), Just(Role::Server)].prop_map(|role| Action::Anew { role }),
         1 => (any::<bool>(), prop_oneof![Just(0), Just(104)])

@@ -160,6 +160,23 @@ impl Script {
         *epochs = (epochs.0 + 1, epochs.1 + 1);
     }
 
+    /// `connect` returns before it is answered: the peer's first position is not known.
+    pub(crate) fn connecting(&mut self, tid: Tid, conn: Conn) {
+        const SYN_SENT: u8 = 2;
+        let position = self.position(conn, Direction::Egress);
+        let mut header = self.header(tid);
+        header.flags |= flag::SEQUENCE;
+        let event = ConnectionEvent {
+            header,
+            sock: conn.0,
+            ino: conn.1,
+            tx_position: position,
+            state: SYN_SENT,
+            ..connection_event()
+        };
+        self.event(&Event::Connection(ConnectionNote::Connect, event));
+    }
+
     pub(crate) fn note(&mut self, tid: Tid, conn: Conn, note: ConnectionNote) {
         let mut header = self.header(tid);
         header.flags |= flag::SEQUENCE;

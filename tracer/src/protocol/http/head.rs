@@ -69,6 +69,9 @@ impl<H: Head> HeadReader<H> {
             if !self.admit(line.len()) {
                 return HeadStep::TooLong;
             }
+            if self.is_idle(line, input) {
+                continue;
+            }
             if let Some(step) = self.ends(line.strip_suffix(b"\n").unwrap_or(line), input) {
                 return step;
             }
@@ -79,6 +82,15 @@ impl<H: Head> HeadReader<H> {
         }
         self.partial.extend_from_slice(rest);
         HeadStep::Incomplete
+    }
+
+    /// A whole line of a field that is of no interest, as most are: `rest` shows that it is not folded.
+    fn is_idle(&self, line: &[u8], rest: &[u8]) -> bool {
+        self.started
+            && self.partial.is_empty()
+            && rest.first().is_some_and(|next| !is_blank(*next))
+            && !matches!(line, [b'\r' | b'\n', ..])
+            && !H::may_want(line)
     }
 
     /// A field's line has ended, and `input` stands behind it. `false` if that is empty, so that it cannot be told

@@ -21,12 +21,13 @@ pub(super) struct RequestLine<'a> {
     pub(super) method: &'a [u8],
     pub(super) target: &'a [u8],
     pub(super) version: Version,
+    version_length: usize,
 }
 
 /// Whether `bytes` begin with a request line of HTTP/1, its end included.
 ///
 /// Stricter than [`parse_request_line`], since nothing but these bytes speaks for HTTP: the method begins with a
-/// capital letter, parts are separated by one space, and the target has one of the four forms.
+/// capital letter, parts are separated by one space, and the target has one of the four forms (a path may have spaces).
 pub(super) fn judge_request(bytes: &[u8]) -> Judgement {
     if bytes.is_empty() {
         return Judgement::Empty;
@@ -40,7 +41,7 @@ pub(super) fn judge_request(bytes: &[u8]) -> Judgement {
         let strict = parse_request_line(line).is_some_and(|parsed| {
             parsed.method.first().is_some_and(u8::is_ascii_uppercase)
                 && target_form(parsed.method, parsed.target) == Judgement::Match
-                && line.len() == parsed.method.len() + parsed.target.len() + b"  HTTP/1.1".len()
+                && line.len() == parsed.method.len() + parsed.target.len() + 2 + parsed.version_length
         });
         return if strict { Judgement::Match } else { Judgement::Mismatch };
     }
@@ -95,21 +96,21 @@ fn could_become_request(line: &[u8]) -> bool {
     let form = target_form(method, target);
     match parts.next() {
         None => form != Judgement::Mismatch,
+        Some(rest) if target.starts_with(b"/") => is_path(strip_cr(rest)),
         Some(version) => form == Judgement::Match && could_become_version(strip_cr(version)),
     }
 }
 
 fn could_become_version(bytes: &[u8]) -> bool {
     let fixed = b"HTTP/1.";
-    bytes.len() <= fixed.len() + 1
-        && bytes.iter().zip(fixed).all(|(have, want)| have == want)
-        && bytes.get(fixed.len()).is_none_or(u8::is_ascii_digit)
+    bytes.iter().zip(fixed).all(|(have, want)| have == want)
+        && bytes.get(fixed.len()..).is_none_or(|minor| minor.is_empty() || minor_version(minor).is_some())
 }
 
 /// RFC 9112 section 3.2: `/path`, `scheme://…`, `host:port` for CONNECT, or `*`.
 fn target_form(method: &[u8], target: &[u8]) -> Judgement {
-    if !target.iter().all(|&byte| is_target_byte(byte)) {
-        return Judgement::Mismatch;
+    if !is_target(target) {
+        return if target.is_empty() { Judgement::Prefix } else { Judgement::Mismatch };
     }
     match target.first() {
         None => Judgement::Prefix,
@@ -159,16 +160,18 @@ pub(super) fn judge_status(bytes: &[u8]) -> Judgement {
     }
 }
 
-/// Takes a request line (without its end) apart, tolerating runs of spaces as RFC 9112 section 3 allows.
+/// Takes a request line (without its end) apart, tolerating runs of spaces as RFC 9112 section 3 allows, and spaces in a
+/// path that nobody has encoded: servers refuse them, or believe them.
 pub(super) fn parse_request_line(line: &[u8]) -> Option<RequestLine<'_>> {
     let line = line.trim_ascii_end();
     let method_end = memchr::memchr2(b' ', b'\t', line)?;
     let version_start = memchr::memrchr2(b' ', b'\t', line)?;
     let method = line.get(..method_end)?;
     let target = line.get(method_end..version_start)?.trim_ascii();
-    let version = parse_version(line.get(version_start + 1..)?)?;
-    let sound = is_method(method) && !target.is_empty() && target.iter().all(|&byte| is_target_byte(byte));
-    sound.then_some(RequestLine { method, target, version })
+    let version = line.get(version_start + 1..)?;
+    let parsed = parse_version(version)?;
+    let sound = is_method(method) && is_target(target);
+    sound.then_some(RequestLine { method, target, version: parsed, version_length: version.len() })
 }
 
 /// The status code and version of a status line (without its end).
@@ -184,10 +187,18 @@ pub(super) fn parse_status_line(line: &[u8]) -> Option<(Version, u16)> {
     (code >= 100).then_some((version, code))
 }
 
+/// Servers and clients take the name in any case, and a minor version of several numbers, as few devices send.
 fn parse_version(bytes: &[u8]) -> Option<Version> {
-    match bytes.strip_prefix(b"HTTP/1.")? {
-        b"0" => Some(Version::Http10),
-        [minor] if minor.is_ascii_digit() => Some(Version::Http11),
+    let (name, minor) = bytes.split_at_checked(b"HTTP/1.".len())?;
+    if name.eq_ignore_ascii_case(b"HTTP/1.") { minor_version(minor) } else { None }
+}
+
+fn minor_version(bytes: &[u8]) -> Option<Version> {
+    const LONGEST: usize = 4;
+    let sound = bytes.len() <= LONGEST && bytes.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    match bytes.first() {
+        Some(b'0') if sound => Some(Version::Http10),
+        Some(first) if sound && first.is_ascii_digit() => Some(Version::Http11),
         _ => None,
     }
 }
@@ -204,6 +215,19 @@ fn is_method(method: &[u8]) -> bool {
 /// `tchar` of RFC 9110 section 5.6.2.
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn is_target(target: &[u8]) -> bool {
+    match target.first() {
+        None => false,
+        Some(b'/') => is_path(target),
+        Some(_) => target.iter().all(|&byte| is_target_byte(byte)),
+    }
+}
+
+/// A path in which spaces stand as they are.
+fn is_path(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&byte| is_target_byte(byte) || byte == b' ')
 }
 
 /// Anything visible: servers accept raw UTF-8 and characters that RFC 3986 wants encoded.
@@ -223,6 +247,8 @@ mod tests {
             "CONNECT db.example:443 HTTP/1.1\n",
             "GET http://a.example/x?y=1 HTTP/1.1\r\n",
             "M-SEARCH /caf\u{e9} HTTP/1.1\r\n",
+            "GET /a b c HTTP/1.1\r\n",
+            "GET / HTTP/1.0.8\r\n",
         ] {
             let line = line.as_bytes();
             assert_eq!(judge_request(line), Judgement::Match);
@@ -244,7 +270,10 @@ mod tests {
             "get / HTTP/1.1\r\n",
             "GET  / HTTP/1.1\r\n",
             "EHLO mail.example\r\n",
-            "GET / HTTP/1.12\r\n",
+            "GET / HTTP/1.x\r\n",
+            "GET / HTTP/3.1\r\n",
+            "GET /a b\r\n",
+            "GET http://a.example/x y HTTP/1.1\r\n",
             "{\"json\": 1}",
         ] {
             assert_eq!(judge_request(line.as_bytes()), Judgement::Mismatch, "{line:?}");
@@ -279,14 +308,18 @@ mod tests {
 
     #[test]
     fn lines_are_taken_apart() {
-        let parsed = parse_request_line(b"GET  /a b HTTP/1.0 ");
-        assert_eq!(parsed, None, "spaces inside a target are ambiguous");
+        let parsed = parse_request_line(b"GET  /a b HTTP/1.0 ").unwrap();
+        assert_eq!((parsed.target, parsed.version), (&b"/a b"[..], Version::Http10));
         let parsed = parse_request_line(b"get   /a\tHTTP/1.0 ").unwrap();
         assert_eq!(
             (parsed.method, parsed.target, parsed.version),
             (&b"get"[..], &b"/a"[..], Version::Http10)
         );
         assert_eq!(parse_status_line(b"HTTP/1.1 503"), Some((Version::Http11, 503)));
+        assert_eq!(parse_status_line(b"http/1.1 200 ok"), Some((Version::Http11, 200)));
+        assert_eq!(parse_status_line(b"HTTP/1.00 200"), Some((Version::Http10, 200)));
+        assert_eq!(parse_status_line(b"HTTP/1. 200"), None);
+        assert_eq!(parse_status_line(b"HTTP/2.0 200"), None);
         assert_eq!(parse_status_line(b"HTTP/1.1 50"), None);
         assert_eq!(parse_status_line(b"HTTP/1.1 099 x"), None);
     }

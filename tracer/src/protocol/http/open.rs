@@ -13,8 +13,8 @@ pub(super) struct Open {
     pub(super) id: ExchangeId,
     pub(super) request_first: Moment,
     pub(super) request_last: Moment,
-    /// The request's head, once complete.
-    pub(super) request: Option<RequestHead>,
+    /// The request's head, once complete: boxed, since the exchange is moved about.
+    pub(super) request: Option<Box<RequestHead>>,
     /// Size of the request's body, once it was seen to its end.
     pub(super) request_body: Option<u64>,
     pub(super) response_first: Option<Moment>,
@@ -79,7 +79,7 @@ impl Open {
 
     /// The method, as far as it is known.
     pub(super) fn method<'a>(&'a self, partial: Option<&'a RequestHead>) -> &'a str {
-        self.request.as_ref().or(partial).map_or("", |head| &head.method)
+        self.request.as_deref().or(partial).map_or("", |head| &head.method)
     }
 
     /// The exchange as it is known now. `partial` is the head of a request whose header block is not complete.
@@ -90,7 +90,7 @@ impl Open {
         end: Moment,
         failure: Option<Failure>,
     ) -> Option<Box<Exchange>> {
-        let mut head = self.request.or(partial)?;
+        let mut head = self.request.or_else(|| partial.map(Box::new))?;
         let detail = HttpExchange {
             otlp_export: head.is_otlp_export(),
             forwarded: head.forwarded(),

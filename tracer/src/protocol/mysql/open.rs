@@ -23,10 +23,10 @@ pub(super) struct Open {
     pub(super) request: Request,
     /// The request's last byte was seen, or it is known that it will not be.
     pub(super) sent: bool,
-    pub(super) request_first: Mark,
-    pub(super) request_last: Mark,
-    pub(super) response_first: Option<Mark>,
-    pub(super) response_last: Option<Mark>,
+    pub(super) request_first: Moment,
+    pub(super) request_last: Moment,
+    pub(super) response_first: Option<Moment>,
+    pub(super) response_last: Option<Moment>,
     pub(super) reply: Reply,
     /// Rows came that were not captured.
     rows_missed: bool,
@@ -37,7 +37,7 @@ pub(super) struct Open {
 }
 
 impl Open {
-    pub(super) fn new(id: ExchangeId, command: Command, first: Mark) -> Self {
+    pub(super) fn new(id: ExchangeId, command: Command, first: Moment) -> Self {
         Self {
             id,
             command,
@@ -57,14 +57,15 @@ impl Open {
     /// Bytes of the answer moved. Calls are stamped when they return, so an answer's can bear an earlier time than
     /// its request's: it cannot really have come before.
     pub(super) fn answered(&mut self, first: Mark, last: Mark) {
-        let after_request = |mark: Mark| Mark { time: mark.time.max(self.request_first.time), ..mark };
+        let begun = self.request_first.time;
+        let after_request = |mark: Mark| Moment { time: mark.time.max(begun), call: mark.call };
         self.response_last = Some(after_request(last));
         let first = after_request(first);
         self.response_first.get_or_insert(first);
     }
 
     /// Ends it with the answer as it was understood.
-    pub(super) fn finish(mut self, session: &mut Session, mark: Mark) -> Progress {
+    pub(super) fn finish(mut self, session: &mut Session, end: Moment) -> Progress {
         if self.doubtful {
             return Progress::Abandoned { id: self.id, reason: AbandonReason::Gap };
         }
@@ -76,7 +77,7 @@ impl Open {
         if self.command == Command::Connect && self.reply.error.is_none() {
             return Progress::Abandoned { id: self.id, reason: AbandonReason::NoSpan };
         }
-        self.ended(session, database, backslashes, Completeness::Whole, mark)
+        self.ended(session, database, backslashes, Completeness::Whole, end)
     }
 
     /// Ends it without knowing what the answer said. The answer came before now; if nothing at all was seen of
@@ -101,7 +102,7 @@ impl Open {
         }
         let database = self.database(session);
         let backslashes = session.literal_backslashes();
-        self.ended(session, database, backslashes, Completeness::Aborted(errno), mark)
+        self.ended(session, database, backslashes, Completeness::Aborted(errno), mark.into())
     }
 
     /// The database that the exchange is about.
@@ -153,7 +154,7 @@ impl Open {
         database: Option<Arc<str>>,
         literal_backslashes: Option<bool>,
         completeness: Completeness,
-        end: Mark,
+        end: Moment,
     ) -> Progress {
         let known = completeness != Completeness::Unknown;
         let detail = MysqlExchange {
@@ -171,10 +172,10 @@ impl Open {
             completeness,
         };
         let times = Times {
-            request_first: self.request_first.into(),
-            request_last: self.request_last.into(),
-            response_first: self.response_first.map(Moment::from),
-            end: end.into(),
+            request_first: self.request_first,
+            request_last: self.request_last,
+            response_first: self.response_first,
+            end,
         };
         let exchange = Box::new(Exchange { times, detail: Detail::Mysql(detail) });
         Progress::Ended { id: self.id, exchange }

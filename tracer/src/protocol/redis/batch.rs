@@ -27,8 +27,8 @@ pub(super) struct Batch {
     pub(super) building: bool,
     pub(super) request_first: Mark,
     pub(super) request_last: Mark,
-    pub(super) response_first: Option<Mark>,
-    pub(super) end: Mark,
+    response_first: Option<Seen>,
+    end: Seen,
     error: Option<Cow<'static, str>>,
     failures: u32,
     database: Option<u32>,
@@ -38,6 +38,14 @@ pub(super) struct Batch {
     pub(super) touched: u64,
     /// It only tests whether requests and replies are in step.
     pub(super) probe: bool,
+}
+
+/// When something moved.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    moment: Moment,
+    /// By the thread that wrote the first command, active on the same thing.
+    same: bool,
 }
 
 /// Where a command's outcome goes.
@@ -63,7 +71,7 @@ impl Batch {
             request_first: mark,
             request_last: mark,
             response_first: None,
-            end: mark,
+            end: Seen { moment: mark.into(), same: true },
             error: None,
             failures: 0,
             database: None,
@@ -77,7 +85,7 @@ impl Batch {
     pub(super) fn add(&mut self, mut command: Command, due: bool, room: usize, mark: Mark) -> Place {
         self.building = false;
         self.request_last = mark;
-        self.end = mark;
+        self.end = self.seen(mark);
         self.due += u32::from(due);
         if size(&command) > room {
             if !self.commands.is_empty() {
@@ -117,7 +125,7 @@ impl Batch {
         self.database = if self.answered == 0 || self.database == database { database } else { None };
         self.answered = self.answered.saturating_add(1);
         self.due = self.due.saturating_sub(1);
-        self.end = not_before(mark, self.request_last);
+        self.end = self.seen(not_before(mark, self.request_last));
         if let Place::Tally(at) = place
             && let Some(tally) = self.tallies.get_mut(at)
         {
@@ -166,31 +174,34 @@ impl Batch {
     /// The first byte of a reply to it moved.
     pub(super) fn reply_begins(&mut self, first: Mark) {
         if self.response_first.is_none() {
-            self.response_first = Some(not_before(first, self.request_first));
+            self.response_first = Some(self.seen(not_before(first, self.request_first)));
         }
     }
 
     /// One thread, active on the same thing, wrote the commands and read the replies.
     pub(super) fn is_bound(&self) -> bool {
+        self.request_first.active.is_some()
+            && self.seen(self.request_last).same
+            && self.response_first.is_some_and(|seen| seen.same)
+            && self.end.same
+    }
+
+    fn seen(&self, mark: Mark) -> Seen {
         let first = self.request_first;
-        let same = |mark: Mark| mark.thread == first.thread && mark.active == first.active;
-        first.active.is_some()
-            && same(self.request_last)
-            && self.response_first.is_some_and(same)
-            && same(self.end)
+        Seen { moment: mark.into(), same: mark.thread == first.thread && mark.active == first.active }
     }
 
     /// No reply will come any more.
     pub(super) fn cut_off(&mut self, mark: Mark) {
-        self.end = not_before(mark, self.request_last);
+        self.end = self.seen(not_before(mark, self.request_last));
     }
 
     pub(super) fn ended(self) -> Progress {
         let times = Times {
             request_first: self.request_first.into(),
             request_last: self.request_last.into(),
-            response_first: self.response_first.map(Moment::from),
-            end: self.end.into(),
+            response_first: self.response_first.map(|seen| seen.moment),
+            end: self.end.moment,
         };
         let detail = RedisExchange {
             commands: self.commands,

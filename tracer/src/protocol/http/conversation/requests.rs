@@ -75,7 +75,7 @@ impl HttpConversation {
         }
         if let Some(open) = self.incoming_mut() {
             open.tell_context(Some(&mut head), out);
-            open.request = Some(head);
+            open.request = Some(Box::new(head));
         }
         self.touch_incoming(mark, out);
         if framing.is_none() {
@@ -126,7 +126,7 @@ impl HttpConversation {
     fn cut_head(&mut self, head: Option<RequestHead>, mark: Mark, out: &mut Vec<Progress>) {
         if let (Some(open), Some(mut head)) = (self.incoming_mut(), head) {
             open.tell_context(Some(&mut head), out);
-            open.request = Some(head);
+            open.request = Some(Box::new(head));
         }
         self.touch_incoming(mark, out);
         self.lose_request_end(out);

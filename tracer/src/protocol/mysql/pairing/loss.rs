@@ -89,7 +89,7 @@ impl Pairing {
     ) {
         if let [open] = self.open.make_contiguous() {
             open.ends_with(terminal);
-            self.finish_front(mark, out);
+            self.finish_front(mark.into(), out);
         }
     }
 

@@ -92,7 +92,7 @@ impl Pairing {
             }
             Some(Kind::Data) | None => {
                 if let Some(open) = self.open.front_mut() {
-                    open.request_last = mark;
+                    open.request_last = mark.into();
                 }
                 Ok(())
             }
@@ -117,7 +117,7 @@ impl Pairing {
                 self.doubt = None;
             }
         }
-        let mut open = Open::new(self.next, command, first);
+        let mut open = Open::new(self.next, command, first.into());
         self.next += 1;
         open.doubtful = self.doubt.is_some() && !lost;
         if self.packed {
@@ -148,7 +148,7 @@ impl Pairing {
                 self.session.client = Some(capabilities);
                 if let Some(open) = self.open.back_mut() {
                     open.request.database = database.map(Into::into);
-                    (open.sent, open.request_last) = (true, mark);
+                    (open.sent, open.request_last) = (true, mark.into());
                 }
             }
         }
@@ -173,7 +173,7 @@ impl Pairing {
             }
             self.text_bytes += open.request.text_bytes();
             open.reply.goes_on_from((!self.packed).then_some(message.last_seq));
-            (open.sent, open.request_last) = (true, mark);
+            (open.sent, open.request_last) = (true, mark.into());
         }
     }
 

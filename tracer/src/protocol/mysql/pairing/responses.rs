@@ -7,7 +7,7 @@ use super::super::handshake::{Greeting, PROTOCOL_VERSION};
 use super::super::open::Open;
 use super::super::reply::{self, Shape};
 use super::{Pairing, Phase, Violation};
-use crate::event::{Mark, Side};
+use crate::event::{Mark, Moment, Side};
 
 impl Pairing {
     /// A message of the server that begins now has an exchange, or a set-up, to belong to. `patient`: an answer
@@ -78,10 +78,10 @@ impl Pairing {
         match progress {
             reply::Progress::More => {}
             reply::Progress::MaybeDone => self.maybe_done = true,
-            reply::Progress::Done => self.finish_front(mark, out),
+            reply::Progress::Done => self.finish_front(mark.into(), out),
             reply::Progress::Violation if !maybe_done => return Err(Violation),
             reply::Progress::WasDone | reply::Progress::Violation => {
-                self.finish_front(mark, out);
+                self.finish_front(mark.into(), out);
                 return self.on_response(message, mark, out);
             }
         }
@@ -120,16 +120,16 @@ impl Pairing {
     /// A call's bytes are used up: what may be over is over.
     pub(in super::super) fn settle(&mut self, out: &mut Vec<Progress>) {
         if self.maybe_done
-            && let Some(mark) = self.open.front().and_then(|open| open.response_last)
+            && let Some(last) = self.open.front().and_then(|open| open.response_last)
         {
-            self.finish_front(mark, out);
+            self.finish_front(last, out);
         }
     }
 
-    pub(super) fn finish_front(&mut self, mark: Mark, out: &mut Vec<Progress>) {
+    pub(super) fn finish_front(&mut self, end: Moment, out: &mut Vec<Progress>) {
         self.maybe_done = false;
         let Some(open) = self.take_front() else { return };
-        let end = open.response_last.unwrap_or(mark);
+        let end = open.response_last.unwrap_or(end);
         let logged_in = open.command == Command::Connect && open.reply.error.is_none();
         self.pipelined |= self.open.front().is_some_and(|next| next.sent && !next.lost);
         self.doubt = self.doubt.map(|_| true);
