@@ -21,8 +21,9 @@
 //! contexts, and the nearest that owns an exchange decides. So is a call of a worker thread for whose work a task waits:
 //! the question is put to the thread of that task.
 //!
-//! The other thing that is known late: a thread that was made for a request. It inherits the request only if it ends
-//! with it; a worker of a pool outlives it, and then serves others.
+//! The other thing that is known late: whether a thread inherits the request that it was made for ([`inheriting`]).
+
+mod inheriting;
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -31,9 +32,11 @@ use lru::LruCache;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tracer_ebpf::event::WAITERS;
 
+use self::inheriting::Inheriting;
+pub use self::inheriting::{EXIT_GRACE, MAX_INHERITING};
 use super::active::{Evidence, Inactive};
 use super::stats::LateStats;
-use crate::event::{ActiveId, Mark, Moment, Nanos, ThreadId};
+use crate::event::{ActiveId, Mark, Nanos, ThreadId};
 
 /// Calls and lines whose parent is not known yet; a further one gets none.
 pub const MAX_WAITING: usize = 32_768;
@@ -49,13 +52,6 @@ pub const MAX_SERVED: usize = 65_536;
 
 /// Contexts of a thread whose last response is remembered.
 pub const MAX_WRITERS: usize = 4096;
-
-/// Threads made for requests that are watched; a further one inherits nothing.
-pub const MAX_INHERITING: usize = 16_384;
-
-/// How long after the response's last byte the end of a thread may be told, in nanoseconds: who joins a thread goes
-/// on before the kernel has taken it down.
-pub const EXIT_GRACE: Nanos = 10_000_000;
 
 /// What somebody who asked for a parent waits with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -133,17 +129,6 @@ struct Served {
     owner: Option<u64>,
     /// The owner answered another exchange meanwhile.
     ambiguous: bool,
-}
-
-/// A thread that was made while an exchange was active.
-#[derive(Debug)]
-struct Inheriting {
-    exchange: ActiveId,
-    waiting: Vec<Question>,
-    /// The call by which the exchange ended.
-    ended: Option<u64>,
-    /// It ended too, after its exchange did.
-    exited: bool,
 }
 
 impl LateParents {
@@ -304,54 +289,6 @@ impl LateParents {
         self.settle(served.thread);
     }
 
-    /// A thread made another while an exchange was active on it.
-    pub fn made(&mut self, child: ThreadId, exchange: ActiveId) {
-        if self.inheriting.len() >= MAX_INHERITING {
-            self.stats.unwatched_by_limit += 1;
-            return;
-        }
-        let inheriting = Inheriting { exchange, waiting: Vec::new(), ended: None, exited: false };
-        self.inheriting.insert(child, inheriting);
-    }
-
-    /// An exchange during which threads may have been made ended by the call; without its response's last byte
-    /// nothing is inherited.
-    pub fn end_for_threads(&mut self, exchange: ActiveId, response_end: Option<Moment>) {
-        if self.inheriting.is_empty() {
-            return;
-        }
-        let outlived = &mut self.outlived;
-        let mut dropped = Vec::new();
-        for (thread, inheriting) in &mut self.inheriting {
-            if inheriting.exchange != exchange || inheriting.ended.is_some() {
-                continue;
-            }
-            match response_end {
-                Some(end) => {
-                    inheriting.ended = Some(end.call);
-                    outlived.push_back((end.time.saturating_add(EXIT_GRACE), *thread));
-                }
-                None => dropped.push(*thread),
-            }
-        }
-        for thread in dropped {
-            self.disinherit(thread);
-        }
-    }
-
-    /// A thread has ended.
-    pub fn exit(&mut self, thread: ThreadId) {
-        if let Some(inheriting) = self.inheriting.get_mut(&thread) {
-            if inheriting.ended.is_some() {
-                // Whether its process ended with it is told within the grace.
-                inheriting.exited = true;
-            } else {
-                self.inherit(thread);
-            }
-        }
-        self.forget(thread);
-    }
-
     /// What takes turns there does so no more.
     fn forget(&mut self, scope: ThreadId) {
         let Some(gone) = self.remove(scope) else { return };
@@ -452,22 +389,6 @@ impl LateParents {
         });
         if thread.open.is_empty() && thread.waiting.is_empty() {
             self.remove(id);
-        }
-    }
-
-    /// A thread ended with the exchange it was made for.
-    fn inherit(&mut self, thread: ThreadId) {
-        let Some(inheriting) = self.inheriting.remove(&thread) else { return };
-        for question in inheriting.waiting {
-            self.answers.give(question.ticket, Ok((inheriting.exchange, Evidence::Thread)));
-            self.waiting -= 1;
-        }
-    }
-
-    fn disinherit(&mut self, thread: ThreadId) {
-        let Some(inheriting) = self.inheriting.remove(&thread) else { return };
-        for question in inheriting.waiting {
-            self.refuse(question.ticket, Inactive::Outlived);
         }
     }
 
