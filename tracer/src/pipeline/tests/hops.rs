@@ -18,11 +18,16 @@ pub(super) const WEB2: Conn = (5, 15);
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7";
 
 pub(super) fn scene() -> Script {
+    scene_with(|s| s.connect(1, UP))
+}
+
+/// The scene, in which the proxy connects to the backend in this way.
+fn scene_with(connect: impl FnOnce(&mut Script)) -> Script {
     let mut s = Script::new();
     s.patient = true;
     s.accept(1, WEB);
     s.link(UP, BACK);
-    s.connect(1, UP);
+    connect(&mut s);
     as_backend(&mut s, |s| {
         s.accept(3, BACK);
         s.connect(3, DB);
@@ -165,15 +170,7 @@ fn pipelined_requests_are_not_mixed() {
 
 #[test]
 fn a_connection_whose_answer_came_after_connect_is_joined_from_its_first_request() {
-    let mut s = Script::new();
-    s.patient = true;
-    s.accept(1, WEB);
-    s.link(UP, BACK);
-    s.connecting(1, UP);
-    as_backend(&mut s, |s| {
-        s.accept(3, BACK);
-        s.connect(3, DB);
-    });
+    let mut s = scene_with(|s| s.connecting(1, UP));
     s.note(0, UP, ConnectionNote::Established);
     s.recv(1, WEB, "?web\n");
     s.send(1, UP, "?ask_\n");
