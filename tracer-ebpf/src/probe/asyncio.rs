@@ -2,8 +2,8 @@
 //!
 //! A future has what is called when it is done: what wakes a task up, where a task awaits it. That task says too which
 //! future it waits for; only where both agree one waits for the other. Between them can be a future that a function of
-//! asyncio itself made (`gather`, `wait`, `wait_for`, `shield`) and is called with, or a `TaskGroup`. What a worker thread does is for
-//! a task that waits for the worker's future: anyio's is one of asyncio's, an executor's leads to one.
+//! asyncio itself made (`gather`, `wait`, `wait_for`, `shield`) and is called with, or a `TaskGroup`. What a worker
+//! thread does is for a task that waits for the worker's future: anyio's is one of asyncio's, an executor's leads to one.
 
 use tracer_ebpf::event::WAITERS;
 use tracer_ebpf::runtime::Runtime;
