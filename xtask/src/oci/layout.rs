@@ -165,10 +165,15 @@ fn append(archive: &mut tar::Builder<File>, path: &str, content: &[u8]) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
 
     fn image(architecture: Architecture) -> Image {
-        let name = format!("tracer-layout-{}-{}", architecture.name(), std::process::id());
+        // Tests run at once in one process.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("tracer-layout-{}-{number}", std::process::id());
         let binary = std::env::temp_dir().join(name);
         fs::write(&binary, b"ELF").unwrap();
         let image = Image::of_binary(&binary, architecture).unwrap();
