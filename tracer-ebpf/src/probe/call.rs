@@ -334,13 +334,20 @@ fn prepare<'a>(
     None
 }
 
+/// Puts the event of a call into its place.
 #[inline(always)]
-fn event(call: &Moved, kind: EventKind, sock: u64, ino: u64) -> DataEvent {
+fn event<'a>(
+    call: &Moved,
+    capture: &'a mut MaybeUninit<Capture>,
+    kind: EventKind,
+    sock: u64,
+    ino: u64,
+) -> &'a mut Capture {
     let mut header = emit::header(&call.caller);
     header.kind = kind as u16;
     // Of zeros that it knows the compiler makes a call of `memset`: a frame of the little stack, and a loop.
     let zero = opaque(0) as u32;
-    DataEvent {
+    let event = DataEvent {
         header,
         sock,
         ino,
@@ -353,7 +360,8 @@ fn event(call: &Moved, kind: EventKind, sock: u64, ino: u64) -> DataEvent {
         direction: call.direction as u8,
         padding: zero as u8,
         reserved: zero,
-    }
+    };
+    capture.write(Capture { event, head: 0, tail: 0 })
 }
 
 #[inline(always)]
@@ -364,12 +372,11 @@ fn on_socket<'a>(
     start: impl FnOnce() -> Option<[u8; 4]>,
 ) -> Option<&'a mut Capture> {
     if call.ret <= 0 {
-        on_end(call, socket);
+        on_end(call, socket, capture);
         return None;
     }
     let entry = connection::entry(socket)?;
-    let event = event(call, EventKind::Data, socket.sock, socket.ino);
-    let capture = capture.write(Capture { event, head: 0, tail: 0 });
+    let capture = event(call, capture, EventKind::Data, socket.sock, socket.ino);
     let event = &mut capture.event;
     event.position = connection::position(socket, entry, call.direction, event.length);
     // SAFETY: the pointer is to a map value.
@@ -402,7 +409,7 @@ fn set_flags(event: &mut DataEvent, socket: &Socket, direction: Direction) {
 
 /// A read of nothing (the peer finished), or an error that ends the connection.
 #[inline(always)]
-fn on_end(call: &Moved, socket: &Socket) {
+fn on_end(call: &Moved, socket: &Socket, capture: &mut MaybeUninit<Capture>) {
     let errno = match -call.ret {
         0 if call.direction == Direction::Ingress && call.count != 0 => 0,
         // EPIPE, ECONNABORTED, ECONNRESET, ETIMEDOUT, EHOSTUNREACH
@@ -412,8 +419,8 @@ fn on_end(call: &Moved, socket: &Socket) {
     let Some(entry) = connection::known(socket) else {
         return;
     };
-    let mut event = event(call, EventKind::Data, socket.sock, socket.ino);
-    set_flags(&mut event, socket, call.direction);
+    let event = &mut event(call, capture, EventKind::Data, socket.sock, socket.ino).event;
+    set_flags(event, socket, call.direction);
     if errno == 0 && socket.sequence && event.header.flags & flag::DIRECTION_DONE == 0 && !is_closed(socket) {
         // TCP gives nothing only when the peer is done: this socket was not the one that was read.
         count_loss(LossReason::StaleDescriptor);
@@ -422,7 +429,7 @@ fn on_end(call: &Moved, socket: &Socket) {
     event.position = connection::position(socket, entry, call.direction, 0);
     event.errno = errno as u16;
     event.header.flags |= flag::END;
-    emit::bare(&event);
+    emit::bare(event);
 }
 
 #[inline(always)]
@@ -443,8 +450,9 @@ fn on_log<'a>(call: &Moved, file: &File, capture: &'a mut MaybeUninit<Capture>) 
         None if call.fd == 1 || call.fd == 2 => flag::LOG_CANDIDATE,
         None => return None,
     };
-    let mut event = event(call, EventKind::Log, dev as u64, file.ino);
-    event.header.flags = candidate;
-    event.position = call.fd as u64;
-    Some(capture.write(Capture { event, head: MAX_LOG_HEAD, tail: 0 }))
+    let capture = event(call, capture, EventKind::Log, dev as u64, file.ino);
+    capture.event.header.flags = candidate;
+    capture.event.position = call.fd as u64;
+    capture.head = MAX_LOG_HEAD;
+    Some(capture)
 }
