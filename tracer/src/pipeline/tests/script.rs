@@ -162,6 +162,16 @@ impl Script {
 
     /// `connect` returns before it is answered: the peer's first position is not known.
     pub(crate) fn connecting(&mut self, tid: Tid, conn: Conn) {
+        self.in_syn_sent(tid, conn, 0);
+    }
+
+    /// `connect` returns while another processor handles the answer: the position is set, and the state not yet.
+    pub(crate) fn connecting_and_answered(&mut self, tid: Tid, conn: Conn) {
+        let position = self.position(conn, Direction::Ingress);
+        self.in_syn_sent(tid, conn, position);
+    }
+
+    fn in_syn_sent(&mut self, tid: Tid, conn: Conn, rx_position: u32) {
         const SYN_SENT: u8 = 2;
         let position = self.position(conn, Direction::Egress);
         let mut header = self.header(tid);
@@ -170,6 +180,7 @@ impl Script {
             header,
             sock: conn.0,
             ino: conn.1,
+            rx_position,
             tx_position: position,
             state: SYN_SENT,
             ..connection_event()
