@@ -3,7 +3,7 @@
 use tracer_ebpf::Direction;
 use tracer_ebpf::event::flag;
 
-use super::Connection;
+use super::{Connection, Detecting, State};
 use crate::probe::decode::Data;
 
 /// Positions in both directions, and the socket at the other end.
@@ -20,6 +20,20 @@ pub struct Standing {
 }
 
 impl Connection {
+    /// Where it stood before any of its bytes moved, if it was seen to begin.
+    #[must_use]
+    pub fn begin(&self) -> Option<Standing> {
+        let State::Detecting(Detecting { fresh: true, .. }) = self.state else { return None };
+        let ingress = self.ingress.next().or(self.told.ingress);
+        let egress = self.egress.next().or(self.told.egress);
+        (!self.moved).then_some(Standing {
+            ingress,
+            egress,
+            sequence: self.sequence,
+            peer_sock: self.peer_sock,
+        })
+    }
+
     /// Where it stands before the call whose bytes it is about to take.
     #[must_use]
     pub fn standing(&self, data: &Data<'_>) -> Standing {
