@@ -359,7 +359,7 @@ fn event<'a>(
         errno: zero as u16,
         direction: call.direction as u8,
         padding: zero as u8,
-        reserved: zero,
+        other_position: zero,
     };
     capture.write(Capture { event, head: 0, tail: 0 })
 }
@@ -379,6 +379,7 @@ fn on_socket<'a>(
     let capture = event(call, capture, EventKind::Data, socket.sock, socket.ino);
     let event = &mut capture.event;
     event.position = connection::position(socket, entry, call.direction, event.length);
+    event.other_position = connection::other_position(socket, call.direction);
     // SAFETY: the pointer is to a map value.
     if unsafe { (*entry).announced } == 0 {
         if connection::is_stale(socket, call.direction, event.position) {

@@ -120,6 +120,16 @@ pub fn position(socket: &Socket, connection: *mut Connection, direction: Directi
     }
 }
 
+/// Position of the next byte of the other direction; 0 where the kernel does not count.
+#[inline(always)]
+pub fn other_position(socket: &Socket, direction: Direction) -> u32 {
+    match direction {
+        _ if !socket.sequence => 0,
+        Direction::Ingress => read(socket.sock, config!(tcp_write_seq)),
+        Direction::Egress => read(socket.sock, config!(tcp_copied_seq)),
+    }
+}
+
 /// Whether bytes at `position` cannot be this connection's, because they lie before its first byte: then the
 /// descriptor was closed and reused while the call was blocked on the old socket.
 #[inline(always)]

@@ -15,27 +15,6 @@ fn is_answered(event: &ConnectionEvent) -> bool {
     event.state != SYN_SENT || event.rx_position != 0
 }
 
-/// Positions of the next bytes of a TCP connection, as the kernel had them when it was announced. A call on another
-/// thread may have been under way, so that nothing can be said to be missing by them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
-    /// To be received.
-    pub ingress: Option<u64>,
-    /// To be sent.
-    pub egress: Option<u64>,
-}
-
-impl Told {
-    /// What this event tells.
-    pub fn by(event: &ConnectionEvent, sequence: bool) -> Self {
-        if !sequence {
-            return Self::default();
-        }
-        let ingress = is_answered(event).then_some(event.rx_position.into());
-        Self { ingress, egress: Some(event.tx_position.into()) }
-    }
-}
-
 /// Where the two streams of an announced connection stand: ingress, egress.
 pub(super) fn origins(event: &ConnectionEvent, fresh: bool, sequence: bool) -> (Stream, Stream) {
     if !sequence {

@@ -24,11 +24,9 @@ impl Connection {
     #[must_use]
     pub fn begin(&self) -> Option<Standing> {
         let State::Detecting(Detecting { fresh: true, .. }) = self.state else { return None };
-        let ingress = self.ingress.next().or(self.told.ingress);
-        let egress = self.egress.next().or(self.told.egress);
         (!self.moved).then_some(Standing {
-            ingress,
-            egress,
+            ingress: self.ingress.next(),
+            egress: self.egress.next(),
             sequence: self.sequence,
             peer_sock: self.peer_sock,
         })
@@ -37,9 +35,11 @@ impl Connection {
     /// Where it stands before the call whose bytes it is about to take.
     #[must_use]
     pub fn standing(&self, data: &Data<'_>) -> Standing {
+        // What the kernel says was read after the call: another thread can have gone on by then.
+        let other = data.other_position.map(u64::from);
         let (ingress, egress) = match data.direction {
-            Direction::Ingress => (Some(data.position), self.egress.next().or(self.told.egress)),
-            Direction::Egress => (self.ingress.next().or(self.told.ingress), Some(data.position)),
+            Direction::Ingress => (Some(data.position), self.egress.next().or(other)),
+            Direction::Egress => (self.ingress.next().or(other), Some(data.position)),
         };
         let sequence = data.header.flags & flag::SEQUENCE != 0;
         Standing { ingress, egress, sequence, peer_sock: self.peer_sock }

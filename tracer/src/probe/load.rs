@@ -218,10 +218,10 @@ impl Probe {
         LossReason::ALL.iter().map(|reason| (*reason, sum(*reason))).collect()
     }
 
-    /// Calls that the kernel skipped because the program was running already: possible with fexit only.
+    /// Calls, and changes of TCP's state, that the kernel left out because the same program was running already.
     #[must_use]
     pub fn recursion_misses(&self) -> u64 {
-        self.ebpf.as_ref().map_or(0, |ebpf| self.attached.recursion_misses(ebpf))
+        self.ebpf.as_ref().map_or(0, attach::recursion_misses)
     }
 
     /// How calls are seen: `tracepoint` or `fexit`.

@@ -215,9 +215,16 @@ fn first_request_is_joined(s: &mut Script) {
 }
 
 #[test]
+fn a_connection_whose_answer_was_not_told_is_joined_from_its_first_request() {
+    let mut s = scene_with(|s| s.connecting(1, UP));
+    s.tells_both = true;
+    first_request_is_joined(&mut s);
+}
+
+#[test]
 fn a_connection_older_than_the_tracer_is_joined_from_its_first_request() {
     let mut s = Script::new();
-    s.patient = true;
+    (s.patient, s.tells_both) = (true, true);
     s.link(UP, BACK);
     s.note(1, WEB, ConnectionNote::Seen);
     s.recv(1, WEB, "?web\n");

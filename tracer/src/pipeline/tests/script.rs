@@ -53,6 +53,8 @@ pub(crate) struct Script {
     lost: bool,
     /// Requests wait for their clients on this node.
     pub(crate) patient: bool,
+    /// The kernel's positions of both directions come with each call.
+    pub(crate) tells_both: bool,
     pub(crate) telemetry: Vec<Telemetry>,
     pub(crate) asks: Vec<Ask>,
 }
@@ -101,6 +103,7 @@ impl Script {
             tgid: 100,
             lost: false,
             patient: false,
+            tells_both: false,
             telemetry: Vec::new(),
             asks: Vec::new(),
         }
@@ -248,10 +251,13 @@ impl Script {
         let bytes = bytes.as_ref();
         let mut header = self.header(tid);
         header.flags |= flag::SEQUENCE;
+        let other = if direction == Direction::Ingress { Direction::Egress } else { Direction::Ingress };
+        let other_position = self.tells_both.then(|| self.position(conn, other));
         let mut data = Data {
             header,
             connection: ConnectionId { sock: conn.0, ino: conn.1 },
             position: self.position(conn, direction).into(),
+            other_position,
             length: u32::try_from(bytes.len()).unwrap(),
             direction,
             errno: 0,
