@@ -9,7 +9,7 @@ use tracer_ebpf::event::flag;
 use tracer_ebpf::limits::MAX_LOG_HEAD;
 use tracer_ebpf::{ConnectionNote, DataEvent, Direction, EventKind, LossReason};
 
-use super::connection;
+use super::connection::{self, told};
 use super::emit;
 use super::filter::{self, Caller};
 use super::kernel::{read, read_user};
@@ -157,7 +157,7 @@ fn note(caller: &Caller, task: u64, fd: u32, note: ConnectionNote, how: u8) -> u
     };
     if connection::announce(&emit::header(caller), &socket, note, how) {
         // SAFETY: the pointer is to a map value.
-        unsafe { (*entry).announced = 1 };
+        unsafe { (*entry).told |= told::EXISTS };
     }
     nothing()
 }
@@ -381,14 +381,14 @@ fn on_socket<'a>(
     event.position = connection::position(socket, entry, call.direction, event.length);
     event.other_position = connection::other_position(socket, call.direction);
     // SAFETY: the pointer is to a map value.
-    if unsafe { (*entry).announced } == 0 {
+    if unsafe { (*entry).told } & told::EXISTS == 0 {
         if connection::is_stale(socket, call.direction, event.position) {
             count_loss(LossReason::StaleDescriptor);
             return None;
         }
         if connection::announce(&event.header, socket, ConnectionNote::Seen, 0) {
             // SAFETY: as above.
-            unsafe { (*entry).announced = 1 };
+            unsafe { (*entry).told |= told::EXISTS };
         }
     }
     set_flags(event, socket, call.direction);

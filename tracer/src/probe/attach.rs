@@ -72,11 +72,15 @@ impl Attached {
     }
 }
 
-/// Times that the kernel did not run a program because the same one was running already, below an interrupt: it did not
-/// before 6.2 leave out those of tracepoints (`__bpf_trace_run`).
+/// The program that sees changes of TCP's state that interrupt the first one.
+pub const AGAIN: &str = "inet_sock_set_state_again";
+
+/// Times that the kernel left out a program because the same one was running already on that processor, below an interrupt
+/// (`__bpf_trace_run` since 6.2, `__bpf_prog_enter`), and no other one saw to it.
 #[must_use]
 pub fn recursion_misses(ebpf: &Ebpf) -> u64 {
-    ebpf.programs().filter_map(|(_, program)| misses_of(program)).sum()
+    let alone = ebpf.programs().filter(|(name, _)| !["inet_sock_set_state", AGAIN].contains(name));
+    alone.filter_map(|(_, program)| misses_of(program)).sum()
 }
 
 /// `recursion_misses` of one program, from its descriptor's fdinfo (`kernel/bpf/syscall.c`, bpf_prog_show_fdinfo).
