@@ -127,6 +127,8 @@ struct Binding {
     /// Its last call that moved bytes of the exchange.
     seen: u64,
     suspended: bool,
+    /// The thread had another request of the connection when it got this one, and nothing shows yet that it is at it.
+    ahead: bool,
 }
 
 impl ActiveThreads {
@@ -185,7 +187,7 @@ impl ActiveThreads {
         };
         first(&self.bindings, thread, self.doubted).ok_or_else(|| {
             let binding = thread.open.first().and_then(|id| self.bindings.get(id));
-            let is_doubtful = binding.is_some_and(|binding| !binding.suspended);
+            let is_doubtful = binding.is_some_and(|binding| !binding.suspended && !binding.ahead);
             if is_doubtful { Inactive::Doubtful } else { Inactive::Suspended }
         })
     }
@@ -219,6 +221,7 @@ impl ActiveThreads {
             taken_over: false,
             seen: 0,
             suspended: false,
+            ahead: false,
         };
         self.bindings.insert(active, binding);
         self.give(active, mark, mux_epoch);
@@ -227,8 +230,10 @@ impl ActiveThreads {
     /// More of an exchange moved: the thread that moved it has the exchange from now on.
     pub fn touch(&mut self, active: ActiveId, mark: Mark, mux_epoch: Option<u32>) {
         let Some(binding) = self.bindings.get_mut(&active) else { return };
-        if binding.thread == Some(mark.thread) {
+        if let Some(thread) = binding.thread.filter(|thread| *thread == mark.thread) {
             binding.seen = mark.call;
+            let is_first = |thread: &Thread| thread.open.first() == Some(&active);
+            binding.ahead &= !self.threads.peek(&thread).is_some_and(is_first);
             return;
         }
         binding.taken_over = true;
@@ -280,7 +285,9 @@ impl ActiveThreads {
         if !overfull {
             thread.open.push(active);
         }
+        let ahead = pipelined && thread.open.len() > 1;
         if let Some(binding) = self.bindings.get_mut(&active) {
+            binding.ahead = ahead;
             binding.thread = (!overfull).then_some(mark.thread);
             binding.since = mark.call;
             binding.seen = mark.call;
@@ -328,7 +335,8 @@ impl ActiveThreads {
 /// The exchange whose turn it is on a thread, unless it is suspended or doubtful.
 fn first(bindings: &FxHashMap<ActiveId, Binding>, thread: &Thread, doubted: u64) -> Option<ActiveId> {
     let id = thread.open.first()?;
-    bindings.get(id).filter(|binding| !binding.suspended && binding.seen > doubted).map(|_| *id)
+    let is_active = |binding: &&Binding| !binding.suspended && !binding.ahead && binding.seen > doubted;
+    bindings.get(id).filter(is_active).map(|_| *id)
 }
 
 /// A thread begins a request of `connection`. What it had of other connections before events were lost is over: it

@@ -83,16 +83,21 @@ fn so_does_the_next_request_and_time() {
 }
 
 #[test]
-fn a_pipelined_request_takes_the_lines_at_once() {
+fn between_pipelined_requests_a_line_can_be_of_either() {
     let mut s = serving();
     s.recv(1, WEB, "?one\n?two\n");
     s.log(1, "of one\n");
     s.send(1, WEB, "!ok\n");
+    s.log(1, "of either\n");
+    s.send(1, WEB, "!o");
     s.log(1, "of two\n");
-    s.send(1, WEB, "!ok\n");
+    s.send(1, WEB, "k\n");
+    s.log(1, "after two\n");
     s.assert_line("of one", Some("one"));
+    s.assert_line("of either", None);
     s.assert_line("of two", Some("two"));
     assert_eq!(s.line("of two").attributes, []);
+    s.assert_line("after two", Some("two"));
 }
 
 #[test]
