@@ -3,7 +3,8 @@
 //! ```text
 //!            request's first byte           response's last byte
 //!   free ───────────────────────▶ bound ───────────────────────▶ lingering ──▶ free
-//!                                   │  ▲                          (until the next read or wait)
+//!                                   │  ▲                          (until the next read or wait, or the
+//!                                   │  │                          connection's close)
 //!           back from epoll/select, │  │ another thread reads more of the request,
 //!           or a second connection's│  │ or writes the response: that thread has it now
 //!           request was begun       ▼
@@ -109,6 +110,7 @@ struct Thread {
 #[derive(Clone, Copy, Debug)]
 struct Linger {
     active: ActiveId,
+    connection: ConnectionId,
     wait_epoch: u32,
     since: Nanos,
     call: u64,
@@ -254,7 +256,15 @@ impl ActiveThreads {
         if let Some(entry) = self.threads.peek_mut(&thread).filter(|entry| dedicated && entry.open.is_empty())
         {
             let (wait_epoch, since, call) = (now.wait_epoch, now.mark.time, now.mark.call);
-            entry.linger = Some(Linger { active, wait_epoch, since, call });
+            let connection = binding.connection;
+            entry.linger = Some(Linger { active, connection, wait_epoch, since, call });
+        }
+    }
+
+    /// A thread has closed a connection, or will send no more on it: it is done with what it answered there.
+    pub fn leave(&mut self, thread: ThreadId, connection: ConnectionId) {
+        if let Some(entry) = self.threads.peek_mut(&thread) {
+            entry.linger = entry.linger.filter(|linger| linger.connection != connection);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Log lines and the span they belong to.
 
+use tracer_ebpf::ConnectionNote;
 use tracer_ebpf::event::flag;
 
 use super::script::{Conn, NOT_A_LOG, Script, WALL};
@@ -56,6 +57,23 @@ fn a_writer_for_others_has_no_afterglow() {
     s.send(2, WEB, "!ok\n");
     s.assert_line("while it writes", Some("get"));
     s.assert_line("for the next one", None);
+}
+
+/// A pool's worker gets its next task after that, and no call shows it.
+#[test]
+fn the_connections_close_ends_the_afterglow() {
+    let mut s = serving();
+    s.recv(1, WEB, "?get\n");
+    s.send(1, WEB, "!ok\n");
+    s.note(1, WEB2, ConnectionNote::Shutdown);
+    s.log(1, "access log\n");
+    s.note(2, WEB, ConnectionNote::Shutdown);
+    s.log(1, "still there\n");
+    s.note(1, WEB, ConnectionNote::Shutdown);
+    s.log(1, "of another task\n");
+    s.assert_line("access log", Some("get"));
+    s.assert_line("still there", Some("get"));
+    s.assert_line("of another task", None);
 }
 
 #[test]
