@@ -59,6 +59,23 @@ fn a_writer_for_others_has_no_afterglow() {
     s.assert_line("for the next one", None);
 }
 
+/// As a pool does that puts the connection back in its queue after each response.
+#[test]
+fn while_a_request_is_read_ahead_there_is_no_afterglow() {
+    let mut s = serving();
+    s.recv(1, WEB, "?one\n?two\n");
+    s.recv(2, WEB2, "?three\n");
+    s.send(2, WEB2, "!ok\n");
+    s.send(1, WEB, "!ok\n");
+    s.log(2, "of two or three\n");
+    s.send(2, WEB, "!ok\n");
+    s.recv(1, WEB, "?four\n");
+    s.send(1, WEB, "!ok\n");
+    s.log(1, "after four\n");
+    s.assert_line("of two or three", None);
+    s.assert_line("after four", Some("four"));
+}
+
 /// A pool's worker gets its next task after that, and no call shows it.
 #[test]
 fn the_connections_close_ends_the_afterglow() {
