@@ -14,6 +14,7 @@ mod logs;
 mod retention;
 mod routes;
 pub mod stats;
+mod summary;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tracked;
