@@ -28,6 +28,9 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "http-body-large", make: |size| http_body(LARGE * size) },
     Case { name: "http-body-bytewise", make: http_body_bytewise },
     Case { name: "http-pipeline", make: http_pipeline },
+    Case { name: "http-open-threads", make: |size| http_open(Role::Server, size, |sock| sock) },
+    Case { name: "http-open-loop", make: |size| http_open(Role::Server, size, |_| 1) },
+    Case { name: "http-open-client", make: |size| http_open(Role::Client, size, |_| 1) },
     Case { name: "mysql-rows", make: |size| mysql_rows(size, CALL) },
     Case { name: "mysql-rows-large", make: |size| mysql_rows(LARGE * size, LARGEST_CALL) },
     Case { name: "mysql-rows-bytewise", make: |size| mysql_rows(size / LARGE, 1) },
@@ -124,6 +127,21 @@ fn http_pipeline(size: usize) -> Work {
     for _ in 0..count.div_ceil(100) {
         records.call(1, Role::Server, Side::Request, &b"GET /a HTTP/1.1\r\n\r\n".repeat(100));
         records.call(1, Role::Server, Side::Response, &OK.repeat(100));
+    }
+    Work::Records(records)
+}
+
+/// Requests that are all open before the first one is answered, each on a connection of its own, by the threads that
+/// `thread` says.
+fn http_open(role: Role, size: usize, thread: fn(u64) -> u64) -> Work {
+    let connections = 1..=size as u64 / 64;
+    let mut records = Records::default();
+    for sock in connections.clone() {
+        records.open(sock, role);
+        records.call_by(thread(sock), sock, role, Side::Request, b"GET /a HTTP/1.1\r\n\r\n");
+    }
+    for sock in connections {
+        records.call_by(thread(sock), sock, role, Side::Response, OK);
     }
     Work::Records(records)
 }
