@@ -3,7 +3,8 @@
 //! ```text
 //!            request's first byte           response's last byte
 //!   free ───────────────────────▶ bound ───────────────────────▶ lingering ──▶ free
-//!                                   │  ▲                          (until the next read or wait)
+//!                                   │  ▲                          (until the next read or wait, or the
+//!                                   │  │                          connection's close)
 //!           back from epoll/select, │  │ another thread reads more of the request,
 //!           or a second connection's│  │ or writes the response: that thread has it now
 //!           request was begun       ▼
@@ -92,6 +93,8 @@ pub enum Inactive {
 pub struct ActiveThreads {
     threads: LruCache<ThreadId, Thread, FxBuildHasher>,
     bindings: FxHashMap<ActiveId, Binding>,
+    /// Of how many bindings of each process it is not known yet that a thread is at it.
+    ahead: FxHashMap<u32, usize>,
     limit: usize,
     /// The last call before events were lost. What was seen up to it may be over without a sign.
     doubted: u64,
@@ -111,6 +114,7 @@ struct Thread {
 #[derive(Clone, Copy, Debug)]
 struct Linger {
     active: ActiveId,
+    connection: ConnectionId,
     wait_epoch: u32,
     since: Nanos,
     call: u64,
@@ -129,6 +133,9 @@ struct Binding {
     /// Its last call that moved bytes of the exchange.
     seen: u64,
     suspended: bool,
+    /// A thread of this process had another request of the connection when it got this one, and nothing shows yet that it
+    /// is at it.
+    ahead: Option<u32>,
 }
 
 impl ActiveThreads {
@@ -138,6 +145,7 @@ impl ActiveThreads {
         Self {
             threads: LruCache::unbounded_with_hasher(FxBuildHasher),
             bindings: FxHashMap::default(),
+            ahead: FxHashMap::default(),
             limit: limit.max(1),
             doubted: 0,
             stats: BindingStats::default(),
@@ -191,21 +199,22 @@ impl ActiveThreads {
         };
         first(&self.bindings, thread, self.doubted).ok_or_else(|| {
             let binding = thread.open.first().and_then(|id| self.bindings.get(id));
-            let is_doubtful = binding.is_some_and(|binding| !binding.suspended);
+            let is_doubtful = binding.is_some_and(|binding| !binding.suspended && binding.ahead.is_none());
             if is_doubtful { Inactive::Doubtful } else { Inactive::Suspended }
         })
     }
 
     /// The exchange that a line written by the thread belongs to, as of the thread's last event.
     #[must_use]
-    pub fn line(&self, thread: ThreadId) -> Option<(ActiveId, Evidence)> {
-        let thread = self.threads.peek(&thread)?;
+    pub fn line(&self, id: ThreadId) -> Option<(ActiveId, Evidence)> {
+        let thread = self.threads.peek(&id)?;
         match thread.linger {
             _ if !thread.open.is_empty() => {
                 first(&self.bindings, thread, self.doubted).map(|active| (active, Evidence::Active))
             }
-            Some(linger) => Some((linger.active, Evidence::AfterResponse)),
-            None => None,
+            // Nobody would see it turn to a request that was read already.
+            Some(linger) if !self.has_ahead(id.tgid) => Some((linger.active, Evidence::AfterResponse)),
+            _ => None,
         }
     }
 
@@ -225,6 +234,7 @@ impl ActiveThreads {
             taken_over: false,
             seen: 0,
             suspended: false,
+            ahead: None,
         };
         self.bindings.insert(active, binding);
         self.give(active, mark, mux_epoch);
@@ -233,8 +243,12 @@ impl ActiveThreads {
     /// More of an exchange moved: the thread that moved it has the exchange from now on.
     pub fn touch(&mut self, active: ActiveId, mark: Mark, mux_epoch: Option<u32>) {
         let Some(binding) = self.bindings.get_mut(&active) else { return };
-        if binding.thread == Some(mark.thread) {
+        if let Some(thread) = binding.thread.filter(|thread| *thread == mark.thread) {
             binding.seen = mark.call;
+            let is_first = |thread: &Thread| thread.open.first() == Some(&active);
+            if self.threads.peek(&thread).is_some_and(is_first) {
+                set_ahead(&mut self.ahead, binding, None);
+            }
             return;
         }
         binding.taken_over = true;
@@ -248,14 +262,23 @@ impl ActiveThreads {
     /// them, and no call shows when.
     pub fn end(&mut self, active: ActiveId, response_end: Option<&Now>) {
         self.take_away(active);
-        let Some(binding) = self.bindings.remove(&active) else { return };
+        let Some(mut binding) = self.bindings.remove(&active) else { return };
+        set_ahead(&mut self.ahead, &mut binding, None);
         let Some((thread, now)) = binding.thread.zip(response_end) else { return };
         let alone = !binding.suspended && !binding.taken_over;
         let dedicated = alone && thread == now.mark.thread && binding.since < now.mark.call;
         if let Some(entry) = self.threads.peek_mut(&thread).filter(|entry| dedicated && entry.open.is_empty())
         {
             let (wait_epoch, since, call) = (now.wait_epoch, now.mark.time, now.mark.call);
-            entry.linger = Some(Linger { active, wait_epoch, since, call });
+            let connection = binding.connection;
+            entry.linger = Some(Linger { active, connection, wait_epoch, since, call });
+        }
+    }
+
+    /// A thread has closed a connection, or will send no more on it: it is done with what it answered there.
+    pub fn leave(&mut self, thread: ThreadId, connection: ConnectionId) {
+        if let Some(entry) = self.threads.peek_mut(&thread) {
+            entry.linger = entry.linger.filter(|linger| linger.connection != connection);
         }
     }
 
@@ -286,7 +309,9 @@ impl ActiveThreads {
         if !overfull {
             thread.open.push(active);
         }
+        let ahead = pipelined && thread.open.len() > 1;
         if let Some(binding) = self.bindings.get_mut(&active) {
+            set_ahead(&mut self.ahead, binding, ahead.then_some(mark.thread.tgid));
             binding.thread = (!overfull).then_some(mark.thread);
             binding.since = mark.call;
             binding.seen = mark.call;
@@ -303,6 +328,10 @@ impl ActiveThreads {
             thread.suspended = binding.suspended && (busy || !pipelined || thread.open.len() == 1);
         }
         self.evict();
+    }
+
+    fn has_ahead(&self, tgid: u32) -> bool {
+        self.ahead.contains_key(&tgid)
     }
 
     fn take_away(&mut self, active: ActiveId) {
@@ -336,7 +365,9 @@ impl ActiveThreads {
 /// The exchange whose turn it is on a thread, unless it is suspended or doubtful.
 fn first(bindings: &FxHashMap<ActiveId, Binding>, thread: &Thread, doubted: u64) -> Option<ActiveId> {
     let id = thread.open.first()?;
-    bindings.get(id).filter(|binding| !binding.suspended && binding.seen > doubted).map(|_| *id)
+    let is_active =
+        |binding: &&Binding| !binding.suspended && binding.ahead.is_none() && binding.seen > doubted;
+    bindings.get(id).filter(is_active).map(|_| *id)
 }
 
 /// A thread begins a request of `connection`. What it had of other connections before events were lost is over: it
@@ -361,6 +392,22 @@ fn drop_doubtful(
         }
         keeps
     });
+}
+
+/// Sets by which process a request is read ahead, and counts.
+fn set_ahead(counts: &mut FxHashMap<u32, usize>, binding: &mut Binding, ahead: Option<u32>) {
+    if let Some(tgid) = binding.ahead
+        && let Some(count) = counts.get_mut(&tgid)
+    {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&tgid);
+        }
+    }
+    binding.ahead = ahead;
+    if let Some(tgid) = ahead {
+        *counts.entry(tgid).or_default() += 1;
+    }
 }
 
 fn suspend(binding: Option<&mut Binding>, counter: &mut u64) {

@@ -360,7 +360,8 @@ impl Pipeline {
             return;
         }
         if note == ConnectionNote::Shutdown {
-            return self.on_shutdown(id, event, &now);
+            self.on_shutdown(id, event, &now);
+            return self.assembler.threads.leave(now.mark.thread, id);
         }
         let sequence = event.header.flags & flag::SEQUENCE != 0;
         let known = self.table.get_mut(id).map(|tracked| tracked.connection.has_moved());

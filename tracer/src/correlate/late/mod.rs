@@ -10,9 +10,11 @@
 //!       ├── the owner's window ──┼────────────────────────┤──▶ the call is the exchange's
 //! ```
 //!
-//! A context's number is an address, and addresses are used again. A window therefore ends with the last byte that
+//! A context is told by its address, and addresses are used again. A window therefore ends with the last byte that
 //! was written *in the owner's context*, not with the response: what a buffer still holds is written when the task
-//! may long be over. It begins with the end of the request's head, since before that nobody can work for it. A
+//! may long be over. It begins with the end of the request's head, since before that nobody can work for it. What
+//! writes the response may itself have begun within the window, where another one had its address (Starlette streams
+//! in a task of its own): so it owns the exchange only if its task has a number, or if it read the request too. A
 //! context that answers two exchanges whose windows meet has proved nothing, and owns neither. Contexts of different
 //! threads have nothing to do with each other, except where they move between the threads of a process (goroutines).
 //! After a loss nothing that waits is told.
@@ -126,6 +128,8 @@ struct Served {
     begun: u64,
     /// The call that completed the request's head: nothing before it can be for the exchange.
     since: u64,
+    /// The context that read the head, or as much of it as was read.
+    reader: u64,
     owner: Option<u64>,
     /// The owner answered another exchange meanwhile.
     ambiguous: bool,
@@ -198,8 +202,8 @@ impl LateParents {
             self.stats.unserved_by_limit += 1;
             return;
         }
-        let (begun, since, thread) = (mark.call, mark.call, scope(mark));
-        self.served.insert(exchange, Served { thread, begun, since, owner: None, ambiguous: false });
+        let (begun, since, thread, reader) = (mark.call, mark.call, scope(mark), mark.context);
+        self.served.insert(exchange, Served { thread, begun, since, reader, owner: None, ambiguous: false });
         let place = self.threads.entry(thread).or_insert_with(|| {
             self.of_process.entry(thread.tgid).or_default().push(thread);
             Thread::default()
@@ -232,16 +236,17 @@ impl LateParents {
     }
 
     /// The head of its request is complete with the call.
-    pub fn head_complete(&mut self, exchange: ActiveId, call: u64) {
+    pub fn head_complete(&mut self, exchange: ActiveId, mark: Mark) {
         if let Some(served) = self.served.get_mut(&exchange).filter(|served| served.owner.is_none()) {
-            served.since = served.since.max(call);
+            served.since = served.since.max(mark.call);
+            served.reader = mark.context;
         }
     }
 
     /// Bytes of its response were written.
     pub fn on_response(&mut self, exchange: ActiveId, mark: Mark) {
         let Some(served) = self.served.get_mut(&exchange) else { return };
-        let owner = *served.owner.get_or_insert(mark.entered());
+        let owner = *served.owner.get_or_insert(mark.same_since(served.reader));
         let elsewhere = scope(mark) != served.thread;
         if mark.context != owner || elsewhere || owner == 0 {
             // Another's bytes: what a buffer still held. If they were the first ones, nobody knows the owner.
