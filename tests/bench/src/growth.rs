@@ -30,6 +30,7 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "http-pipeline", make: http_pipeline },
     Case { name: "http-open-threads", make: |size| http_open(Role::Server, size, |sock| sock) },
     Case { name: "http-open-loop", make: |size| http_open(Role::Server, size, |_| 1) },
+    Case { name: "http-open-proxied", make: http_open_proxied },
     Case { name: "http-open-client", make: |size| http_open(Role::Client, size, |_| 1) },
     Case { name: "mysql-rows", make: |size| mysql_rows(size, CALL) },
     Case { name: "mysql-rows-large", make: |size| mysql_rows(LARGE * size, LARGEST_CALL) },
@@ -142,6 +143,29 @@ fn http_open(role: Role, size: usize, thread: fn(u64) -> u64) -> Work {
     }
     for sock in connections {
         records.call_by(thread(sock), sock, role, Side::Response, OK);
+    }
+    Work::Records(records)
+}
+
+/// A proxy's loop has many requests of different clients open, and passes each of them on.
+fn http_open_proxied(size: usize) -> Work {
+    let requests = 0..size as u64 / 256;
+    let mut records = Records::default();
+    let request = |from: u64, behind: &str| {
+        format!("GET /a HTTP/1.1\r\nX-Forwarded-For: 10.0.{}.{}{behind}\r\n\r\n", from >> 8, from & 0xff)
+    };
+    for from in requests.clone() {
+        records.open(1 + 2 * from, Role::Server);
+        records.call_by(1, 1 + 2 * from, Role::Server, Side::Request, request(from, "").as_bytes());
+    }
+    for from in requests.clone() {
+        let bytes = request(from, ", 127.0.0.1");
+        records.open(2 + 2 * from, Role::Client);
+        records.call_by(1, 2 + 2 * from, Role::Client, Side::Request, bytes.as_bytes());
+    }
+    for from in requests {
+        records.call_by(1, 2 + 2 * from, Role::Client, Side::Response, OK);
+        records.call_by(1, 1 + 2 * from, Role::Server, Side::Response, OK);
     }
     Work::Records(records)
 }
