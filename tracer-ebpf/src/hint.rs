@@ -28,6 +28,13 @@ pub const fn holds_many_messages(start: [u8; 4]) -> bool {
     }
 }
 
+/// Whether these, the first bytes of a connection, begin a command of Redis: each boundary will matter, also in long
+/// calls that begin within a value.
+#[must_use]
+pub const fn begins_commands(start: [u8; 4]) -> bool {
+    matches!(start, [b'*', b'1'..=b'9', b'\r', b'\n'] | [b'*', b'1'..=b'9', b'0'..=b'9', b'\r'])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +62,14 @@ mod tests {
         // A short packet, numbers of two bytes or more, gzip.
         for start in [[1, 0, 0, 0], [0; 4], [1, 0, 2, 0x10], [0, 0, 0x10, 0], *b"\x1f\x8b\x08\x00"] {
             assert!(!holds_many_messages(start), "{start:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_command_is_told_from_text() {
+        assert!(begins_commands(*b"*2\r\n") && begins_commands(*b"*12\r"));
+        for start in [b"*0\r\n", b"* OK", b"*123", b"GET ", b"+OK\r", b"$3\r\n"] {
+            assert!(!begins_commands(*start), "{start:?}");
         }
     }
 }

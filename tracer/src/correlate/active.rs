@@ -106,6 +106,8 @@ pub struct ActiveThreads {
 struct Thread {
     /// Exchanges that the thread has, in the order in which it got them: the first one is active.
     open: Vec<ActiveId>,
+    /// All of them are suspended: an event loop has many, and each of its calls would look at all.
+    suspended: bool,
     linger: Option<Linger>,
 }
 
@@ -166,14 +168,18 @@ impl ActiveThreads {
                 thread.linger = None;
             }
         }
-        for id in &thread.open {
+        let waiting = if thread.suspended { &[][..] } else { &thread.open };
+        let mut suspended = true;
+        for id in waiting {
             let Some(binding) = self.bindings.get_mut(id) else { continue };
             if now.mark.migrates {
                 suspend(Some(binding), &mut self.stats.suspended_by_context);
             } else if binding.mux_epoch != now.mux_epoch {
                 suspend(Some(binding), &mut self.stats.suspended_by_wait);
             }
+            suspended &= binding.suspended;
         }
+        thread.suspended = suspended;
         first(&self.bindings, thread, self.doubted)
     }
 
@@ -291,11 +297,11 @@ impl ActiveThreads {
         drop_doubtful(thread, &mut self.bindings, connection, self.doubted, &mut self.stats);
         // Pipelined requests of one connection wait for their turn. Anything else means that the thread has
         // several requests in flight.
-        let alone = thread.open.iter().filter_map(|id| self.bindings.get(id));
-        let pipelined =
-            alone.fold(true, |all, other| all && other.connection == connection && !other.suspended);
+        let mut others = thread.open.iter().filter_map(|id| self.bindings.get(id));
+        let busy = thread.suspended && !thread.open.is_empty();
+        let pipelined = !busy && others.all(|other| other.connection == connection && !other.suspended);
         let overfull = thread.open.len() >= MAX_PIPELINED;
-        if !pipelined {
+        if !pipelined && !busy {
             for id in &thread.open {
                 suspend(self.bindings.get_mut(id), &mut self.stats.suspended_by_request);
             }
@@ -318,6 +324,8 @@ impl ActiveThreads {
             } else if mux_epoch.is_none() || overfull {
                 suspend(Some(binding), &mut self.stats.suspended_by_limit);
             }
+            // The others are, unless they wait for their turn before it.
+            thread.suspended = binding.suspended && (busy || !pipelined || thread.open.len() == 1);
         }
         self.evict();
     }
@@ -372,6 +380,9 @@ fn drop_doubtful(
     doubted: u64,
     stats: &mut BindingStats,
 ) {
+    if doubted == 0 {
+        return;
+    }
     thread.open.retain(|id| {
         let Some(binding) = bindings.get_mut(id) else { return false };
         let keeps = binding.seen > doubted || binding.connection == connection;

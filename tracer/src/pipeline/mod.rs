@@ -75,6 +75,8 @@ pub struct Pipeline {
     events: stats::EventStats,
     connections: ConnectionStats,
     calls: u64,
+    /// Who made the last one, and when.
+    last_call: (ThreadId, Nanos),
     latest: Nanos,
     /// The process of the last event: most events come in runs of one process.
     last_process: Process,
@@ -123,6 +125,7 @@ impl Pipeline {
             connections: ConnectionStats::default(),
             calls: 0,
             latest: 0,
+            last_call: (ThreadId::default(), 0),
             last_process: Process::default(),
             progress: Vec::new(),
             known: Known::default(),
@@ -285,8 +288,11 @@ impl Pipeline {
     /// The event's place in the order of things, with what is active on its thread at this moment: before any of
     /// its bytes is looked at.
     fn observe(&mut self, header: &Header, reads: bool) -> Now {
-        self.calls += 1;
         let thread = ThreadId::from(header);
+        // The parts of a call have its time. What came between them from other threads makes them calls of their own.
+        let is_part = header.flags & flag::CONTINUED != 0 && self.last_call == (thread, header.time_ns);
+        self.calls += u64::from(!is_part);
+        self.last_call = (thread, header.time_ns);
         let mark = Mark {
             time: header.time_ns,
             call: self.calls,
