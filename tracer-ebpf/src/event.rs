@@ -110,6 +110,8 @@ pub mod flag {
     pub const SEQUENCE: u16 = 1 << 5;
     /// Every kind: the ring was full since the last event that came through, so that some before this one are lost.
     pub const LOST: u16 = 1 << 6;
+    /// Data: more of the call whose first bytes the thread's event before this one told.
+    pub const CONTINUED: u16 = 1 << 7;
 }
 
 /// Bytes moved by one call, on a socket ([`EventKind::Data`]) or to a log inode ([`EventKind::Log`]).

@@ -25,12 +25,23 @@ pub const LARGE_HEAD: u32 = 8 * 1024;
 /// Longest head of all: what a conversation can ask for.
 pub const HUGE_HEAD: u32 = 63 * 1024;
 
+/// Events of [`HUGE_HEAD`] bytes each that a call on one buffer is told in at most, before the one that tells its end,
+/// where all of it is wanted.
+pub const MAX_PARTS: u32 = 4;
+
+/// The same for a call with several segments, up to [`MAX_SEGMENTS`]. (Redis writes 64 KiB a call, and a reply more.)
+pub const MAX_SEGMENT_PARTS: u32 = 1;
+
 /// Longest tail.
 pub const MAX_TAIL: u32 = 1024;
 
-/// Most bytes captured from the start of a call with several segments. Such an event reserves about twice its
-/// size class, because the verifier follows an offset and a length separately.
-pub const MAX_SEGMENTS_HEAD: u32 = 16 * 1024;
+/// Bound on the bytes captured from the start of a call with several segments: a power of two, above any head that is
+/// asked for. Such an event reserves about twice its size class, because the verifier follows an offset and a length
+/// separately.
+pub const MAX_SEGMENTS_HEAD: u32 = 64 * 1024;
+
+/// The same where there are more than [`MAX_SEGMENTS`], or several messages: each such call reserves twice this.
+pub const MAX_MANY_HEAD: u32 = 16 * 1024;
 
 /// Bytes captured from the start of a call when nobody asked for more.
 pub const DEFAULT_HEAD: u32 = LARGE_HEAD;
@@ -39,7 +50,7 @@ pub const DEFAULT_HEAD: u32 = LARGE_HEAD;
 pub const DEFAULT_TAIL: u32 = 512;
 
 /// Bytes captured of one write to a log; the line assembler cuts there too.
-pub const MAX_LOG_HEAD: u32 = MAX_SEGMENTS_HEAD;
+pub const MAX_LOG_HEAD: u32 = 16 * 1024;
 
 /// Connections that the probe remembers (least recently used are forgotten, and announced anew when they move).
 pub const MAX_CONNECTIONS: u32 = 65_536;

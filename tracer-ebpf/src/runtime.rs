@@ -112,7 +112,7 @@ pub mod source {
     pub const ARRAY: u32 = 1 << 4;
 }
 
-/// Low bits of [`Header::context`](crate::Header::context), which the address leaves free.
+/// Bits of [`Header::context`](crate::Header::context), which the address leaves free: three below, and those above it.
 pub mod context {
     /// It is the first piece of a greenlet's stack.
     pub const STACK: u64 = 1 << 0;
@@ -121,8 +121,20 @@ pub mod context {
     pub const MIGRATES: u64 = 1 << 1;
     /// It is a thread state: no context was entered.
     pub const NONE: u64 = 1 << 2;
+    /// It is a task's that somebody gave a name: tasks that get the same address are not told apart.
+    pub const NAMED: u64 = 1 << 3;
+    /// It is a task's: that one's number, as far as there is room for it. Whose address is the same, and the number not,
+    /// is another task. Not 0.
+    pub const NUMBER: u64 = 0xffff << 48;
     /// All of them.
-    pub const TAGS: u64 = STACK | MIGRATES | NONE;
+    pub const TAGS: u64 = STACK | MIGRATES | NONE | NAMED | NUMBER;
+
+    /// The bits of [`NUMBER`] for a task's number.
+    #[must_use]
+    #[inline(always)]
+    pub const fn number(number: u64) -> u64 {
+        (number << 48) | (1 << 63)
+    }
 }
 
 const _: () = assert!(size_of::<Runtime>() == 8 * WORDS);

@@ -3,7 +3,7 @@
 pub use tracer_ebpf::Direction;
 use tracer_ebpf::Header;
 use tracer_ebpf::event::WAITERS;
-use tracer_ebpf::runtime::context::NONE;
+use tracer_ebpf::runtime::context::{NAMED, NONE, NUMBER};
 
 pub use crate::endpoint::{Address, Endpoint, Endpoints};
 
@@ -71,7 +71,8 @@ pub struct Mark {
     /// The thread has requests open, and works for several at once: which one this call was made for is unknown.
     pub multiplexed: bool,
     /// Which of the contexts that take turns on the thread made the call, as its runtime tells: an asyncio task's, a
-    /// greenlet's, a goroutine. An address, used again after it is freed; 0 when nothing tells.
+    /// greenlet's, a goroutine. An address, used again after it is freed, and with it the number of a task that has
+    /// one; 0 when nothing tells.
     pub context: u64,
     /// Contexts move between the threads of the process: what a thread read says nothing of what it does next.
     pub migrates: bool,
@@ -84,6 +85,14 @@ impl Mark {
     #[must_use]
     pub fn entered(&self) -> u64 {
         if self.context & NONE == 0 { self.context } else { 0 }
+    }
+
+    /// The context that made the call, if it has been the same one since the context `earlier` ran: by its number, or
+    /// because it is that one itself. Else 0: its address may have been another's meanwhile.
+    #[must_use]
+    pub fn same_since(&self, earlier: u64) -> u64 {
+        let is_same = self.context & NUMBER != 0 || self.context == earlier;
+        if is_same && self.context & (NONE | NAMED) == 0 { self.context } else { 0 }
     }
 }
 

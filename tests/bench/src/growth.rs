@@ -28,6 +28,10 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "http-body-large", make: |size| http_body(LARGE * size) },
     Case { name: "http-body-bytewise", make: http_body_bytewise },
     Case { name: "http-pipeline", make: http_pipeline },
+    Case { name: "http-open-threads", make: |size| http_open(Role::Server, size, |sock| sock) },
+    Case { name: "http-open-loop", make: |size| http_open(Role::Server, size, |_| 1) },
+    Case { name: "http-open-proxied", make: http_open_proxied },
+    Case { name: "http-open-client", make: |size| http_open(Role::Client, size, |_| 1) },
     Case { name: "mysql-rows", make: |size| mysql_rows(size, CALL) },
     Case { name: "mysql-rows-large", make: |size| mysql_rows(LARGE * size, LARGEST_CALL) },
     Case { name: "mysql-rows-bytewise", make: |size| mysql_rows(size / LARGE, 1) },
@@ -124,6 +128,44 @@ fn http_pipeline(size: usize) -> Work {
     for _ in 0..count.div_ceil(100) {
         records.call(1, Role::Server, Side::Request, &b"GET /a HTTP/1.1\r\n\r\n".repeat(100));
         records.call(1, Role::Server, Side::Response, &OK.repeat(100));
+    }
+    Work::Records(records)
+}
+
+/// Requests that are all open before the first one is answered, each on a connection of its own, by the threads that
+/// `thread` says.
+fn http_open(role: Role, size: usize, thread: fn(u64) -> u64) -> Work {
+    let connections = 1..=size as u64 / 64;
+    let mut records = Records::default();
+    for sock in connections.clone() {
+        records.open(sock, role);
+        records.call_by(thread(sock), sock, role, Side::Request, b"GET /a HTTP/1.1\r\n\r\n");
+    }
+    for sock in connections {
+        records.call_by(thread(sock), sock, role, Side::Response, OK);
+    }
+    Work::Records(records)
+}
+
+/// A proxy's loop has many requests of different clients open, and passes each of them on.
+fn http_open_proxied(size: usize) -> Work {
+    let requests = 0..size as u64 / 256;
+    let mut records = Records::default();
+    let request = |from: u64, behind: &str| {
+        format!("GET /a HTTP/1.1\r\nX-Forwarded-For: 10.0.{}.{}{behind}\r\n\r\n", from >> 8, from & 0xff)
+    };
+    for from in requests.clone() {
+        records.open(1 + 2 * from, Role::Server);
+        records.call_by(1, 1 + 2 * from, Role::Server, Side::Request, request(from, "").as_bytes());
+    }
+    for from in requests.clone() {
+        let bytes = request(from, ", 127.0.0.1");
+        records.open(2 + 2 * from, Role::Client);
+        records.call_by(1, 2 + 2 * from, Role::Client, Side::Request, bytes.as_bytes());
+    }
+    for from in requests {
+        records.call_by(1, 2 + 2 * from, Role::Client, Side::Response, OK);
+        records.call_by(1, 1 + 2 * from, Role::Server, Side::Response, OK);
     }
     Work::Records(records)
 }

@@ -64,11 +64,16 @@ impl Records {
         (2 * sock as u32 + direction as u32).wrapping_mul(ODD)
     }
 
-    /// A call moves bytes.
+    /// A call moves bytes, by the connection's own thread.
     pub(crate) fn call(&mut self, sock: u64, role: Role, side: Side, bytes: &[u8]) {
+        self.call_by(sock, sock, role, side, bytes);
+    }
+
+    /// A call of this thread moves bytes.
+    pub(crate) fn call_by(&mut self, thread: u64, sock: u64, role: Role, side: Side, bytes: &[u8]) {
         let ingress = (role == Role::Server) == (side == Side::Request);
         let direction = if ingress { Direction::Ingress } else { Direction::Egress };
-        let header = self.header(sock, EventKind::Data);
+        let header = self.header(thread, EventKind::Data);
         let first = || Self::beginning(sock, direction);
         let position = self.positions.entry((sock, direction as u8)).or_insert_with(first);
         let moved = Moved { direction, head: bytes, ..Moved::default() };

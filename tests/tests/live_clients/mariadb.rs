@@ -11,7 +11,7 @@ use xtask::testbed::{MariaDb, RunDirectory};
 use super::client::{Client, node, python, tool};
 use super::counts::Counts;
 use super::database;
-use super::run::{SERVER, Told, at_once, trace};
+use super::run::{SERVER, Told, at_once, trace, trace_unattended};
 
 #[test]
 fn drivers_in_python_and_node_are_told_as_they_count_themselves() {
@@ -78,7 +78,7 @@ fn attributes<'a>(spans: &[&'a Span], name: &str, key: &str) -> Vec<&'a str> {
 fn the_command_line_client_is_told_statement_by_statement() {
     let directory = RunDirectory::create("clients-mariadb-cli").unwrap();
     let mariadb = database::start(&directory);
-    let told = command_line(&directory, &mariadb, &[]);
+    let told = run_script(&directory, &mariadb, &[]);
     assert_eq!(told.outcome.exchanges_without_span(), 0, "{}", told.outcome.summary());
 }
 
@@ -86,14 +86,50 @@ fn the_command_line_client_is_told_statement_by_statement() {
 fn a_compressed_connection_is_told_like_any_other() {
     let directory = RunDirectory::create("clients-mariadb-compressed").unwrap();
     let mariadb = database::start(&directory);
-    command_line(&directory, &mariadb, &["--compress"]);
+    run_script(&directory, &mariadb, &["--compress"]);
+}
+
+/// Before user space has asked for whole calls: with its process stopped, it never has.
+#[test]
+fn long_compressed_statements_are_told_from_the_first_on() {
+    let directory = RunDirectory::create("clients-mariadb-long").unwrap();
+    let mariadb = database::start(&directory);
+    let mut clients = [Client::hold(&directory, "mariadb-cli", &command_line(&mariadb, &["--compress"]))];
+    let mut script = String::new();
+    for number in 1..=5 {
+        let body = incompressible(number, 40_000);
+        writeln!(script, "INSERT INTO notes (body, size) VALUES ('planted {body}', {number});").unwrap();
+    }
+    let told = trace_unattended(&directory, &mut clients, &[mariadb.id()], |clients| {
+        clients[0].release(&script);
+        clients[0].finish();
+    });
+    let mut done = Counts::default();
+    done.add("INSERT notes", 5);
+    // By kind: of a process that is gone already nobody can ask its name.
+    let spans = &told.outcome.telemetry;
+    told.require(&[
+        ("made", done.clone(), Counts::of(spans.clients())),
+        ("answered", done, Counts::of(spans.servers())),
+    ]);
+}
+
+/// Hexadecimal digits without order, which become no shorter than half.
+fn incompressible(seed: u64, length: usize) -> String {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut text = String::with_capacity(length + 16);
+    while text.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        write!(text, "{state:016x}").unwrap();
+    }
+    text
 }
 
 /// Has `mariadb` run a script; its output is the account of the rows.
-fn command_line(directory: &RunDirectory, mariadb: &MariaDb, options: &[&str]) -> Told {
-    let mut command = tool("mariadb", &[]);
-    command.args(database::login(mariadb)).args(["--batch", "--skip-column-names", "--force"]).args(options);
-    let mut clients = [Client::hold(directory, "mariadb-cli", &command)];
+fn run_script(directory: &RunDirectory, mariadb: &MariaDb, options: &[&str]) -> Told {
+    let mut clients = [Client::hold(directory, "mariadb-cli", &command_line(mariadb, options))];
     let (script, done) = script();
     let mut lines = 0;
     let told = trace(directory, &mut clients, &[mariadb.id()], &[], |clients| {
@@ -107,6 +143,12 @@ fn command_line(directory: &RunDirectory, mariadb: &MariaDb, options: &[&str]) -
         (SERVER, done, told.server(SERVER)),
     ]);
     told
+}
+
+fn command_line(mariadb: &MariaDb, options: &[&str]) -> Command {
+    let mut command = tool("mariadb", &[]);
+    command.args(database::login(mariadb)).args(["--batch", "--skip-column-names", "--force"]).args(options);
+    command
 }
 
 /// Statements, and what must be told of them.

@@ -110,6 +110,17 @@ fn each_command_of_the_benchmarks_pipelines_is_told() {
     ]);
 }
 
+#[test]
+fn commands_beside_long_values_and_replies_are_told_at_both_ends() {
+    let directory = RunDirectory::create("clients-redis-volume").unwrap();
+    let redis = Redis::start(&directory).unwrap();
+    let mut clients = [hold(&directory, &redis, "redis-volume", python("redis_volume_client.py", &[]))];
+    let told = trace(&directory, &mut clients, &[redis.id()], &[], at_once);
+    told.require_accounts(&clients);
+    let done = clients[0].account();
+    told.require(&[(SERVER, done.commands(), told.server(SERVER).commands())]);
+}
+
 fn hold(directory: &RunDirectory, redis: &Redis, name: &str, mut command: Command) -> Client {
     command.env("REDIS_PORT", redis.port().to_string());
     Client::hold(directory, name, &command)

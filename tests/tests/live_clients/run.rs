@@ -22,14 +22,31 @@ pub fn trace(
     options: &[&str],
     work: impl FnOnce(&mut [Client]),
 ) -> Told {
+    let tracer = attach(directory, clients, servers, options);
+    work(clients);
+    Told { outcome: tracer.stop() }
+}
+
+/// As [`trace`], with the tracer's process stopped for as long as the clients work: what the probe captures is what it
+/// knows by itself.
+pub fn trace_unattended(
+    directory: &RunDirectory,
+    clients: &mut [Client],
+    servers: &[u32],
+    work: impl FnOnce(&mut [Client]),
+) -> Told {
+    let tracer = attach(directory, clients, servers, &[]);
+    tracer.pause(|| work(clients));
+    Told { outcome: tracer.stop() }
+}
+
+fn attach(directory: &RunDirectory, clients: &[Client], servers: &[u32], options: &[&str]) -> Tracer {
     let pids = clients.iter().map(Client::id).chain(servers.iter().copied());
     let mut arguments: Vec<String> = pids.flat_map(|pid| ["--pid".to_owned(), pid.to_string()]).collect();
     arguments.extend(["--service-name".to_owned(), SERVER.to_owned()]);
     arguments.extend(options.iter().map(|option| (*option).to_owned()));
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let tracer = Tracer::start(directory, &arguments);
-    work(clients);
-    Told { outcome: tracer.stop() }
+    Tracer::start(directory, &arguments)
 }
 
 /// Lets all work at the same time, and waits until all are done.

@@ -6,7 +6,7 @@
 //! thread does is for a task that waits for the worker's future: anyio's is one of asyncio's, an executor's leads to one.
 
 use tracer_ebpf::event::WAITERS;
-use tracer_ebpf::runtime::Runtime;
+use tracer_ebpf::runtime::{Runtime, context};
 
 use super::kernel::read_user;
 use super::maps::RUNTIMES;
@@ -41,10 +41,26 @@ const ENTRY: u64 = 24;
 const ENTRY_VALUE: u64 = 16;
 const KEYS_SIZE: u64 = 8;
 
-/// `FutureObj`: `fut_callback0`, `fut_callbacks`. `TaskObj`, behind it: `task_fut_waiter`, `task_context`.
+/// `FutureObj`: `fut_callback0`, `fut_callbacks`. `TaskObj`, behind it: `task_fut_waiter`, `task_name`, `task_context`.
 const CALLBACK: u64 = 24;
 const CALLBACKS: u64 = 40;
+const TASK_NAME: u64 = 16;
 const TASK_CONTEXT: u64 = 24;
+
+/// `PyTypeObject.tp_name`, and how that of `int` begins; an integer's first digit, since 3.12.
+const TYPE_NAME: u64 = 24;
+const INT: u32 = u32::from_ne_bytes(*b"int\0");
+const INT_DIGIT: u64 = 24;
+
+/// How a task's name begins that asyncio gave it, and of how many digits its number is at most.
+const PREFIX: u64 = u64::from_ne_bytes(*b"Task-\0\0\0");
+const PREFIX_MASK: u64 = 0xff_ffff_ffff;
+const PREFIX_LENGTH: u64 = 5;
+const MAX_DIGITS: u64 = 20;
+
+/// The upper halves of eight characters, and what they are in digits.
+const HIGH_HALVES: u64 = 0xf0f0_f0f0_f0f0_f0f0;
+const DIGITS: u64 = 0x3030_3030_3030_3030;
 
 /// `PyListObject.ob_item`; `PyCellObject.ob_ref`.
 const LIST_ITEMS: u64 = 24;
@@ -63,10 +79,10 @@ fn pointer(address: u64) -> u64 {
     read_user(address).unwrap_or(0)
 }
 
-/// The contexts of the task that awaits the one that runs in `context`, or what the worker does that runs in it, and so on.
+/// The contexts of the task that awaits the running one, or if there is none what the current worker does, and so on.
 #[inline(always)]
-pub fn waiters(tgid: u32, context: u64, found: &mut [u64; WAITERS]) {
-    let mut future = if context == 0 { 0 } else { asyncio_running(tgid, context) };
+pub fn waiters(tgid: u32, running: u64, found: &mut [u64; WAITERS]) {
+    let mut future = running;
     if future == 0 {
         future = asyncio_chained(tgid, asyncio_employment(tgid));
     }
@@ -142,14 +158,46 @@ fn held(runtime: &Runtime, function: u64) -> u64 {
     0
 }
 
-/// The context of a task; 0 of none.
+/// The context of a task, with the task's number; 0 of none.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn asyncio_context(tgid: u32, task: u64) -> u64 {
-    match runtime(tgid) {
-        Some(runtime) if task != 0 => pointer(task + runtime.task_fields as u64 + TASK_CONTEXT),
-        _ => 0,
+    let Some(runtime) = runtime(tgid).filter(|_| task != 0) else {
+        return 0;
+    };
+    let context = pointer(task + runtime.task_fields as u64 + TASK_CONTEXT);
+    if context == 0 {
+        return 0;
     }
+    let name = pointer(task + runtime.task_fields as u64 + TASK_NAME);
+    context | number(runtime, name)
+}
+
+/// The number of a task that was given no name: asyncio numbers those. Since 3.13 a text is made of it when it is asked
+/// for.
+#[inline(always)]
+fn number(runtime: &Runtime, name: u64) -> u64 {
+    let kind = pointer(pointer(name + TYPE) + TYPE_NAME);
+    if read_user::<u32>(kind) == Some(INT) {
+        return context::number(read_user::<u32>(name + INT_DIGIT).unwrap_or(0) as u64);
+    }
+    let text = name + runtime.text as u64;
+    let digits = pointer(name + SIZE).wrapping_sub(PREFIX_LENGTH);
+    if pointer(text) & PREFIX_MASK != PREFIX || digits.wrapping_sub(1) >= MAX_DIGITS {
+        return context::NAMED;
+    }
+    // Its last eight characters; of shorter ones what stands before them is left out.
+    let kept = !0 << (64 - 8 * if digits < 8 { digits } else { 8 });
+    let mut word = pointer(text + PREFIX_LENGTH + digits - 8) & kept;
+    if word & HIGH_HALVES != DIGITS & kept {
+        return context::NAMED;
+    }
+    let mut number = 0;
+    for _ in 0..8 {
+        number = number * 10 + (word & 0xf);
+        word >>= 8;
+    }
+    context::number(number)
 }
 
 /// The running task with this context.

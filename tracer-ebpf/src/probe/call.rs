@@ -6,7 +6,9 @@ use aya_ebpf::helpers::generated::bpf_get_current_task;
 
 use tracer_ebpf::config::{LogInode, log_inode, option};
 use tracer_ebpf::event::flag;
-use tracer_ebpf::limits::MAX_LOG_HEAD;
+use tracer_ebpf::limits::{
+    HUGE_HEAD, MAX_LOG_HEAD, MAX_MANY_HEAD, MAX_PARTS, MAX_SEGMENT_PARTS, MAX_SEGMENTS,
+};
 use tracer_ebpf::{ConnectionNote, DataEvent, Direction, EventKind, LossReason};
 
 use super::connection::{self, told};
@@ -261,7 +263,9 @@ fn buffer(call: &Moved) -> u64 {
     let mut capture = MaybeUninit::uninit();
     if let Some(capture) = wanted(call, &mut capture, || read_user(call.address)) {
         blur(capture);
-        emit::buffer(&capture.event, call.address, capture.head, capture.tail);
+        let behind = |event: &DataEvent| call.address + event.tail_offset as u64;
+        parts(capture, MAX_PARTS, |event| emit::part(event, behind(event)));
+        emit::buffer(&capture.event, behind(&capture.event), capture.head, capture.tail);
     }
     nothing()
 }
@@ -273,11 +277,38 @@ fn vector(call: &Moved) -> u64 {
     // The first segment's address comes first.
     let start = || read_user(read_user(call.address)?);
     if let Some(capture) = wanted(call, &mut capture, start) {
-        (capture.head, capture.tail) = segments::ends(capture.event.length, capture.head, capture.tail);
+        blur(capture);
+        if call.count <= MAX_SEGMENTS as u64 {
+            parts(capture, MAX_SEGMENT_PARTS, |event| segments::part(event, call.address, call.count));
+        }
+        let most = segments::most(call.count);
+        (capture.head, capture.tail) = segments::ends(most, capture.event.length, capture.head, capture.tail);
         blur(capture);
         segments::vector(&capture.event, call.address, call.count, capture.head, capture.tail);
     }
     nothing()
+}
+
+/// Has `tell` tell as much of a call of which all is wanted as fits into `most` events of [`HUGE_HEAD`] bytes, as long as
+/// the ring has room. The rest is left in `capture`, with the number of bytes before it in `tail_offset`. That, and
+/// `head`, are of no use to anybody until the record is finished, and the stack has no room for what is kept there.
+#[inline(always)]
+fn parts(capture: &mut Capture, most: u32, tell: impl Fn(&DataEvent)) {
+    for _ in 0..most {
+        let event = &mut capture.event;
+        let is_longer = capture.head == HUGE_HEAD && event.length > HUGE_HEAD + capture.tail;
+        if !is_longer || !emit::has_room() {
+            return;
+        }
+        event.head = event.length - HUGE_HEAD;
+        event.length = HUGE_HEAD;
+        tell(event);
+        event.length = event.head;
+        event.position += HUGE_HEAD as u64;
+        event.tail_offset += HUGE_HEAD;
+        event.header.flags |= flag::CONTINUED;
+        blur(capture);
+    }
 }
 
 /// The same with several messages.
@@ -285,7 +316,7 @@ fn vector(call: &Moved) -> u64 {
 fn messages(call: &Moved) -> u64 {
     let mut capture = MaybeUninit::uninit();
     if let Some(capture) = wanted(call, &mut capture, || None) {
-        (capture.head, capture.tail) = segments::ends(capture.event.length, capture.head, 0);
+        (capture.head, capture.tail) = segments::ends(MAX_MANY_HEAD, capture.event.length, capture.head, 0);
         blur(capture);
         segments::messages(&capture.event, call.address, call.count, capture.head);
     }

@@ -4,7 +4,7 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 
 use tracer_ebpf::config::CaptureWindow;
 use tracer_ebpf::event::flag;
-use tracer_ebpf::hint::holds_many_messages;
+use tracer_ebpf::hint::{begins_commands, holds_many_messages};
 use tracer_ebpf::limits::{HUGE_HEAD, MAX_TAIL};
 use tracer_ebpf::{ConnectionEvent, ConnectionNote, Direction, EventKind, Header, LossReason};
 
@@ -78,7 +78,8 @@ fn window_by_port(socket: &Socket) -> CaptureWindow {
 }
 
 /// How many bytes of a call to capture: what was asked for this connection, else for its port, else the default; but
-/// all from the first long call on that looks as if each boundary in it mattered. `start` reads the call's first bytes.
+/// all from the first long call on that looks as if each boundary in it mattered, and of a connection that begins with a
+/// command of Redis. `start` reads the call's first bytes.
 #[inline(always)]
 pub fn window(
     socket: &Socket,
@@ -99,13 +100,22 @@ pub fn window(
         return (first.head, first.tail);
     }
     let (head, tail) = (config!(head), config!(tail));
-    if length > head + tail && start().is_some_and(holds_many_messages) {
+    let is_long = length > head + tail;
+    if (first.ino == 0 || is_long)
+        && let Some(start) = start()
+        && (begins_commands(start) || is_long && holds_many_messages(start))
+    {
         // SAFETY: the pointer is to a map value.
-        unsafe { (*connection).window = CaptureWindow { ino: 0, head: HUGE_HEAD, tail: MAX_TAIL } };
+        unsafe { (*connection).window = CaptureWindow { ino: LOOKED_AT, head: HUGE_HEAD, tail: MAX_TAIL } };
         return (HUGE_HEAD, MAX_TAIL);
     }
+    // SAFETY: the pointer is to a map value.
+    unsafe { (*connection).window.ino = LOOKED_AT };
     (head, tail)
 }
+
+/// In place of a window's inode number: the connection's first bytes were looked at.
+const LOOKED_AT: u64 = 1;
 
 /// Position of the first byte of a call that moved `length` bytes. Counts them where the kernel does not.
 #[inline(always)]

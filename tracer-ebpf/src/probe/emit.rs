@@ -71,6 +71,14 @@ pub fn submit_at_once<T>(record: *mut T) {
     unsafe { bpf_ringbuf_submit(record.cast(), BPF_RB_FORCE_WAKEUP) };
 }
 
+/// Whether so much of the ring is free that what could be done without may be told too.
+#[inline(always)]
+pub fn has_room() -> bool {
+    // SAFETY: the map is a ring buffer.
+    let waiting = unsafe { bpf_ringbuf_query(ring(), BPF_RB_AVAIL_DATA) };
+    waiting < config!(wake_bytes) as u64
+}
+
 /// The first event after a loss tells of it. Should two processors tell at once, user space hears it twice.
 #[inline(always)]
 fn tell_loss(record: *mut Header) {
@@ -159,6 +167,12 @@ pub fn buffer(event: &DataEvent, address: u64, head: u32, tail: u32) {
     } else {
         ends::<{ HUGE_HEAD as u64 }>(event, address, head, tail);
     }
+}
+
+/// Emits the event with what it moved from or to one buffer, which is of the largest size class.
+#[inline(always)]
+pub fn part(event: &DataEvent, address: u64) {
+    whole::<{ HUGE_HEAD as u64 }>(event, address);
 }
 
 /// Copies the application's memory to the payload; false when a page could not be read.

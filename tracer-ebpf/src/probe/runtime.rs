@@ -27,8 +27,15 @@ pub unsafe fn tell(header: *mut Header) {
     let header = unsafe { &mut *header };
     header.context = runtime_context(header.tgid);
     if header.context & (STACK | MIGRATES) == 0 {
-        let entered = if header.context & NONE == 0 { header.context } else { 0 };
-        asyncio::waiters(header.tgid, entered, &mut header.waiters);
+        let running = if header.context & NONE == 0 {
+            asyncio::asyncio_running(header.tgid, header.context)
+        } else {
+            0
+        };
+        if running != 0 {
+            header.context = asyncio::asyncio_context(header.tgid, running);
+        }
+        asyncio::waiters(header.tgid, running, &mut header.waiters);
     }
 }
 

@@ -1,17 +1,18 @@
 //! Capturing calls whose bytes lie in several segments (readv, writev, sendmsg, recvmsg, and their kin with several messages).
 
 use tracer_ebpf::limits::{
-    LARGE_HEAD, MAX_COUNTED_MESSAGES, MAX_MANY_SEGMENTS, MAX_MESSAGES, MAX_SEGMENTS, MAX_SEGMENTS_HEAD,
-    MAX_TAIL,
+    LARGE_HEAD, MAX_COUNTED_MESSAGES, MAX_MANY_HEAD, MAX_MANY_SEGMENTS, MAX_MESSAGES, MAX_SEGMENTS,
+    MAX_SEGMENTS_HEAD, MAX_TAIL,
 };
 use tracer_ebpf::{DataEvent, LossReason};
 
-use super::emit::{Captured, begin, copy, finish, payload};
+use super::emit::{Captured, begin, copy, finish, has_room, payload};
 use super::kernel::read_user;
 use super::maps::count_loss;
 use super::verifier::{clamp, opaque};
 
 const LARGE: u64 = MAX_SEGMENTS_HEAD as u64;
+const MANY: u64 = MAX_MANY_HEAD as u64;
 const TAIL: u64 = MAX_TAIL as u64;
 
 /// What of a call is wanted, and how far the copy is. It is kept in the record itself, behind the payload, and read
@@ -23,20 +24,47 @@ struct Progress {
     /// Address and number of the segments.
     vector: u64,
     count: u64,
-    /// Bytes that the call moved.
+    /// Where the bytes end that the event tells of. (Where they begin is in the record: see [`skipped`].)
     length: u64,
-    /// Bytes wanted from its start and from its end.
+    /// Where those wanted from their start end, and how many are wanted from their end.
     head: u64,
     tail: u64,
     /// Bytes that the segments before the next one hold.
     at: u64,
 }
 
-/// How many bytes from the start and from the end of a call that moved `length` are captured, of those wanted: never
-/// more than there are.
+/// Most bytes that can be captured from the start of a call with `count` segments: what is longer takes twice its size
+/// of the ring.
 #[inline(always)]
-pub fn ends(length: u32, head: u32, tail: u32) -> (u32, u32) {
-    let limit = if head > MAX_SEGMENTS_HEAD { MAX_SEGMENTS_HEAD } else { head };
+pub fn most(count: u64) -> u32 {
+    if count <= MAX_SEGMENTS as u64 && has_room() { MAX_SEGMENTS_HEAD } else { MAX_MANY_HEAD }
+}
+
+impl Progress {
+    #[inline(always)]
+    fn new(event: &DataEvent, vector: u64, count: u64, head: u32, tail: u32) -> Self {
+        let skip = event.tail_offset as u64;
+        let (length, head) = (skip + event.length as u64, skip + head as u64);
+        Self { vector, count, length, head, tail: tail as u64, at: 0 }
+    }
+}
+
+/// How many bytes of the call other events tell of, which are before the record's: it lies where the tail's place will
+/// be, because the stack has no room for it.
+///
+/// # Safety
+/// The record was reserved, and is not finished.
+#[inline(always)]
+unsafe fn skipped(record: *const DataEvent) -> u64 {
+    // SAFETY: as the caller says.
+    unsafe { (&raw const (*record).tail_offset).read_volatile() as u64 }
+}
+
+/// How many bytes from the start, at most `most`, and from the end of a call that moved `length` are captured, of those
+/// wanted: never more than there are.
+#[inline(always)]
+pub fn ends(most: u32, length: u32, head: u32, tail: u32) -> (u32, u32) {
+    let limit = if head > most { most } else { head };
     if length <= limit {
         return (length, 0);
     }
@@ -45,15 +73,14 @@ pub fn ends(length: u32, head: u32, tail: u32) -> (u32, u32) {
     (limit, if tail < rest { tail } else { rest })
 }
 
-/// Emits the event with what it moved from or to `count` segments described at `vector` (`struct iovec[]`). `head` and
-/// `tail` are from [`ends`].
+/// Emits the event with what it moved from or to `count` segments described at `vector` (`struct iovec[]`), behind as
+/// many bytes as its `tail_offset` says. `head` and `tail` are from [`ends`].
 #[inline(always)]
 pub fn vector(event: &DataEvent, vector: u64, count: u64, head: u32, tail: u32) {
-    let start =
-        Progress { vector, count, length: event.length as u64, head: head as u64, tail: tail as u64, at: 0 };
+    let start = Progress::new(event, vector, count, head, tail);
     if count > MAX_SEGMENTS as u64 {
         // Without a tail: the verifier follows each round by half as many paths.
-        return gather::<LARGE, 0, ManySegments>(event, start);
+        return gather::<MANY, 0, ManySegments>(event, start);
     }
     if tail != 0 {
         return if head <= LARGE_HEAD {
@@ -68,15 +95,21 @@ pub fn vector(event: &DataEvent, vector: u64, count: u64, head: u32, tail: u32) 
         h if h <= 2048 => gather::<2048, 0, Segment>(event, start),
         h if h <= 4096 => gather::<4096, 0, Segment>(event, start),
         h if h <= 8192 => gather::<8192, 0, Segment>(event, start),
+        h if h <= MAX_MANY_HEAD => gather::<MANY, 0, Segment>(event, start),
         _ => gather::<LARGE, 0, Segment>(event, start),
     }
+}
+
+/// The same for an event of [`tracer_ebpf::limits::HUGE_HEAD`] bytes, which are all wanted.
+#[inline(always)]
+pub fn part(event: &DataEvent, vector: u64, count: u64) {
+    gather::<LARGE, 0, Segment>(event, Progress::new(event, vector, count, event.length, 0));
 }
 
 /// Emits the event with what it moved in `count` messages described at `vector` (`struct mmsghdr[]`).
 #[inline(always)]
 pub fn messages(event: &DataEvent, vector: u64, count: u64, head: u32) {
-    let length = event.length as u64;
-    gather::<LARGE, 0, Message>(event, Progress { vector, count, length, head: head as u64, tail: 0, at: 0 });
+    gather::<MANY, 0, Message>(event, Progress::new(event, vector, count, head, 0));
 }
 
 /// Bytes that `count` messages moved in all; `count` itself where it is an error. `None` when there are too many to add
@@ -170,7 +203,7 @@ fn gather<const CAP: u64, const TAIL: u64, P: Piece>(event: &DataEvent, start: P
         if index >= now.count || now.at >= now.length {
             break;
         }
-        let Some(size) = piece::<CAP, TAIL, P>(payload, &now, index) else {
+        let Some(size) = piece::<CAP, TAIL, P>(record, &now, index) else {
             break;
         };
         // SAFETY: as above.
@@ -221,29 +254,33 @@ unsafe fn kept_now(place: *const Progress) -> Progress {
 /// Copies one piece and tells its size. `None` when memory could not be read.
 #[inline(always)]
 fn piece<const CAP: u64, const TAIL: u64, P: Piece>(
-    payload: *mut u8,
+    record: *mut DataEvent,
     now: &Progress,
     index: u64,
 ) -> Option<u64> {
     let [base, size] = P::locate(now.vector, index)?;
     let left = now.length - now.at;
     let size = if size < left { size } else { left };
-    if copy_head::<CAP>(payload, now, base, size) && copy_tail::<CAP, TAIL>(payload, now, base, size) {
+    if copy_head::<CAP>(record, now, base, size) && copy_tail::<CAP, TAIL>(payload(record), now, base, size) {
         Some(size)
     } else {
         None
     }
 }
 
-/// The part of a segment that lies in the first `head` bytes of the call.
+/// The part of a segment that lies in the first bytes of those that the event tells of.
 #[inline(always)]
-fn copy_head<const CAP: u64>(payload: *mut u8, now: &Progress, base: u64, size: u64) -> bool {
-    if now.at >= now.head || size == 0 {
+fn copy_head<const CAP: u64>(record: *mut DataEvent, now: &Progress, base: u64, size: u64) -> bool {
+    // SAFETY: it is being filled.
+    let skip = unsafe { skipped(record) };
+    let from = if now.at > skip { now.at } else { skip };
+    let end = now.at + size;
+    if from >= now.head || end <= from {
         return true;
     }
-    let room = now.head - now.at;
-    let length = clamp::<CAP>(if size < room { size } else { room });
-    copy(payload, opaque(now.at) & (CAP - 1), length, base)
+    let until = if end < now.head { end } else { now.head };
+    let length = clamp::<CAP>(until - from);
+    copy(payload(record), opaque(from - skip) & (CAP - 1), length, base + (from - now.at))
 }
 
 /// The part of a segment that lies in the last `tail` bytes of the call.
@@ -266,12 +303,15 @@ fn copy_tail<const CAP: u64, const TAIL: u64>(
 
 #[inline(always)]
 fn complete<const CAP: u64>(record: *mut DataEvent, end: &Progress, most: u64) {
+    // SAFETY: it is being filled.
+    let skip = unsafe { skipped(record) };
     if end.at >= end.length {
-        let (head, tail) = (end.head as u32, end.tail as u32);
+        let (head, tail) = ((end.head - skip) as u32, end.tail as u32);
         return finish(record, Captured { head, tail, tail_offset: 2 * CAP as u32, cut: false });
     }
     // The end was not reached: what was copied from the start is good all the same.
-    let head = if end.at < end.head { end.at } else { end.head };
+    let until = if end.at < end.head { end.at } else { end.head };
+    let head = if until > skip { until - skip } else { 0 };
     count_loss(if end.count > most { LossReason::IovecCap } else { LossReason::UnreadablePage });
     finish(record, Captured { head: head as u32, tail: 0, tail_offset: 0, cut: true });
 }

@@ -367,7 +367,8 @@ impl Connection {
         let seen_behind = seen.saturating_sub(data.head.len());
         let missing = between.saturating_sub(seen_behind) as u64;
         let tail = data.tail.get(seen_behind.saturating_sub(between)..).unwrap_or_default();
-        let piece = Piece { direction: data.direction, bytes: head, call_start: seen == 0, mark };
+        let call_start = seen == 0 && data.header.flags & flag::CONTINUED == 0;
+        let piece = Piece { direction: data.direction, bytes: head, call_start, mark };
         self.take(piece, stage);
         if missing > 0 {
             self.count_missing(data, missing, stage.stats);

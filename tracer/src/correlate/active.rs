@@ -3,7 +3,8 @@
 //! ```text
 //!            request's first byte           response's last byte
 //!   free ───────────────────────▶ bound ───────────────────────▶ lingering ──▶ free
-//!                                   │  ▲                          (until the next read or wait)
+//!                                   │  ▲                          (until the next read or wait, or the
+//!                                   │  │                          connection's close)
 //!           back from epoll/select, │  │ another thread reads more of the request,
 //!           or a second connection's│  │ or writes the response: that thread has it now
 //!           request was begun       ▼
@@ -77,7 +78,7 @@ pub enum Inactive {
     Doubtful,
     /// The context that made the call answered no request that was open then.
     OtherContext,
-    /// That context answered several requests at once.
+    /// That context answered several requests, and may have been at another one.
     Ambiguous,
     /// The thread was made for a request, and outlived it.
     Outlived,
@@ -92,6 +93,8 @@ pub enum Inactive {
 pub struct ActiveThreads {
     threads: LruCache<ThreadId, Thread, FxBuildHasher>,
     bindings: FxHashMap<ActiveId, Binding>,
+    /// Of how many bindings of each process it is not known yet that a thread is at it.
+    ahead: FxHashMap<u32, usize>,
     limit: usize,
     /// The last call before events were lost. What was seen up to it may be over without a sign.
     doubted: u64,
@@ -103,12 +106,15 @@ pub struct ActiveThreads {
 struct Thread {
     /// Exchanges that the thread has, in the order in which it got them: the first one is active.
     open: Vec<ActiveId>,
+    /// All of them are suspended: an event loop has many, and each of its calls would look at all.
+    suspended: bool,
     linger: Option<Linger>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Linger {
     active: ActiveId,
+    connection: ConnectionId,
     wait_epoch: u32,
     since: Nanos,
     call: u64,
@@ -127,6 +133,9 @@ struct Binding {
     /// Its last call that moved bytes of the exchange.
     seen: u64,
     suspended: bool,
+    /// A thread of this process had another request of the connection when it got this one, and nothing shows yet that it
+    /// is at it.
+    ahead: Option<u32>,
 }
 
 impl ActiveThreads {
@@ -136,6 +145,7 @@ impl ActiveThreads {
         Self {
             threads: LruCache::unbounded_with_hasher(FxBuildHasher),
             bindings: FxHashMap::default(),
+            ahead: FxHashMap::default(),
             limit: limit.max(1),
             doubted: 0,
             stats: BindingStats::default(),
@@ -158,14 +168,18 @@ impl ActiveThreads {
                 thread.linger = None;
             }
         }
-        for id in &thread.open {
+        let waiting = if thread.suspended { &[][..] } else { &thread.open };
+        let mut suspended = true;
+        for id in waiting {
             let Some(binding) = self.bindings.get_mut(id) else { continue };
             if now.mark.migrates {
                 suspend(Some(binding), &mut self.stats.suspended_by_context);
             } else if binding.mux_epoch != now.mux_epoch {
                 suspend(Some(binding), &mut self.stats.suspended_by_wait);
             }
+            suspended &= binding.suspended;
         }
+        thread.suspended = suspended;
         first(&self.bindings, thread, self.doubted)
     }
 
@@ -185,21 +199,22 @@ impl ActiveThreads {
         };
         first(&self.bindings, thread, self.doubted).ok_or_else(|| {
             let binding = thread.open.first().and_then(|id| self.bindings.get(id));
-            let is_doubtful = binding.is_some_and(|binding| !binding.suspended);
+            let is_doubtful = binding.is_some_and(|binding| !binding.suspended && binding.ahead.is_none());
             if is_doubtful { Inactive::Doubtful } else { Inactive::Suspended }
         })
     }
 
     /// The exchange that a line written by the thread belongs to, as of the thread's last event.
     #[must_use]
-    pub fn line(&self, thread: ThreadId) -> Option<(ActiveId, Evidence)> {
-        let thread = self.threads.peek(&thread)?;
+    pub fn line(&self, id: ThreadId) -> Option<(ActiveId, Evidence)> {
+        let thread = self.threads.peek(&id)?;
         match thread.linger {
             _ if !thread.open.is_empty() => {
                 first(&self.bindings, thread, self.doubted).map(|active| (active, Evidence::Active))
             }
-            Some(linger) => Some((linger.active, Evidence::AfterResponse)),
-            None => None,
+            // Nobody would see it turn to a request that was read already.
+            Some(linger) if !self.has_ahead(id.tgid) => Some((linger.active, Evidence::AfterResponse)),
+            _ => None,
         }
     }
 
@@ -219,6 +234,7 @@ impl ActiveThreads {
             taken_over: false,
             seen: 0,
             suspended: false,
+            ahead: None,
         };
         self.bindings.insert(active, binding);
         self.give(active, mark, mux_epoch);
@@ -227,8 +243,12 @@ impl ActiveThreads {
     /// More of an exchange moved: the thread that moved it has the exchange from now on.
     pub fn touch(&mut self, active: ActiveId, mark: Mark, mux_epoch: Option<u32>) {
         let Some(binding) = self.bindings.get_mut(&active) else { return };
-        if binding.thread == Some(mark.thread) {
+        if let Some(thread) = binding.thread.filter(|thread| *thread == mark.thread) {
             binding.seen = mark.call;
+            let is_first = |thread: &Thread| thread.open.first() == Some(&active);
+            if self.threads.peek(&thread).is_some_and(is_first) {
+                set_ahead(&mut self.ahead, binding, None);
+            }
             return;
         }
         binding.taken_over = true;
@@ -242,14 +262,23 @@ impl ActiveThreads {
     /// them, and no call shows when.
     pub fn end(&mut self, active: ActiveId, response_end: Option<&Now>) {
         self.take_away(active);
-        let Some(binding) = self.bindings.remove(&active) else { return };
+        let Some(mut binding) = self.bindings.remove(&active) else { return };
+        set_ahead(&mut self.ahead, &mut binding, None);
         let Some((thread, now)) = binding.thread.zip(response_end) else { return };
         let alone = !binding.suspended && !binding.taken_over;
         let dedicated = alone && thread == now.mark.thread && binding.since < now.mark.call;
         if let Some(entry) = self.threads.peek_mut(&thread).filter(|entry| dedicated && entry.open.is_empty())
         {
             let (wait_epoch, since, call) = (now.wait_epoch, now.mark.time, now.mark.call);
-            entry.linger = Some(Linger { active, wait_epoch, since, call });
+            let connection = binding.connection;
+            entry.linger = Some(Linger { active, connection, wait_epoch, since, call });
+        }
+    }
+
+    /// A thread has closed a connection, or will send no more on it: it is done with what it answered there.
+    pub fn leave(&mut self, thread: ThreadId, connection: ConnectionId) {
+        if let Some(entry) = self.threads.peek_mut(&thread) {
+            entry.linger = entry.linger.filter(|linger| linger.connection != connection);
         }
     }
 
@@ -268,11 +297,11 @@ impl ActiveThreads {
         drop_doubtful(thread, &mut self.bindings, connection, self.doubted, &mut self.stats);
         // Pipelined requests of one connection wait for their turn. Anything else means that the thread has
         // several requests in flight.
-        let alone = thread.open.iter().filter_map(|id| self.bindings.get(id));
-        let pipelined =
-            alone.fold(true, |all, other| all && other.connection == connection && !other.suspended);
+        let mut others = thread.open.iter().filter_map(|id| self.bindings.get(id));
+        let busy = thread.suspended && !thread.open.is_empty();
+        let pipelined = !busy && others.all(|other| other.connection == connection && !other.suspended);
         let overfull = thread.open.len() >= MAX_PIPELINED;
-        if !pipelined {
+        if !pipelined && !busy {
             for id in &thread.open {
                 suspend(self.bindings.get_mut(id), &mut self.stats.suspended_by_request);
             }
@@ -280,7 +309,9 @@ impl ActiveThreads {
         if !overfull {
             thread.open.push(active);
         }
+        let ahead = pipelined && thread.open.len() > 1;
         if let Some(binding) = self.bindings.get_mut(&active) {
+            set_ahead(&mut self.ahead, binding, ahead.then_some(mark.thread.tgid));
             binding.thread = (!overfull).then_some(mark.thread);
             binding.since = mark.call;
             binding.seen = mark.call;
@@ -293,8 +324,14 @@ impl ActiveThreads {
             } else if mux_epoch.is_none() || overfull {
                 suspend(Some(binding), &mut self.stats.suspended_by_limit);
             }
+            // The others are, unless they wait for their turn before it.
+            thread.suspended = binding.suspended && (busy || !pipelined || thread.open.len() == 1);
         }
         self.evict();
+    }
+
+    fn has_ahead(&self, tgid: u32) -> bool {
+        self.ahead.contains_key(&tgid)
     }
 
     fn take_away(&mut self, active: ActiveId) {
@@ -328,7 +365,9 @@ impl ActiveThreads {
 /// The exchange whose turn it is on a thread, unless it is suspended or doubtful.
 fn first(bindings: &FxHashMap<ActiveId, Binding>, thread: &Thread, doubted: u64) -> Option<ActiveId> {
     let id = thread.open.first()?;
-    bindings.get(id).filter(|binding| !binding.suspended && binding.seen > doubted).map(|_| *id)
+    let is_active =
+        |binding: &&Binding| !binding.suspended && binding.ahead.is_none() && binding.seen > doubted;
+    bindings.get(id).filter(is_active).map(|_| *id)
 }
 
 /// A thread begins a request of `connection`. What it had of other connections before events were lost is over: it
@@ -341,6 +380,9 @@ fn drop_doubtful(
     doubted: u64,
     stats: &mut BindingStats,
 ) {
+    if doubted == 0 {
+        return;
+    }
     thread.open.retain(|id| {
         let Some(binding) = bindings.get_mut(id) else { return false };
         let keeps = binding.seen > doubted || binding.connection == connection;
@@ -350,6 +392,22 @@ fn drop_doubtful(
         }
         keeps
     });
+}
+
+/// Sets by which process a request is read ahead, and counts.
+fn set_ahead(counts: &mut FxHashMap<u32, usize>, binding: &mut Binding, ahead: Option<u32>) {
+    if let Some(tgid) = binding.ahead
+        && let Some(count) = counts.get_mut(&tgid)
+    {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&tgid);
+        }
+    }
+    binding.ahead = ahead;
+    if let Some(tgid) = ahead {
+        *counts.entry(tgid).or_default() += 1;
+    }
 }
 
 fn suspend(binding: Option<&mut Binding>, counter: &mut u64) {

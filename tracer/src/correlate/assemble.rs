@@ -341,7 +341,7 @@ impl Assembler {
     }
 
     fn receive(&mut self, active: ActiveId, process: Process, headers: &TraceHeaders, now: &Now) {
-        self.late.head_complete(active, now.mark.call);
+        self.late.head_complete(active, now.mark);
         let (incoming, malformed) = self.tracing.propagators.extract(headers);
         self.stats.bad_traceparent += u64::from(malformed.traceparent);
         self.stats.bad_tracestate += u64::from(malformed.tracestate);

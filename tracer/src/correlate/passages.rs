@@ -8,8 +8,9 @@
 //! What proxies make of the field: they append the client's address, or put it in place of what came, or leave what
 //! came as it is. A request can be passed on in each of these ways, so that one that *can* be meant is never overlooked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 
 use rustc_hash::FxHashMap;
@@ -27,10 +28,17 @@ pub const MAX_PROCESSES: usize = 16_384;
 /// Open requests, by the process that answers them.
 #[derive(Debug, Default)]
 pub struct Passages {
-    /// Those of one process with the same method and target lie together.
-    requests: BTreeMap<(Answerer, u64, ActiveId), Request>,
+    requests: BTreeMap<(Answerer, u64, ActiveId), [Looks; 3]>,
+    /// The same by what they can look like when they are passed on: those that look alike lie together, so that a call
+    /// among many others is matched at once.
+    looks: BTreeSet<(Answerer, Looks, ActiveId)>,
     processes: FxHashMap<Answerer, Answering>,
+    /// Who sends requests cannot make his look like another's.
+    hasher: RandomState,
 }
+
+/// Method, target and the field's addresses, hashed.
+type Looks = u64;
 
 /// A process: its id, and when it started.
 type Answerer = (u32, Nanos);
@@ -40,12 +48,6 @@ struct Answering {
     open: usize,
     /// More were open than are kept.
     overfull: bool,
-}
-
-#[derive(Debug)]
-struct Request {
-    client: IpAddr,
-    forwarded_for: Option<Box<str>>,
 }
 
 impl Passages {
@@ -60,16 +62,20 @@ impl Passages {
             answering.overfull = true;
             return;
         }
-        let Passage { request, forwarded_for } = passage;
-        let kept = Request { client, forwarded_for };
-        answering.open += usize::from(self.requests.insert((answerer, request, active), kept).is_none());
+        let key = (answerer, passage.request, active);
+        let looks = passed_on(&self.hasher, &passage, client);
+        if self.requests.insert(key, looks).is_none() {
+            answering.open += 1;
+        }
+        self.looks.extend(looks.map(|looks| (answerer, looks, active)));
     }
 
     /// It is over; `request` is that of its passage.
     pub fn end(&mut self, active: ActiveId, process: Process, request: u64) {
         let answerer = (process.tgid, process.start);
-        if self.requests.remove(&(answerer, request, active)).is_none() {
-            return;
+        let Some(looks) = self.requests.remove(&(answerer, request, active)) else { return };
+        for looks in looks {
+            self.looks.remove(&(answerer, looks, active));
         }
         if let Some(answering) = self.processes.get_mut(&answerer) {
             answering.open -= 1;
@@ -82,24 +88,24 @@ impl Passages {
     /// The requests of the process on whose behalf it can have sent this one.
     pub fn of<'a>(&'a self, process: Process, call: &'a Passage) -> impl Iterator<Item = ActiveId> + 'a {
         let answerer = (process.tgid, process.start);
-        let told = call.forwarded_for.as_deref().map(chain);
         let kept = self.processes.get(&answerer).is_some_and(|answering| !answering.overfull);
-        let same = (answerer, call.request, ActiveId(0))..=(answerer, call.request, ActiveId(u64::MAX));
-        let requests = kept.then(|| self.requests.range(same)).into_iter().flatten();
-        requests
-            .filter(move |(_, request)| told.as_deref().is_some_and(|told| request.can_be_passed_on_as(told)))
-            .map(|((.., active), _)| *active)
+        let told = call.forwarded_for.as_deref().filter(|_| kept).map(chain);
+        let looks = told.map(|told| self.hasher.hash_one((call.request, told)));
+        let alike = looks.map(|looks| (answerer, looks, ActiveId(0))..=(answerer, looks, ActiveId(u64::MAX)));
+        alike.map(|alike| self.looks.range(alike)).into_iter().flatten().map(|(.., active)| *active)
     }
 }
 
-impl Request {
-    fn can_be_passed_on_as(&self, told: &str) -> bool {
-        let client = self.client.to_canonical().to_string();
-        let received = self.forwarded_for.as_deref().map(chain);
-        let appended =
-            received.as_deref().map_or_else(|| client.clone(), |chain| format!("{chain},{client}"));
-        told == appended || told == client || received.as_deref() == Some(told)
-    }
+/// What a request of `client` can look like when it is passed on.
+fn passed_on(hasher: &RandomState, passage: &Passage, client: IpAddr) -> [Looks; 3] {
+    let client = client.to_canonical().to_string();
+    let received = passage.forwarded_for.as_deref().map(chain);
+    let appended = match &received {
+        Some(received) if !received.is_empty() => format!("{received},{client}"),
+        _ => client.clone(),
+    };
+    let unchanged = received.unwrap_or_else(|| client.clone());
+    [appended, client, unchanged].map(|told| hasher.hash_one((passage.request, told)))
 }
 
 /// The addresses of the field, each in its usual form.
@@ -170,7 +176,7 @@ mod tests {
         passages.end(ActiveId(1), PROXY, passage("/b", None).request);
         assert_eq!(passages.of(PROXY, &call).count(), 1, "another target's");
         passages.end(ActiveId(1), PROXY, call.request);
-        assert!(passages.processes.is_empty() && passages.requests.is_empty());
+        assert!(passages.processes.is_empty() && passages.requests.is_empty() && passages.looks.is_empty());
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod logs;
 mod retention;
 mod routes;
 pub mod stats;
+mod summary;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tracked;
@@ -74,6 +75,8 @@ pub struct Pipeline {
     events: stats::EventStats,
     connections: ConnectionStats,
     calls: u64,
+    /// Who made the last one, and when.
+    last_call: (ThreadId, Nanos),
     latest: Nanos,
     /// The process of the last event: most events come in runs of one process.
     last_process: Process,
@@ -122,6 +125,7 @@ impl Pipeline {
             connections: ConnectionStats::default(),
             calls: 0,
             latest: 0,
+            last_call: (ThreadId::default(), 0),
             last_process: Process::default(),
             progress: Vec::new(),
             known: Known::default(),
@@ -284,8 +288,11 @@ impl Pipeline {
     /// The event's place in the order of things, with what is active on its thread at this moment: before any of
     /// its bytes is looked at.
     fn observe(&mut self, header: &Header, reads: bool) -> Now {
-        self.calls += 1;
         let thread = ThreadId::from(header);
+        // The parts of a call have its time. What came between them from other threads makes them calls of their own.
+        let is_part = header.flags & flag::CONTINUED != 0 && self.last_call == (thread, header.time_ns);
+        self.calls += u64::from(!is_part);
+        self.last_call = (thread, header.time_ns);
         let mark = Mark {
             time: header.time_ns,
             call: self.calls,
@@ -353,7 +360,8 @@ impl Pipeline {
             return;
         }
         if note == ConnectionNote::Shutdown {
-            return self.on_shutdown(id, event, &now);
+            self.on_shutdown(id, event, &now);
+            return self.assembler.threads.leave(now.mark.thread, id);
         }
         let sequence = event.header.flags & flag::SEQUENCE != 0;
         let known = self.table.get_mut(id).map(|tracked| tracked.connection.has_moved());

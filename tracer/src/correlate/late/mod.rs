@@ -10,10 +10,14 @@
 //!       ├── the owner's window ──┼────────────────────────┤──▶ the call is the exchange's
 //! ```
 //!
-//! A context's number is an address, and addresses are used again. A window therefore ends with the last byte that
+//! A context is told by its address, and addresses are used again. A window therefore ends with the last byte that
 //! was written *in the owner's context*, not with the response: what a buffer still holds is written when the task
-//! may long be over. It begins with the end of the request's head, since before that nobody can work for it. A
-//! context that answers two exchanges whose windows meet has proved nothing, and owns neither. Contexts of different
+//! may long be over. It begins with the end of the request's head, since before that nobody can work for it. What
+//! writes the response may itself have begun within the window, where another one had its address (Starlette streams
+//! in a task of its own): so it owns the exchange only if its task has a number, or if it read the request too. A
+//! context that answers two exchanges whose windows meet has proved nothing, and owns neither; and a task that has
+//! answered before, as one that serves a connection for as long as that lasts, can still have been at the exchange before
+//! when the loop read the next one, so that it owns only the first. Contexts of different
 //! threads have nothing to do with each other, except where they move between the threads of a process (goroutines).
 //! After a loss nothing that waits is told.
 //!
@@ -31,6 +35,7 @@ use std::num::NonZeroUsize;
 use lru::LruCache;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tracer_ebpf::event::WAITERS;
+use tracer_ebpf::runtime::context::NUMBER;
 
 use self::inheriting::Inheriting;
 pub use self::inheriting::{EXIT_GRACE, MAX_INHERITING};
@@ -53,6 +58,9 @@ pub const MAX_SERVED: usize = 65_536;
 /// Contexts of a thread whose last response is remembered.
 pub const MAX_WRITERS: usize = 4096;
 
+/// Tasks of which it is remembered that they have answered a request.
+pub const MAX_ANSWERED: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
+
 /// What somebody who asked for a parent waits with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(u64);
@@ -61,12 +69,14 @@ pub struct Ticket(u64);
 pub type Answer = Result<(ActiveId, Evidence), Inactive>;
 
 /// Whoever waits for a parent, and what would tell it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LateParents {
     threads: FxHashMap<ThreadId, Thread>,
     /// Those of each process.
     of_process: FxHashMap<u32, Vec<ThreadId>>,
     served: FxHashMap<ActiveId, Served>,
+    /// Tasks that have answered, on their threads.
+    answered: LruCache<(ThreadId, u64), ()>,
     inheriting: FxHashMap<ThreadId, Inheriting>,
     /// Threads made for exchanges that are over, and when they can inherit no more.
     outlived: VecDeque<(Nanos, ThreadId)>,
@@ -77,6 +87,24 @@ pub struct LateParents {
     answers: Answers,
     /// Counters.
     pub stats: LateStats,
+}
+
+impl Default for LateParents {
+    fn default() -> Self {
+        Self {
+            threads: FxHashMap::default(),
+            of_process: FxHashMap::default(),
+            served: FxHashMap::default(),
+            answered: LruCache::new(MAX_ANSWERED),
+            inheriting: FxHashMap::default(),
+            outlived: VecDeque::new(),
+            due: VecDeque::new(),
+            waiting: 0,
+            last: 0,
+            answers: Answers::default(),
+            stats: LateStats::default(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -126,6 +154,8 @@ struct Served {
     begun: u64,
     /// The call that completed the request's head: nothing before it can be for the exchange.
     since: u64,
+    /// The context that read the head, or as much of it as was read.
+    reader: u64,
     owner: Option<u64>,
     /// The owner answered another exchange meanwhile.
     ambiguous: bool,
@@ -198,8 +228,8 @@ impl LateParents {
             self.stats.unserved_by_limit += 1;
             return;
         }
-        let (begun, since, thread) = (mark.call, mark.call, scope(mark));
-        self.served.insert(exchange, Served { thread, begun, since, owner: None, ambiguous: false });
+        let (begun, since, thread, reader) = (mark.call, mark.call, scope(mark), mark.context);
+        self.served.insert(exchange, Served { thread, begun, since, reader, owner: None, ambiguous: false });
         let place = self.threads.entry(thread).or_insert_with(|| {
             self.of_process.entry(thread.tgid).or_default().push(thread);
             Thread::default()
@@ -232,16 +262,17 @@ impl LateParents {
     }
 
     /// The head of its request is complete with the call.
-    pub fn head_complete(&mut self, exchange: ActiveId, call: u64) {
+    pub fn head_complete(&mut self, exchange: ActiveId, mark: Mark) {
         if let Some(served) = self.served.get_mut(&exchange).filter(|served| served.owner.is_none()) {
-            served.since = served.since.max(call);
+            served.since = served.since.max(mark.call);
+            served.reader = mark.context;
         }
     }
 
     /// Bytes of its response were written.
     pub fn on_response(&mut self, exchange: ActiveId, mark: Mark) {
         let Some(served) = self.served.get_mut(&exchange) else { return };
-        let owner = *served.owner.get_or_insert(mark.entered());
+        let owner = *served.owner.get_or_insert(mark.same_since(served.reader));
         let elsewhere = scope(mark) != served.thread;
         if mark.context != owner || elsewhere || owner == 0 {
             // Another's bytes: what a buffer still held. If they were the first ones, nobody knows the owner.
@@ -252,7 +283,8 @@ impl LateParents {
         }
         let Some(thread) = self.threads.get_mut(&served.thread) else { return };
         let other = thread.writers.insert(owner, (exchange, mark.call));
-        let met = other.is_some_and(|(other, call)| other != exchange && call > served.since);
+        let met = other.is_some_and(|(other, call)| other != exchange && call > served.since)
+            || served.reader != owner && self.answered.contains(&(served.thread, owner));
         served.ambiguous |= met || served.since < thread.forgotten;
         self.stats.ambiguous += u64::from(met);
         let (since, ambiguous) = (served.since, served.ambiguous);
@@ -279,6 +311,9 @@ impl LateParents {
     pub fn end(&mut self, exchange: ActiveId) {
         let Some(served) = self.served.remove(&exchange) else { return };
         let Some(thread) = self.threads.get_mut(&served.thread) else { return };
+        if let Some(owner) = served.owner.filter(|owner| owner & NUMBER != 0) {
+            self.answered.push((served.thread, owner), ());
+        }
         thread.open.retain(|open| *open != exchange);
         let oldest = thread.open.iter().filter_map(|id| self.served.get(id)).map(|open| open.begun).min();
         thread.writers.retain(|_, (_, call)| oldest.is_some_and(|oldest| *call > oldest));

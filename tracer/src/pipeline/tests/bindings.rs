@@ -73,17 +73,41 @@ fn pipelined_requests_take_their_turns() {
     s.recv(1, WEB, "?one\n?two\n?thr");
     query(&mut s, 1, DB, "first");
     s.send(1, WEB, "!ok\n");
+    // Of the first, when it is over, or already of the second.
+    query(&mut s, 1, DB, "either");
+    s.log(1, "an access log's\n");
+    s.send(1, WEB, "!o");
     query(&mut s, 1, DB, "second");
-    s.send(1, WEB, "!ok\n");
+    s.send(1, WEB, "k\n");
     s.recv(1, WEB, "ee\n");
     query(&mut s, 1, DB, "third");
     s.send(1, WEB, "!ok\n");
     query(&mut s, 1, DB, "none");
     s.assert_child("first", "one");
+    s.assert_root("either");
+    s.assert_line("an access log's", None);
     s.assert_child("second", "two");
     s.assert_child("third", "three");
     s.assert_root("none");
-    assert_eq!(s.pipeline.stats().bindings.rebound, 2);
+    let stats = s.pipeline.stats();
+    assert_eq!((stats.bindings.rebound, stats.spans.roots_suspended), (2, 1));
+}
+
+/// As a pool does that puts the connection back in its queue after each response.
+#[test]
+fn a_request_that_was_read_ahead_may_be_another_threads() {
+    let mut s = connected();
+    s.recv(1, WEB, "?one\n?two\n");
+    s.send(1, WEB, "!ok\n");
+    query(&mut s, 1, DB, "of-another");
+    query(&mut s, 2, DB2, "of-two");
+    s.send(2, WEB, "!ok\n");
+    s.recv(1, WEB2, "?three\n");
+    query(&mut s, 1, DB, "of-three");
+    s.send(1, WEB2, "!ok\n");
+    s.assert_root("of-another");
+    s.assert_root("of-two");
+    s.assert_child("of-three", "three");
 }
 
 #[test]

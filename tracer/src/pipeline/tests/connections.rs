@@ -7,7 +7,7 @@ use super::script::{Conn, Script, connection_event};
 use crate::connection::MAX_ATTEMPTS;
 use crate::pipeline::{CLOSE_GRACE, Limits, PipelineConfig};
 use crate::probe::decode::Event;
-use crate::protocol::Window;
+use crate::protocol::{PROTOCOLS, Window};
 
 const WEB: Conn = (1, 11);
 const DB: Conn = (3, 13);
@@ -40,6 +40,32 @@ fn an_older_connection_that_never_shows_a_protocol_is_given_up() {
     assert_eq!(s.pipeline.stats().connections.unknown, 1);
     assert_eq!(s.asks.len(), 1);
     assert_eq!((s.asks[0].window, s.asks[0].connection.sock), (Window::Nothing, 1));
+}
+
+#[test]
+fn a_further_part_of_a_call_does_not_begin_one() {
+    let mut s = Script::new();
+    s.note(1, WEB, ConnectionNote::Seen);
+    s.moved(1, WEB, Direction::Ingress, "?within\n", |data| data.header.flags |= flag::CONTINUED);
+    s.send(1, WEB, "the rest of a response\n");
+    s.recv(1, WEB, "?get\n");
+    s.send(1, WEB, "!ok\n");
+    assert_eq!(s.names(), ["get"]);
+}
+
+#[test]
+fn the_parts_of_a_call_are_one_call() {
+    let mut s = Script::speaking(PROTOCOLS, PipelineConfig::default());
+    s.connect(1, DB);
+    let mut time = 0;
+    let ping = "*1\r\n$4\r\nPING\r\n";
+    s.moved(1, DB, Direction::Egress, ping, |data| time = data.header.time_ns);
+    s.moved(1, DB, Direction::Egress, ping, |data| {
+        data.header.flags |= flag::CONTINUED;
+        data.header.time_ns = time;
+    });
+    s.recv(1, DB, "+PONG\r\n+PONG\r\n");
+    assert_eq!(s.names(), ["PIPELINE PING"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Parents that are known later: by the runtime's contexts, and by threads that end with their request.
 
 use tracer_ebpf::ProcessNote;
-use tracer_ebpf::runtime::context::{MIGRATES, NONE};
+use tracer_ebpf::runtime::context::{MIGRATES, NAMED, NONE, STACK, number};
 
 use super::script::{Conn, Script};
 use crate::correlate::late::{EXIT_GRACE, MAX_WAIT};
@@ -14,8 +14,9 @@ const DB2: Conn = (4, 14);
 
 /// The event loop's own context, in which it reads.
 const LOOP: u64 = 0x70;
-const A: u64 = 0xa0;
-const B: u64 = 0xb0;
+/// Contexts of tasks.
+const A: u64 = 0xa0 | number(1);
+const B: u64 = 0xb0 | number(2);
 
 fn connected() -> Script {
     let mut s = Script::new();
@@ -228,15 +229,75 @@ fn a_context_that_answers_two_at_once_owns_neither() {
 #[test]
 fn an_address_that_is_used_again_is_another_context() {
     let mut s = connected();
-    for name in ["one", "two", "three"] {
+    for (task, name) in [(11, "one"), (12, "two"), (13, "three")] {
+        let again = 0xa0 | number(task);
         request(&mut s, WEB, name);
-        query(&mut s, A, DB, &format!("of-{name}"));
-        respond(&mut s, A, WEB);
-        query(&mut s, A, DB, &format!("between-{name}"));
+        query(&mut s, again, DB, &format!("of-{name}"));
+        respond(&mut s, again, WEB);
+        query(&mut s, again, DB, &format!("between-{name}"));
     }
     for name in ["one", "two", "three"] {
         s.assert_child(&format!("of-{name}"), name);
         s.assert_root(&format!("between-{name}"));
+    }
+}
+
+#[test]
+fn a_task_that_begins_late_does_not_get_what_had_its_address() {
+    let mut s = connected();
+    request(&mut s, WEB, "one");
+    query(&mut s, 0xc0 | number(7), DB, "anothers");
+    query(&mut s, 0xc0 | number(8), DB, "own");
+    respond(&mut s, 0xc0 | number(8), WEB);
+    s.assert_root("anothers");
+    s.assert_child("own", "one");
+}
+
+#[test]
+fn who_cannot_be_told_from_what_had_its_address_owns_nothing() {
+    // A task that somebody named, no task at all, a greenlet that did not read the request.
+    for context in [0xc0 | NAMED, 0xc0, 0xc0 | STACK] {
+        let mut s = connected();
+        request(&mut s, WEB, "one");
+        query(&mut s, context, DB, "somebodys");
+        respond(&mut s, context, WEB);
+        s.assert_root("somebodys");
+        assert_eq!(s.pipeline.stats().tables.waiting, 0);
+    }
+}
+
+#[test]
+fn who_read_the_request_is_the_same_when_it_writes_the_response() {
+    for context in [0xc0, 0xc0 | STACK, 0xc0 | MIGRATES] {
+        let mut s = connected();
+        s.run(1, context);
+        s.recv(1, WEB, "?one\n");
+        query(&mut s, context, DB, "select");
+        respond(&mut s, context, WEB);
+        s.assert_child("select", "one");
+    }
+}
+
+/// As one that serves a connection for as long as it lasts: the loop reads the next request meanwhile.
+#[test]
+fn a_task_that_has_answered_can_still_be_at_the_request_before() {
+    let mut s = connected();
+    request(&mut s, WEB, "one");
+    query(&mut s, A, DB, "of-one");
+    respond(&mut s, A, WEB);
+    request(&mut s, WEB, "two");
+    query(&mut s, A, DB, "of-one-or-two");
+    respond(&mut s, A, WEB);
+    s.assert_child("of-one", "one");
+    s.assert_root("of-one-or-two");
+    assert_eq!(s.pipeline.stats().spans.roots_ambiguous, 1);
+    // A greenlet reads its next request itself, when it is done with the one before.
+    for name in ["three", "four"] {
+        s.run(1, 0xc0 | STACK);
+        s.recv(1, WEB, &format!("?{name}\n"));
+        query(&mut s, 0xc0 | STACK, DB, &format!("of-{name}"));
+        respond(&mut s, 0xc0 | STACK, WEB);
+        s.assert_child(&format!("of-{name}"), name);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Log lines and the span they belong to.
 
+use tracer_ebpf::ConnectionNote;
 use tracer_ebpf::event::flag;
 
 use super::script::{Conn, NOT_A_LOG, Script, WALL};
@@ -58,6 +59,40 @@ fn a_writer_for_others_has_no_afterglow() {
     s.assert_line("for the next one", None);
 }
 
+/// As a pool does that puts the connection back in its queue after each response.
+#[test]
+fn while_a_request_is_read_ahead_there_is_no_afterglow() {
+    let mut s = serving();
+    s.recv(1, WEB, "?one\n?two\n");
+    s.recv(2, WEB2, "?three\n");
+    s.send(2, WEB2, "!ok\n");
+    s.send(1, WEB, "!ok\n");
+    s.log(2, "of two or three\n");
+    s.send(2, WEB, "!ok\n");
+    s.recv(1, WEB, "?four\n");
+    s.send(1, WEB, "!ok\n");
+    s.log(1, "after four\n");
+    s.assert_line("of two or three", None);
+    s.assert_line("after four", Some("four"));
+}
+
+/// A pool's worker gets its next task after that, and no call shows it.
+#[test]
+fn the_connections_close_ends_the_afterglow() {
+    let mut s = serving();
+    s.recv(1, WEB, "?get\n");
+    s.send(1, WEB, "!ok\n");
+    s.note(1, WEB2, ConnectionNote::Shutdown);
+    s.log(1, "access log\n");
+    s.note(2, WEB, ConnectionNote::Shutdown);
+    s.log(1, "still there\n");
+    s.note(1, WEB, ConnectionNote::Shutdown);
+    s.log(1, "of another task\n");
+    s.assert_line("access log", Some("get"));
+    s.assert_line("still there", Some("get"));
+    s.assert_line("of another task", None);
+}
+
 #[test]
 fn a_read_ends_the_afterglow() {
     let mut s = serving();
@@ -83,16 +118,21 @@ fn so_does_the_next_request_and_time() {
 }
 
 #[test]
-fn a_pipelined_request_takes_the_lines_at_once() {
+fn between_pipelined_requests_a_line_can_be_of_either() {
     let mut s = serving();
     s.recv(1, WEB, "?one\n?two\n");
     s.log(1, "of one\n");
     s.send(1, WEB, "!ok\n");
+    s.log(1, "of either\n");
+    s.send(1, WEB, "!o");
     s.log(1, "of two\n");
-    s.send(1, WEB, "!ok\n");
+    s.send(1, WEB, "k\n");
+    s.log(1, "after two\n");
     s.assert_line("of one", Some("one"));
+    s.assert_line("of either", None);
     s.assert_line("of two", Some("two"));
     assert_eq!(s.line("of two").attributes, []);
+    s.assert_line("after two", Some("two"));
 }
 
 #[test]

@@ -42,6 +42,8 @@ fn action() -> impl Strategy<Value = Action> {
 #[derive(Default)]
 struct Model {
     requests: Vec<Request>,
+    /// How often requests changed hands.
+    moves: usize,
     epolls: [u32; THREADS as usize + 1],
 }
 
@@ -55,6 +57,10 @@ struct Request {
     open: bool,
     /// Its owner had no other request while it was open.
     alone: bool,
+    /// When its owner got it.
+    got: usize,
+    /// Its owner had others then, and has not moved bytes of it since they were over.
+    ahead: bool,
 }
 
 impl Model {
@@ -66,14 +72,20 @@ impl Model {
             epolls: 0,
             open: true,
             alone: true,
+            got: 0,
+            ahead: false,
         });
         self.moved(self.requests.len() - 1, tid);
     }
 
     fn moved(&mut self, index: usize, tid: u32) {
         if self.requests[index].owner == tid {
+            let mut open = self.requests.iter().filter(|request| request.open && request.owner == tid);
+            let got = self.requests[index].got;
+            self.requests[index].ahead &= open.any(|other| other.got < got);
             return;
         }
+        self.moves += 1;
         let mut others = false;
         for other in self.requests.iter_mut().filter(|other| other.open && other.owner == tid) {
             other.alone = false;
@@ -84,6 +96,8 @@ impl Model {
         request.alone &=
             !others && (request.owner == 0 || request.epolls == self.epolls[request.owner as usize]);
         request.owner = tid;
+        request.got = self.moves;
+        request.ahead = others;
         request.epolls = self.epolls[tid as usize];
     }
 
@@ -92,7 +106,7 @@ impl Model {
         let epolls = self.epolls[tid as usize];
         let open = || self.requests.iter().filter(|request| request.open && request.owner == tid);
         let mixed = open().any(|one| open().any(|other| one.web != other.web));
-        let allowed = open().filter(|request| !mixed && request.epolls == epolls);
+        let allowed = open().filter(|request| !mixed && !request.ahead && request.epolls == epolls);
         let required = open().find(|request| request.alone && request.epolls == epolls);
         (allowed.map(|request| request.name.clone()).collect(), required.map(|request| request.name.clone()))
     }

@@ -59,6 +59,8 @@ pub enum Command {
     ResetConnection,
     /// MariaDB's COM_STMT_BULK_EXECUTE
     BulkExecute,
+    /// One that is none of these.
+    Unknown,
 }
 
 impl Command {
@@ -124,6 +126,7 @@ impl Command {
             Self::Fetch => "FETCH",
             Self::ResetConnection => "RESET_CONNECTION",
             Self::BulkExecute => "BULK_EXECUTE",
+            Self::Unknown => "UNKNOWN",
         }
     }
 
@@ -148,7 +151,8 @@ impl Command {
             | Self::RegisterReplica
             | Self::ResetStatement
             | Self::SetOption
-            | Self::ResetConnection => Some(Shape::Simple),
+            | Self::ResetConnection
+            | Self::Unknown => Some(Shape::Simple),
         }
     }
 }

@@ -13,8 +13,9 @@ use super::step::{History, Step};
 use crate::event::{Mark, Nanos, Role, Side};
 use crate::protocol::{AbandonReason, Conversation, End, ExchangeId, Input, Progress, Start, Window};
 
-/// A bulk string with more than this to come is not worth capturing whole.
-const LONG_BULK: u64 = 64 * 1024;
+/// A bulk string with more than this to come is not worth capturing whole. What follows it is, and a wish takes effect
+/// up to 25 ms later: so much is on its way for longer, and what follows is asked for in time.
+const LONG_BULK: u64 = 64 * 1024 * 1024;
 
 /// Follows a Redis connection.
 #[derive(Debug)]

@@ -28,6 +28,7 @@ impl Pairing {
     /// Commands may have been sent that were not captured.
     pub(in super::super) fn lose_requests(&mut self, out: &mut Vec<Progress>) {
         self.receiving = None;
+        self.proven = false;
         if let Phase::Setup { .. } = self.phase {
             self.phase = Phase::Commands;
             self.abandon_all(AbandonReason::Gap, out);

@@ -44,6 +44,8 @@ pub(super) struct Pairing {
     /// Everything since the connection's first byte was seen, so a command without an answer is only waiting, and
     /// an answer without a command is only early.
     pub(super) gapless: bool,
+    /// A command was answered since the boundaries of the client's messages were found: they are right.
+    proven: bool,
     session: Session,
     open: VecDeque<Open>,
     /// Bytes of their texts.
@@ -71,6 +73,7 @@ impl Pairing {
         Self {
             phase: if fresh { Phase::Setup { greeted: false, answered: false } } else { Phase::Commands },
             gapless: fresh,
+            proven: false,
             session: Session::default(),
             open: VecDeque::new(),
             text_bytes: 0,

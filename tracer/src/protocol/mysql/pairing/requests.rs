@@ -41,7 +41,10 @@ impl Pairing {
         if self.takes_file() || (seq != 0 && (in_setup || asked)) {
             return Some(Kind::Data);
         }
-        first.filter(|_| seq == 0).and_then(Command::from_byte).map(Kind::Command)
+        let command = Command::from_byte(first.filter(|_| seq == 0)?);
+        // A byte that is no command's is one where this is surely the place of one; else the framing is wrong.
+        let surely = self.gapless || self.proven;
+        command.or(surely.then_some(Command::Unknown)).map(Kind::Command)
     }
 
     /// The exchange that more request bytes belong to.

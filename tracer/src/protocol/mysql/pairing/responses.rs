@@ -78,7 +78,10 @@ impl Pairing {
         match progress {
             reply::Progress::More => {}
             reply::Progress::MaybeDone => self.maybe_done = true,
-            reply::Progress::Done => self.finish_front(mark.into(), out),
+            reply::Progress::Done => {
+                self.proven = true;
+                self.finish_front(mark.into(), out);
+            }
             reply::Progress::Violation if !maybe_done => return Err(Violation),
             reply::Progress::WasDone | reply::Progress::Violation => {
                 self.finish_front(mark.into(), out);

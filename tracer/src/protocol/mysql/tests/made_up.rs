@@ -293,3 +293,26 @@ fn backslashes_are_literal_where_the_server_says_so() {
     let out = play(&steps, true);
     assert!(exchanges(&out).nth(1).unwrap().1.literal_backslashes == Some(true));
 }
+
+/// `0x1d` is a command that servers keep for themselves, `0x42` is none yet.
+#[test]
+fn unknown_commands_are_told_and_cost_nothing_else() {
+    const UNKNOWN: &[u8] = b"\xff\x17\x04#08S01Unknown command";
+    for byte in [0x1d, 0x42] {
+        let mut steps = logged_in();
+        steps.extend([query(b"COMMIT"), answer(&[OK])]);
+        steps.extend([command(byte, b"planted"), answer(&[UNKNOWN])]);
+        steps.extend([command(0x0e, b""), answer(&[OK])]);
+        steps.extend([command(byte, b""), answer(&[OK])]);
+        steps.extend([query(b"SELECT 1"), answer(&[b"\x01", COLUMN, EOF, b"\x011", EOF])]);
+        let told = lines(&play(&steps, true));
+        let expected =
+            ["QUERY [COMMIT] in shop", "UNKNOWN in shop error=1047/08S01", "PING in shop", "UNKNOWN in shop"];
+        assert_eq!(told, [&expected[..], &["QUERY [SELECT 1] in shop rows=1"]].concat());
+        let told = lines(&play(&steps[3..], false));
+        assert_eq!(
+            told,
+            ["QUERY [COMMIT]", "UNKNOWN error=1047/08S01", "PING", "UNKNOWN", "QUERY [SELECT 1] rows=1"]
+        );
+    }
+}
