@@ -344,6 +344,8 @@ impl Connection {
         });
         match step {
             Step::Forward { lost: 0 } => Some(0),
+            // Of what is of no interest not all is told.
+            Step::Forward { .. } if matches!(self.state, State::Ignored) => Some(0),
             Step::Forward { lost } => {
                 stage.stats.jumps += 1;
                 stage.stats.jump_bytes += lost;

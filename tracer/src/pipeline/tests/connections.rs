@@ -82,8 +82,10 @@ fn a_fresh_connection_of_another_protocol_is_left_alone() {
     let mut s = Script::new();
     s.accept(1, WEB);
     s.recv(1, WEB, "SSH-2.0-OpenSSH\r\n");
+    s.lose(WEB, Direction::Ingress, 100);
     s.recv(1, WEB, "?get\n");
     assert_eq!(s.names(), [""; 0]);
+    assert_eq!(s.pipeline.stats().connections.jumps, 0, "nothing was wanted");
     assert_eq!(s.pipeline.stats().connections.unknown, 1);
     assert_eq!(s.asks[0].server_port, Some(40_000), "the server's port is our own");
 }
