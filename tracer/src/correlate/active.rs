@@ -78,7 +78,7 @@ pub enum Inactive {
     Doubtful,
     /// The context that made the call answered no request that was open then.
     OtherContext,
-    /// That context answered several requests at once.
+    /// That context answered several requests, and may have been at another one.
     Ambiguous,
     /// The thread was made for a request, and outlived it.
     Outlived,

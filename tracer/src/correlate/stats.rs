@@ -99,7 +99,7 @@ pub struct SpanStats {
     pub roots_evicted: u64,
     /// … because the context that made them answered no request that was open then.
     pub roots_other_context: u64,
-    /// … because that context answered several requests at once.
+    /// … because that context answered several requests, and may have been at another one.
     pub roots_ambiguous: u64,
     /// … because their thread was made for a request and outlived it.
     pub roots_outlived: u64,

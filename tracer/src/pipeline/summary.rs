@@ -159,7 +159,7 @@ fn parents(f: &mut fmt::Formatter<'_>, stats: &SpanStats) -> fmt::Result {
         (stats.roots_no_binding, "because their thread had no request"),
         (stats.roots_suspended, "because it had several"),
         (stats.roots_other_context, "because their context answered no request"),
-        (stats.roots_ambiguous, "because it answered several at once"),
+        (stats.roots_ambiguous, "because it answered several"),
         (stats.roots_outlived, "because their thread outlived its request"),
         (stats.roots_expired, "because the request's end did not come in time"),
         (stats.roots_limit, "because too many waited for it"),

@@ -15,7 +15,9 @@
 //! may long be over. It begins with the end of the request's head, since before that nobody can work for it. What
 //! writes the response may itself have begun within the window, where another one had its address (Starlette streams
 //! in a task of its own): so it owns the exchange only if its task has a number, or if it read the request too. A
-//! context that answers two exchanges whose windows meet has proved nothing, and owns neither. Contexts of different
+//! context that answers two exchanges whose windows meet has proved nothing, and owns neither; and a task that has
+//! answered before, as one that serves a connection for as long as that lasts, can still have been at the exchange before
+//! when the loop read the next one, so that it owns only the first. Contexts of different
 //! threads have nothing to do with each other, except where they move between the threads of a process (goroutines).
 //! After a loss nothing that waits is told.
 //!
@@ -33,6 +35,7 @@ use std::num::NonZeroUsize;
 use lru::LruCache;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tracer_ebpf::event::WAITERS;
+use tracer_ebpf::runtime::context::NUMBER;
 
 use self::inheriting::Inheriting;
 pub use self::inheriting::{EXIT_GRACE, MAX_INHERITING};
@@ -55,6 +58,9 @@ pub const MAX_SERVED: usize = 65_536;
 /// Contexts of a thread whose last response is remembered.
 pub const MAX_WRITERS: usize = 4096;
 
+/// Tasks of which it is remembered that they have answered a request.
+pub const MAX_ANSWERED: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
+
 /// What somebody who asked for a parent waits with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(u64);
@@ -63,12 +69,14 @@ pub struct Ticket(u64);
 pub type Answer = Result<(ActiveId, Evidence), Inactive>;
 
 /// Whoever waits for a parent, and what would tell it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LateParents {
     threads: FxHashMap<ThreadId, Thread>,
     /// Those of each process.
     of_process: FxHashMap<u32, Vec<ThreadId>>,
     served: FxHashMap<ActiveId, Served>,
+    /// Tasks that have answered, on their threads.
+    answered: LruCache<(ThreadId, u64), ()>,
     inheriting: FxHashMap<ThreadId, Inheriting>,
     /// Threads made for exchanges that are over, and when they can inherit no more.
     outlived: VecDeque<(Nanos, ThreadId)>,
@@ -79,6 +87,24 @@ pub struct LateParents {
     answers: Answers,
     /// Counters.
     pub stats: LateStats,
+}
+
+impl Default for LateParents {
+    fn default() -> Self {
+        Self {
+            threads: FxHashMap::default(),
+            of_process: FxHashMap::default(),
+            served: FxHashMap::default(),
+            answered: LruCache::new(MAX_ANSWERED),
+            inheriting: FxHashMap::default(),
+            outlived: VecDeque::new(),
+            due: VecDeque::new(),
+            waiting: 0,
+            last: 0,
+            answers: Answers::default(),
+            stats: LateStats::default(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -257,7 +283,8 @@ impl LateParents {
         }
         let Some(thread) = self.threads.get_mut(&served.thread) else { return };
         let other = thread.writers.insert(owner, (exchange, mark.call));
-        let met = other.is_some_and(|(other, call)| other != exchange && call > served.since);
+        let met = other.is_some_and(|(other, call)| other != exchange && call > served.since)
+            || served.reader != owner && self.answered.contains(&(served.thread, owner));
         served.ambiguous |= met || served.since < thread.forgotten;
         self.stats.ambiguous += u64::from(met);
         let (since, ambiguous) = (served.since, served.ambiguous);
@@ -284,6 +311,9 @@ impl LateParents {
     pub fn end(&mut self, exchange: ActiveId) {
         let Some(served) = self.served.remove(&exchange) else { return };
         let Some(thread) = self.threads.get_mut(&served.thread) else { return };
+        if let Some(owner) = served.owner.filter(|owner| owner & NUMBER != 0) {
+            self.answered.push((served.thread, owner), ());
+        }
         thread.open.retain(|open| *open != exchange);
         let oldest = thread.open.iter().filter_map(|id| self.served.get(id)).map(|open| open.begun).min();
         thread.writers.retain(|_, (_, call)| oldest.is_some_and(|oldest| *call > oldest));

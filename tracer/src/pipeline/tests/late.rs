@@ -229,11 +229,12 @@ fn a_context_that_answers_two_at_once_owns_neither() {
 #[test]
 fn an_address_that_is_used_again_is_another_context() {
     let mut s = connected();
-    for name in ["one", "two", "three"] {
+    for (task, name) in [(11, "one"), (12, "two"), (13, "three")] {
+        let again = 0xa0 | number(task);
         request(&mut s, WEB, name);
-        query(&mut s, A, DB, &format!("of-{name}"));
-        respond(&mut s, A, WEB);
-        query(&mut s, A, DB, &format!("between-{name}"));
+        query(&mut s, again, DB, &format!("of-{name}"));
+        respond(&mut s, again, WEB);
+        query(&mut s, again, DB, &format!("between-{name}"));
     }
     for name in ["one", "two", "three"] {
         s.assert_child(&format!("of-{name}"), name);
@@ -274,6 +275,29 @@ fn who_read_the_request_is_the_same_when_it_writes_the_response() {
         query(&mut s, context, DB, "select");
         respond(&mut s, context, WEB);
         s.assert_child("select", "one");
+    }
+}
+
+/// As one that serves a connection for as long as it lasts: the loop reads the next request meanwhile.
+#[test]
+fn a_task_that_has_answered_can_still_be_at_the_request_before() {
+    let mut s = connected();
+    request(&mut s, WEB, "one");
+    query(&mut s, A, DB, "of-one");
+    respond(&mut s, A, WEB);
+    request(&mut s, WEB, "two");
+    query(&mut s, A, DB, "of-one-or-two");
+    respond(&mut s, A, WEB);
+    s.assert_child("of-one", "one");
+    s.assert_root("of-one-or-two");
+    assert_eq!(s.pipeline.stats().spans.roots_ambiguous, 1);
+    // A greenlet reads its next request itself, when it is done with the one before.
+    for name in ["three", "four"] {
+        s.run(1, 0xc0 | STACK);
+        s.recv(1, WEB, &format!("?{name}\n"));
+        query(&mut s, 0xc0 | STACK, DB, &format!("of-{name}"));
+        respond(&mut s, 0xc0 | STACK, WEB);
+        s.assert_child(&format!("of-{name}"), name);
     }
 }
 

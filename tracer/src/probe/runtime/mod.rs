@@ -96,10 +96,11 @@ impl Unread {
         }
     }
 
-    /// What the probe is to know of the process nevertheless.
+    /// What the probe is to know of the process nevertheless. (In Node, between a request's first byte and the next wait,
+    /// there run callbacks of others: timers, and what answers to earlier calls wake up.)
     #[must_use]
     pub fn runtime(&self) -> Option<Runtime> {
-        matches!(self, Self::Migrating(_))
+        matches!(self, Self::Migrating(_) | Self::Node)
             .then(|| Runtime { sources: source::MIGRATING, ..Runtime::default() })
     }
 }
@@ -156,11 +157,14 @@ impl Locator {
         if let Some(name) = migrating::name(proc, pid, &mappings) {
             return Err(Unread::Migrating(name));
         }
+        if is_node(proc, pid) {
+            return Err(Unread::Node);
+        }
         if !cfg!(target_arch = "x86_64") {
             return Err(Unread::Architecture);
         }
         let Some(place) = self.images.interpreter(proc, pid, &mappings) else {
-            return Err(if is_node(proc, pid) { Unread::Node } else { Unread::NotPython });
+            return Err(Unread::NotPython);
         };
         let memory = Memory::open(proc, pid).map_err(Unread::Unreadable)?;
         let proof = cpython::prove(&memory, place)?;

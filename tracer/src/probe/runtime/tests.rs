@@ -108,3 +108,10 @@ fn a_process_without_an_interpreter_has_none() {
     let own = Locator::default().locate(&Proc::default(), std::process::id());
     assert!(matches!(own, Err(Unread::NotPython)), "{own:?}");
 }
+
+#[test]
+fn in_node_a_thread_alone_proves_nothing() {
+    let sources = |unread: Unread| unread.runtime().map(|runtime| runtime.sources);
+    assert_eq!(sources(Unread::Node), Some(source::MIGRATING));
+    assert_eq!(sources(Unread::NotPython), None);
+}
