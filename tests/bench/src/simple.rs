@@ -88,6 +88,7 @@ pub(crate) fn time(name: &str) -> bool {
         let mut pipeline = pipeline();
         let start = processor_time();
         records.feed(&mut pipeline);
+        records.finish(&mut pipeline);
         let took = processor_time() - start;
         spans = pipeline.stats().spans.exported;
         (rounds, best, total) = (rounds + 1, best.min(took), total + took);

@@ -118,6 +118,12 @@ impl Records {
         pipeline.drain_asks();
     }
 
+    /// Lets everything that still waits be told.
+    pub(crate) fn finish(&self, pipeline: &mut Pipeline) {
+        pipeline.finish(self.time);
+        pipeline.drain().for_each(|telemetry| drop(black_box(telemetry)));
+    }
+
     /// What the pipeline makes of all of them.
     pub(crate) fn told(&self) -> Vec<Telemetry> {
         let mut pipeline = pipeline();

@@ -8,12 +8,11 @@
 //! What proxies make of the field: they append the client's address, or put it in place of what came, or leave what
 //! came as it is. A request can be passed on in each of these ways, so that one that *can* be meant is never overlooked.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, DefaultHasher, Hasher as _, RandomState};
 use std::net::IpAddr;
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use crate::event::{ActiveId, Nanos, Process};
 use crate::protocol::Passage;
@@ -28,10 +27,10 @@ pub const MAX_PROCESSES: usize = 16_384;
 /// Open requests, by the process that answers them.
 #[derive(Debug, Default)]
 pub struct Passages {
-    requests: BTreeMap<(Answerer, u64, ActiveId), [Looks; 3]>,
-    /// The same by what they can look like when they are passed on: those that look alike lie together, so that a call
-    /// among many others is matched at once.
-    looks: BTreeSet<(Answerer, Looks, ActiveId)>,
+    requests: FxHashMap<ActiveId, Request>,
+    /// The same by what they can look like when they are passed on, in the order of their numbers: those that look alike
+    /// lie together, so that a call among many others is matched at once.
+    looks: FxHashMap<(Answerer, Looks), SmallVec<[ActiveId; 1]>>,
     processes: FxHashMap<Answerer, Answering>,
     /// Who sends requests cannot make his look like another's.
     hasher: RandomState,
@@ -42,6 +41,15 @@ type Looks = u64;
 
 /// A process: its id, and when it started.
 type Answerer = (u32, Nanos);
+
+#[derive(Debug)]
+struct Request {
+    answerer: Answerer,
+    /// Method and target.
+    request: u64,
+    /// What it can look like, each once.
+    looks: SmallVec<[Looks; 1]>,
+}
 
 #[derive(Debug, Default)]
 struct Answering {
@@ -62,20 +70,30 @@ impl Passages {
             answering.overfull = true;
             return;
         }
-        let key = (answerer, passage.request, active);
+        answering.open += 1;
         let looks = passed_on(&self.hasher, &passage, client);
-        if self.requests.insert(key, looks).is_none() {
-            answering.open += 1;
+        for looks in &looks {
+            let alike = self.looks.entry((answerer, *looks)).or_default();
+            alike.insert(alike.partition_point(|other| *other < active), active);
         }
-        self.looks.extend(looks.map(|looks| (answerer, looks, active)));
+        self.requests.insert(active, Request { answerer, request: passage.request, looks });
     }
 
     /// It is over; `request` is that of its passage.
     pub fn end(&mut self, active: ActiveId, process: Process, request: u64) {
         let answerer = (process.tgid, process.start);
-        let Some(looks) = self.requests.remove(&(answerer, request, active)) else { return };
-        for looks in looks {
-            self.looks.remove(&(answerer, looks, active));
+        let is_it = |open: &Request| (open.answerer, open.request) == (answerer, request);
+        if !self.requests.get(&active).is_some_and(is_it) {
+            return;
+        }
+        for looks in self.requests.remove(&active).map(|open| open.looks).unwrap_or_default() {
+            let Some(alike) = self.looks.get_mut(&(answerer, looks)) else { continue };
+            if let Ok(at) = alike.binary_search(&active) {
+                alike.remove(at);
+            }
+            if alike.is_empty() {
+                self.looks.remove(&(answerer, looks));
+            }
         }
         if let Some(answering) = self.processes.get_mut(&answerer) {
             answering.open -= 1;
@@ -89,37 +107,69 @@ impl Passages {
     pub fn of<'a>(&'a self, process: Process, call: &'a Passage) -> impl Iterator<Item = ActiveId> + 'a {
         let answerer = (process.tgid, process.start);
         let kept = self.processes.get(&answerer).is_some_and(|answering| !answering.overfull);
-        let told = call.forwarded_for.as_deref().filter(|_| kept).map(chain);
-        let looks = told.map(|told| self.hasher.hash_one((call.request, told)));
-        let alike = looks.map(|looks| (answerer, looks, ActiveId(0))..=(answerer, looks, ActiveId(u64::MAX)));
-        alike.map(|alike| self.looks.range(alike)).into_iter().flatten().map(|(.., active)| *active)
+        let told = call.forwarded_for.as_deref().filter(|_| kept);
+        let looks = told.map(|told| Looking::new(&self.hasher, call.request).at(told).finish());
+        looks.and_then(|looks| self.looks.get(&(answerer, looks))).into_iter().flatten().copied()
     }
 }
 
 /// What a request of `client` can look like when it is passed on.
-fn passed_on(hasher: &RandomState, passage: &Passage, client: IpAddr) -> [Looks; 3] {
-    let client = client.to_canonical().to_string();
-    let received = passage.forwarded_for.as_deref().map(chain);
-    let appended = match &received {
-        Some(received) if !received.is_empty() => format!("{received},{client}"),
-        _ => client.clone(),
-    };
-    let unchanged = received.unwrap_or_else(|| client.clone());
-    [appended, client, unchanged].map(|told| hasher.hash_one((passage.request, told)))
+fn passed_on(hasher: &RandomState, passage: &Passage, client: IpAddr) -> SmallVec<[Looks; 1]> {
+    let bare = Looking::new(hasher, passage.request);
+    let mut looks = SmallVec::new();
+    looks.push(bare.clone().at_address(client).finish());
+    if let Some(received) = passage.forwarded_for.as_deref() {
+        let unchanged = bare.at(received);
+        for more in [unchanged.clone().at_address(client).finish(), unchanged.finish()] {
+            if !looks.contains(&more) {
+                looks.push(more);
+            }
+        }
+    }
+    looks
 }
 
-/// The addresses of the field, each in its usual form.
-fn chain(field: &str) -> String {
-    let mut chain = String::with_capacity(field.len());
-    for part in field.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        let separator = if chain.is_empty() { "" } else { "," };
-        let written = match part.parse::<IpAddr>() {
-            Ok(address) => write!(chain, "{separator}{}", address.to_canonical()),
-            Err(_) => write!(chain, "{separator}{part}"),
-        };
-        debug_assert!(written.is_ok(), "text grows");
+/// Method and target, then the addresses of the field one by one, each in its usual form.
+#[derive(Clone)]
+struct Looking(DefaultHasher);
+
+impl Looking {
+    fn new(hasher: &RandomState, request: u64) -> Self {
+        let mut hasher = hasher.build_hasher();
+        hasher.write_u64(request);
+        Self(hasher)
     }
-    chain
+
+    fn at(self, field: &str) -> Self {
+        let parts = field.split(',').map(str::trim).filter(|part| !part.is_empty());
+        parts.fold(self, |looking, part| match part.parse() {
+            Ok(address) => looking.at_address(address),
+            Err(_) => looking.at_text(part),
+        })
+    }
+
+    fn at_address(mut self, address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => self.0.write_u64(u64::from(u32::from(address)) << 8 | 4),
+            IpAddr::V6(address) => {
+                self.0.write_u8(6);
+                self.0.write_u128(address.into());
+            }
+        }
+        self
+    }
+
+    fn at_text(mut self, text: &str) -> Self {
+        // No address begins or ends like this.
+        self.0.write_u8(0xff);
+        self.0.write(text.as_bytes());
+        self.0.write_u8(0xff);
+        self
+    }
+
+    fn finish(self) -> Looks {
+        self.0.finish()
+    }
 }
 
 #[cfg(test)]
