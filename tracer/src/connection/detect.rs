@@ -93,6 +93,8 @@ struct Chunk {
     end: usize,
     call_start: bool,
     mark: Mark,
+    /// Bytes that followed and are not held.
+    lost: u64,
 }
 
 impl Held {
@@ -120,8 +122,45 @@ impl Held {
         }
         half.bytes.extend_from_slice(bytes);
         half.chunks += 1;
-        self.order.push(Chunk { direction, start, end, call_start, mark });
+        self.order.push(Chunk { direction, start, end, call_start, mark, lost: 0 });
         true
+    }
+
+    /// As [`Self::push`], but of what exceeds the bound only how much it is. `false` if the direction was cut before the
+    /// other one spoke: what comes then cannot be told from it.
+    #[must_use]
+    pub fn take(&mut self, direction: Direction, bytes: &[u8], call_start: bool, mark: Mark) -> bool {
+        let half = match direction {
+            Direction::Ingress => &self.ingress,
+            Direction::Egress => &self.egress,
+        };
+        let kept = match self.order.last() {
+            Some(last) if last.direction == direction && last.lost > 0 => 0,
+            _ if self.is_cut(direction) => return false,
+            _ => MAX_HELD_BYTES.saturating_sub(half.bytes.len()).min(bytes.len()),
+        };
+        let (head, rest) = bytes.split_at(kept);
+        (head.is_empty() || self.push(direction, head, call_start, mark))
+            && self.lose(direction, rest.len() as u64)
+    }
+
+    /// Bytes were lost, or passed over, right behind the last ones held. `false` if those went the other way.
+    #[must_use]
+    pub fn lose(&mut self, direction: Direction, bytes: u64) -> bool {
+        let last = self.order.last_mut().filter(|last| last.direction == direction);
+        last.map(|last| last.lost = last.lost.saturating_add(bytes)).is_some()
+    }
+
+    /// Whether bytes of a direction are not held.
+    fn is_cut(&self, direction: Direction) -> bool {
+        self.order.iter().any(|chunk| chunk.direction == direction && chunk.lost > 0)
+    }
+
+    /// Nothing that may still come can tell more: both directions spoke, and one of them was cut.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let cut = self.order.iter().any(|chunk| chunk.lost > 0);
+        cut && !self.ingress.bytes.is_empty() && !self.egress.bytes.is_empty()
     }
 
     /// What came in so far.
@@ -142,15 +181,15 @@ impl Held {
         self.order.first().map(|chunk| chunk.direction == Direction::Ingress)
     }
 
-    /// The calls in their order: direction, bytes, whether they begin their call, mark.
-    pub fn chunks(&self) -> impl Iterator<Item = (Direction, &[u8], bool, Mark)> {
+    /// The calls in their order: direction, bytes, whether they begin their call, mark, bytes lost behind them.
+    pub fn chunks(&self) -> impl Iterator<Item = (Direction, &[u8], bool, Mark, u64)> {
         self.order.iter().filter_map(|chunk| {
             let half = match chunk.direction {
                 Direction::Ingress => &self.ingress,
                 Direction::Egress => &self.egress,
             };
             let bytes = half.bytes.get(chunk.start..chunk.end)?;
-            Some((chunk.direction, bytes, chunk.call_start, chunk.mark))
+            Some((chunk.direction, bytes, chunk.call_start, chunk.mark, chunk.lost))
         })
     }
 }
@@ -250,8 +289,21 @@ mod tests {
         let late = Mark { time: 9, ..Mark::default() };
         assert!(held.push(Direction::Ingress, b"y", true, late), "byte by byte");
         assert_eq!(held.chunks().count(), calls);
-        assert_eq!(held.chunks().last(), Some((Direction::Ingress, &b"xy"[..], true, late)));
+        assert_eq!(held.chunks().last(), Some((Direction::Ingress, &b"xy"[..], true, late, 0)));
         assert!(held.push(Direction::Egress, b"", true, late));
         assert!(!held.push(Direction::Ingress, b"z", true, late), "each of many turns would have to be kept");
+    }
+
+    #[test]
+    fn long_calls_are_held_by_their_beginnings() {
+        let mark = Mark::default();
+        let mut held = Held::default();
+        assert!(held.take(Direction::Ingress, &[1; MAX_HELD_BYTES + 5], true, mark));
+        assert!(held.take(Direction::Ingress, b"more", true, mark) && held.lose(Direction::Ingress, 1));
+        assert!(!held.is_over() && !held.lose(Direction::Egress, 1));
+        assert!(held.take(Direction::Egress, b"answer", true, mark) && held.is_over());
+        assert!(!held.take(Direction::Ingress, b"next", true, mark));
+        let lost: Vec<_> = held.chunks().map(|(.., bytes, _, _, lost)| (bytes.len(), lost)).collect();
+        assert_eq!(lost, [(MAX_HELD_BYTES, 10), (6, 0)]);
     }
 }

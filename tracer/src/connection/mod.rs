@@ -19,7 +19,6 @@ use tracer_ebpf::event::flag;
 use tracer_ebpf::{ConnectionEvent, ConnectionNote, Direction};
 
 use self::detect::{Held, Hints};
-use self::origins::Told;
 pub use self::search::MAX_ATTEMPTS;
 pub use self::standing::Standing;
 pub use self::stats::ConnectionStats;
@@ -73,8 +72,6 @@ pub struct Connection {
     moved: bool,
     ingress: Stream,
     egress: Stream,
-    /// Where the kernel said that the streams stand, before any of their bytes was seen.
-    told: Told,
     state: State,
     window: Window,
 }
@@ -141,7 +138,6 @@ impl Connection {
             moved: false,
             ingress,
             egress,
-            told: Told::by(event, sequence),
             state: State::Detecting(Detecting { fresh, held: None, attempts: 0, passing: None }),
             window: Window::Default,
         }
@@ -160,7 +156,6 @@ impl Connection {
             moved: false,
             ingress: Stream::default(),
             egress: Stream::default(),
-            told: Told::default(),
             state: State::Detecting(Detecting { fresh: false, held: None, attempts: 0, passing: None }),
             window: Window::Default,
         }
@@ -344,6 +339,8 @@ impl Connection {
         });
         match step {
             Step::Forward { lost: 0 } => Some(0),
+            // Of what is of no interest not all is told.
+            Step::Forward { .. } if matches!(self.state, State::Ignored) => Some(0),
             Step::Forward { lost } => {
                 stage.stats.jumps += 1;
                 stage.stats.jump_bytes += lost;
@@ -405,14 +402,12 @@ impl Connection {
 
     fn gap(&mut self, direction: Direction, lost: u64, mark: Mark, stage: &mut Stage<'_>) {
         match &mut self.state {
-            State::Following(following) => {
-                let side = Side::of(following.role, direction);
-                following.conversation.on_gap(side, lost, mark, stage.out);
-            }
+            State::Following(following) => following.lose(direction, lost, mark, stage.out),
             State::Detecting(detecting) => {
-                // What is held cannot be continued: begin anew at the next call.
                 detecting.fresh = false;
-                if let Some(held) = detecting.held.take() {
+                let goes_on = detecting.held.as_mut().is_some_and(|held| held.lose(direction, lost));
+                // Else what is held cannot be continued: begin anew at the next call.
+                if let Some(held) = detecting.held.take_if(|_| !goes_on) {
                     stage.stats.undetected_bytes += (held.ingress().len() + held.egress().len()) as u64;
                 }
             }
@@ -426,5 +421,11 @@ impl Following {
         let Piece { direction, bytes, call_start, mark } = piece;
         let side = Side::of(self.role, direction);
         self.conversation.on_bytes(Input { side, bytes, call_start, mark }, out);
+    }
+
+    fn lose(&mut self, direction: Direction, lost: u64, mark: Mark, out: &mut Vec<Progress>) {
+        if lost > 0 {
+            self.conversation.on_gap(Side::of(self.role, direction), lost, mark, out);
+        }
     }
 }

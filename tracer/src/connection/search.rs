@@ -24,7 +24,7 @@ impl Connection {
         let held = match &mut detecting.held {
             None => None,
             Some(held) => {
-                if !held.push(piece.direction, piece.bytes, piece.call_start, piece.mark) {
+                if !keep(held, &piece, detecting.fresh) {
                     stage.stats.undecided += u64::from(detecting.fresh);
                     return self.pass(piece.direction, stage);
                 }
@@ -36,6 +36,7 @@ impl Connection {
         let hint = server.and_then(|server| stage.hints.get(&server.address));
         match detect::find(&opening, stage.protocols, hint) {
             Finding::Protocol(index, role) => self.follow(index, role, piece, stage),
+            Finding::Unsure if held.is_some_and(Held::is_over) => self.pass(piece.direction, stage),
             Finding::Unsure => self.hold(piece, stage),
             Finding::Tls => self.ignore(stage, |stats| &mut stats.tls),
             Finding::Http2 => self.ignore(stage, |stats| &mut stats.http2),
@@ -60,8 +61,9 @@ impl Connection {
         match &held {
             None => following.take(piece, stage.out),
             Some(held) => {
-                for (direction, bytes, call_start, mark) in held.chunks() {
+                for (direction, bytes, call_start, mark, lost) in held.chunks() {
                     following.take(Piece { direction, bytes, call_start, mark }, stage.out);
+                    following.lose(direction, lost, mark, stage.out);
                 }
             }
         }
@@ -81,7 +83,7 @@ impl Connection {
             return;
         }
         let mut held = Box::<Held>::default();
-        if held.push(piece.direction, piece.bytes, piece.call_start, piece.mark) {
+        if keep(&mut held, &piece, detecting.fresh) {
             detecting.held = Some(held);
         } else {
             stage.stats.undecided += u64::from(detecting.fresh);
@@ -108,6 +110,16 @@ impl Connection {
         let counted = stage.wanted.counts(self.role);
         *(if counted { counter(stats) } else { &mut stats.other_end }) += 1;
         self.state = State::Ignored;
+    }
+}
+
+/// Holds a piece. Of an older connection the beginnings of long calls suffice: all that it moves may be long.
+fn keep(held: &mut Held, piece: &Piece<'_>, fresh: bool) -> bool {
+    let Piece { direction, bytes, call_start, mark } = *piece;
+    if fresh {
+        held.push(direction, bytes, call_start, mark)
+    } else {
+        held.take(direction, bytes, call_start, mark)
     }
 }
 

@@ -43,6 +43,30 @@ fn an_older_connection_that_never_shows_a_protocol_is_given_up() {
 }
 
 #[test]
+fn an_older_connection_that_moves_long_values_only_is_found() {
+    let long = format!("$9000\r\n{}\r\n", "v".repeat(9000));
+    let get = "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n".to_owned();
+    let set = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n{long}");
+    for (request, reply) in [(get, long), (set, "+OK\r\n".to_owned())] {
+        let mut s = Script::speaking(PROTOCOLS, PipelineConfig::default());
+        s.note(1, DB, ConnectionNote::Seen);
+        for _ in 0..3 {
+            // As the probe hands them over: the middle is missing.
+            for (direction, bytes) in [(Direction::Egress, &request), (Direction::Ingress, &reply)] {
+                s.moved(1, DB, direction, bytes, |data| {
+                    if data.length > 8704 {
+                        (data.tail, data.head) = (&data.head[data.head.len() - 512..], &data.head[..8192]);
+                    }
+                });
+            }
+            s.time += 30_000_000;
+        }
+        assert_eq!(s.pipeline.stats().connections.by_protocol.get("redis"), Some(&1));
+        assert_eq!(s.names().len(), 2, "{:?}", s.names());
+    }
+}
+
+#[test]
 fn a_further_part_of_a_call_does_not_begin_one() {
     let mut s = Script::new();
     s.note(1, WEB, ConnectionNote::Seen);
@@ -82,8 +106,10 @@ fn a_fresh_connection_of_another_protocol_is_left_alone() {
     let mut s = Script::new();
     s.accept(1, WEB);
     s.recv(1, WEB, "SSH-2.0-OpenSSH\r\n");
+    s.lose(WEB, Direction::Ingress, 100);
     s.recv(1, WEB, "?get\n");
     assert_eq!(s.names(), [""; 0]);
+    assert_eq!(s.pipeline.stats().connections.jumps, 0, "nothing was wanted");
     assert_eq!(s.pipeline.stats().connections.unknown, 1);
     assert_eq!(s.asks[0].server_port, Some(40_000), "the server's port is our own");
 }
