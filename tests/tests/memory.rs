@@ -110,6 +110,7 @@ impl Flood {
                 header: self.header(sock),
                 connection: ConnectionId { sock, ino: 1 },
                 position: position.into(),
+                other_position: None,
                 length,
                 direction,
                 errno: 0,

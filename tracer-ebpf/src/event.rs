@@ -145,8 +145,9 @@ pub struct DataEvent {
     pub direction: u8,
     /// Zero.
     pub padding: u8,
-    /// Zero.
-    pub reserved: u32,
+    /// Data with [`flag::SEQUENCE`]: the position of the next byte of the other direction (`copied_seq`, `write_seq`); 0
+    /// where that is not known. Else zero.
+    pub other_position: u32,
 }
 
 /// What a [`ConnectionEvent`] tells.

@@ -31,6 +31,18 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// The same once more. Where an interrupt changes a state while the program above runs on its processor, the kernel leaves
+/// out that program (`__bpf_trace_run`, since 6.2), and not this one: they never run both at a time.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn inet_sock_set_state_again(ctx: BtfTracePointContext) -> i32 {
+    let sock: *const u8 = ctx.arg(0);
+    let (before, state): (i32, i32) = (ctx.arg(1), ctx.arg(2));
+    if state != socket_state::TCP_LISTEN {
+        socket_state::on_change(sock as u64, before, state);
+    }
+    0
+}
+
 /// `trace_sched_process_fork(parent, child)`.
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {

@@ -5,4 +5,5 @@
 mod browser;
 mod networks;
 mod proxied;
+mod steered;
 mod tree;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
-use tests::live::{Telemetry, Tracer};
+use tests::live::{Telemetry, Tracer, text};
 use xtask::testbed::{Backend, BackendOptions, Testbed};
 
 use super::replay::replay;
@@ -34,15 +34,21 @@ impl Stage {
         };
         let backend = testbed.backend(&options).unwrap();
         let recording = testbed.logs().join("run.recording");
-        let pid = backend.id().to_string();
-        let all = [&["--pid", &pid, "--record", recording.to_str().unwrap()], arguments].concat();
+        let mut all = vec!["--record".to_owned(), recording.to_str().unwrap().to_owned()];
+        // The database is one of the targets, so that both ends of a connection are.
+        for target in [backend.id(), testbed.mariadb.id()] {
+            all.extend(["--pid".to_owned(), target.to_string()]);
+        }
+        all.extend(arguments.iter().map(ToString::to_string));
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
         let tracer = Tracer::start(testbed.directory(), &all);
         Self { testbed, backend, tracer, recording }
     }
 
     /// Waits until so many requests were told.
     fn wait_for(&self, requests: usize) {
-        let told = |telemetry: &Telemetry| telemetry.servers().count() >= requests;
+        let is_request = |span: &&Span| text(&span.attributes, "http.request.method").is_some();
+        let told = |telemetry: &Telemetry| telemetry.servers().filter(is_request).count() >= requests;
         assert!(self.tracer.wait_until(told, PATIENCE), "{}", self.tracer.stderr());
     }
 }

@@ -11,7 +11,7 @@ use tracer_ebpf::limits::{
 };
 use tracer_ebpf::{ConnectionNote, DataEvent, Direction, EventKind, LossReason};
 
-use super::connection;
+use super::connection::{self, told};
 use super::emit;
 use super::filter::{self, Caller};
 use super::kernel::{read, read_user};
@@ -159,7 +159,7 @@ fn note(caller: &Caller, task: u64, fd: u32, note: ConnectionNote, how: u8) -> u
     };
     if connection::announce(&emit::header(caller), &socket, note, how) {
         // SAFETY: the pointer is to a map value.
-        unsafe { (*entry).announced = 1 };
+        unsafe { (*entry).told |= told::EXISTS };
     }
     nothing()
 }
@@ -390,7 +390,7 @@ fn event<'a>(
         errno: zero as u16,
         direction: call.direction as u8,
         padding: zero as u8,
-        reserved: zero,
+        other_position: zero,
     };
     capture.write(Capture { event, head: 0, tail: 0 })
 }
@@ -410,15 +410,16 @@ fn on_socket<'a>(
     let capture = event(call, capture, EventKind::Data, socket.sock, socket.ino);
     let event = &mut capture.event;
     event.position = connection::position(socket, entry, call.direction, event.length);
+    event.other_position = connection::other_position(socket, call.direction);
     // SAFETY: the pointer is to a map value.
-    if unsafe { (*entry).announced } == 0 {
+    if unsafe { (*entry).told } & told::EXISTS == 0 {
         if connection::is_stale(socket, call.direction, event.position) {
             count_loss(LossReason::StaleDescriptor);
             return None;
         }
         if connection::announce(&event.header, socket, ConnectionNote::Seen, 0) {
             // SAFETY: as above.
-            unsafe { (*entry).announced = 1 };
+            unsafe { (*entry).told |= told::EXISTS };
         }
     }
     set_flags(event, socket, call.direction);

@@ -26,8 +26,18 @@ pub struct Connection {
     pub tx: u64,
     /// Window that the connection starts with; `head` 0 means the default.
     pub window: CaptureWindow,
-    /// 1 once user space was told of it.
-    pub announced: u64,
+    /// Of what user space was told: [`told`].
+    pub told: u64,
+}
+
+/// What user space is told of a connection once.
+pub mod told {
+    /// That it exists.
+    pub const EXISTS: u64 = 1 << 0;
+    /// That its `connect` was answered.
+    pub const ANSWER: u64 = 1 << 1;
+    /// That nothing more will be sent.
+    pub const FINISH: u64 = 1 << 2;
 }
 
 /// The entry of a socket, made when it is not there yet. `None` when the table refuses.
@@ -36,7 +46,7 @@ pub fn entry(socket: &Socket) -> Option<*mut Connection> {
     if let Some(found) = known(socket) {
         return Some(found);
     }
-    let fresh = Connection { ino: socket.ino, rx: 0, tx: 0, window: window_by_port(socket), announced: 0 };
+    let fresh = Connection { ino: socket.ino, rx: 0, tx: 0, window: window_by_port(socket), told: 0 };
     if CONNECTIONS.insert(&socket.sock, &fresh, 0).is_err() {
         count_loss(LossReason::TableFull);
         return None;
@@ -127,6 +137,16 @@ pub fn position(socket: &Socket, connection: *mut Connection, direction: Directi
         let start = *count;
         *count = start + length as u64;
         start
+    }
+}
+
+/// Position of the next byte of the other direction; 0 where the kernel does not count.
+#[inline(always)]
+pub fn other_position(socket: &Socket, direction: Direction) -> u32 {
+    match direction {
+        _ if !socket.sequence => 0,
+        Direction::Ingress => read(socket.sock, config!(tcp_write_seq)),
+        Direction::Egress => read(socket.sock, config!(tcp_copied_seq)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use tracer_ebpf::{ConnectionNote, ProcessNote};
 
-use super::connection::announce;
+use super::connection::{announce, told};
 use super::filter::current;
 use super::kernel::read;
 use super::maps::{CONNECTIONS, PORTS, PROCESSES, WINDOWS};
@@ -15,12 +15,13 @@ const TCP_SYN_RECV: i32 = 3;
 const TCP_FIN_WAIT1: i32 = 4;
 const TCP_CLOSE: i32 = 7;
 const TCP_LAST_ACK: i32 = 9;
-const TCP_LISTEN: i32 = 10;
+/// `TCP_LISTEN` of `<net/tcp_states.h>`: entered by a process alone.
+pub const TCP_LISTEN: i32 = 10;
 const IPPROTO_TCP: u16 = 6;
 const SHUT_WR: u8 = 1;
 
 /// The state of `sock` was `before` and became `state`. Comes from any context: the current task means nothing but for
-/// a listen.
+/// a listen. Two programs come here one after the other: what the first one told, the second one does not.
 #[inline(always)]
 pub fn on_change(sock: u64, before: i32, state: i32) {
     if state == TCP_CLOSE {
@@ -40,9 +41,7 @@ pub fn on_change(sock: u64, before: i32, state: i32) {
 /// `copied_seq` by now. Where `connect` still waits, the socket is not known yet: its own event will tell.
 #[inline(always)]
 fn on_answer(sock: u64) {
-    if let Some(socket) = known(sock) {
-        announce(&emit::header(&current()), &socket, ConnectionNote::Established, 0);
-    }
+    tell_once(sock, told::ANSWER, ConnectionNote::Established, 0);
 }
 
 /// The socket begins a connection: what is remembered of its address is of a dead one, whose close was not told. (It was
@@ -58,8 +57,24 @@ fn forget(sock: u64) {
 /// when the peer has finished too.
 #[inline(always)]
 fn on_finish(sock: u64) {
-    if let Some(socket) = known(sock) {
-        announce(&emit::header(&current()), &socket, ConnectionNote::Shutdown, SHUT_WR);
+    tell_once(sock, told::FINISH, ConnectionNote::Shutdown, SHUT_WR);
+}
+
+/// Tells of a connection what was not told before.
+#[inline(always)]
+fn tell_once(sock: u64, what: u64, note: ConnectionNote, how: u8) {
+    let Some(entry) = CONNECTIONS.get_ptr_mut(&sock) else {
+        return;
+    };
+    // SAFETY: the pointer is to a map value.
+    if unsafe { (*entry).told } & what != 0 {
+        return;
+    }
+    if let Some(socket) = known(sock)
+        && announce(&emit::header(&current()), &socket, note, how)
+    {
+        // SAFETY: as above.
+        unsafe { (*entry).told |= what };
     }
 }
 

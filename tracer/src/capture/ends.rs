@@ -277,6 +277,7 @@ impl Ends {
             header: self.header(local, call.time),
             connection: self.id(local),
             position: call.position.into(),
+            other_position: None,
             length: call.length,
             direction,
             errno: 0,

@@ -58,9 +58,10 @@ struct ReplayArguments {
     /// A file that `tracer run --record` wrote, or a pcap or pcapng file, also compressed by gzip; - for standard input
     file: PathBuf,
 
-    /// Of a capture, which shows both ends: whose spans are made
-    #[arg(long, value_name = "WHICH", default_value = "auto", env = "TRACER_ROLE", hide_env_values = true)]
-    role: WantedEnds,
+    /// Where both ends are in the file: whose spans are made [default: auto of a capture, both of a recording, as of the run
+    /// that it was made of]
+    #[arg(long, value_name = "WHICH", env = "TRACER_ROLE", hide_env_values = true)]
+    role: Option<WantedEnds>,
 
     #[command(flatten)]
     options: Options,

@@ -290,6 +290,8 @@ fn words(list: &str) -> Vec<String> {
 pub struct ReplayConfig {
     /// The recording or capture; `-` for standard input.
     pub file: PathBuf,
+    /// Whose spans are made, where the user said it.
+    pub role: Option<WantedEnds>,
     /// `service.name` of all ends of a capture.
     pub service_name: Option<String>,
     /// Where to export to; never empty, nothing twice.
@@ -307,14 +309,15 @@ impl ReplayConfig {
     /// [`CliError`]: each names the option and says what would be right.
     pub(super) fn new(
         file: PathBuf,
-        role: WantedEnds,
+        role: Option<WantedEnds>,
         options: Options,
         surroundings: &Surroundings<'_>,
     ) -> Result<Self, CliError> {
         let pipeline = pipeline(&options, surroundings)?;
         Ok(Self {
             file,
-            pipeline: PipelineConfig { wanted: role, ..pipeline },
+            role,
+            pipeline,
             service_name: service_name(options.service_name),
             exports: exports(options.export, surroundings.variable),
             log_level: level(options.log_level.unwrap_or_default()),

@@ -310,7 +310,7 @@ fn replay(arguments: &[&str]) -> ReplayConfig {
 fn a_replay_takes_what_is_not_about_live_processes() {
     let config = replay(&["a.pcap"]);
     assert_eq!((config.file.to_str(), config.exports.as_slice()), (Some("a.pcap"), &[Target::Console][..]));
-    assert_eq!((config.pipeline.wanted, config.log_level), (WantedEnds::Auto, LevelFilter::INFO));
+    assert_eq!((config.role, config.log_level), (None, LevelFilter::INFO));
     let config = replay(&[
         "-",
         "--role",
@@ -330,7 +330,7 @@ fn a_replay_takes_what_is_not_about_live_processes() {
         "--log-level",
         "warn",
     ]);
-    assert_eq!((config.file.to_str(), config.pipeline.wanted), (Some("-"), WantedEnds::Both));
+    assert_eq!((config.file.to_str(), config.role), (Some("-"), Some(WantedEnds::Both)));
     assert_eq!((config.pipeline.spans.sql_text, config.pipeline.logs), (SqlText::Off, LogMode::Off));
     assert_eq!((config.service_name.as_deref(), config.log_level), (Some("s"), LevelFilter::WARN));
 }

@@ -19,7 +19,6 @@ use tracer_ebpf::event::flag;
 use tracer_ebpf::{ConnectionEvent, ConnectionNote, Direction};
 
 use self::detect::{Held, Hints};
-use self::origins::Told;
 pub use self::search::MAX_ATTEMPTS;
 pub use self::standing::Standing;
 pub use self::stats::ConnectionStats;
@@ -73,8 +72,6 @@ pub struct Connection {
     moved: bool,
     ingress: Stream,
     egress: Stream,
-    /// Where the kernel said that the streams stand, before any of their bytes was seen.
-    told: Told,
     state: State,
     window: Window,
 }
@@ -141,7 +138,6 @@ impl Connection {
             moved: false,
             ingress,
             egress,
-            told: Told::by(event, sequence),
             state: State::Detecting(Detecting { fresh, held: None, attempts: 0, passing: None }),
             window: Window::Default,
         }
@@ -160,7 +156,6 @@ impl Connection {
             moved: false,
             ingress: Stream::default(),
             egress: Stream::default(),
-            told: Told::default(),
             state: State::Detecting(Detecting { fresh: false, held: None, attempts: 0, passing: None }),
             window: Window::Default,
         }

@@ -9,25 +9,10 @@ const ESTABLISHED: u8 = 1;
 /// `TCP_SYN_SENT`.
 const SYN_SENT: u8 = 2;
 
-/// Positions of the next bytes of a TCP connection, as the kernel had them when it was announced. A call on another
-/// thread may have been under way, so that nothing can be said to be missing by them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
-    /// To be received.
-    pub ingress: Option<u64>,
-    /// To be sent.
-    pub egress: Option<u64>,
-}
-
-impl Told {
-    /// What this event tells.
-    pub fn by(event: &ConnectionEvent, sequence: bool) -> Self {
-        if !sequence {
-            return Self::default();
-        }
-        let ingress = (event.state != SYN_SENT).then_some(event.rx_position.into());
-        Self { ingress, egress: Some(event.tx_position.into()) }
-    }
+/// Whether the peer's first sequence number is known. The state is set after that number (`tcp_finish_connect` in
+/// net/ipv4/tcp_input.c, on whatever processor received the answer), which is 0 until then (`tcp_connect_init`).
+fn is_answered(event: &ConnectionEvent) -> bool {
+    event.state != SYN_SENT || event.rx_position != 0
 }
 
 /// Where the two streams of an announced connection stand: ingress, egress.
@@ -36,7 +21,8 @@ pub(super) fn origins(event: &ConnectionEvent, fresh: bool, sequence: bool) -> (
         // Counts begin with the first byte that the probe sees.
         return (Stream::at(0), Stream::at(0));
     }
-    let received = if fresh && event.state == ESTABLISHED {
+    let just_answered = event.state == SYN_SENT && is_answered(event);
+    let received = if fresh && (event.state == ESTABLISHED || just_answered) {
         Stream::at(event.rx_position.into())
     } else {
         received(event, fresh)

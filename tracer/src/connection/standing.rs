@@ -3,7 +3,7 @@
 use tracer_ebpf::Direction;
 use tracer_ebpf::event::flag;
 
-use super::Connection;
+use super::{Connection, Detecting, State};
 use crate::probe::decode::Data;
 
 /// Positions in both directions, and the socket at the other end.
@@ -20,12 +20,26 @@ pub struct Standing {
 }
 
 impl Connection {
+    /// Where it stood before any of its bytes moved, if it was seen to begin.
+    #[must_use]
+    pub fn begin(&self) -> Option<Standing> {
+        let State::Detecting(Detecting { fresh: true, .. }) = self.state else { return None };
+        (!self.moved).then_some(Standing {
+            ingress: self.ingress.next(),
+            egress: self.egress.next(),
+            sequence: self.sequence,
+            peer_sock: self.peer_sock,
+        })
+    }
+
     /// Where it stands before the call whose bytes it is about to take.
     #[must_use]
     pub fn standing(&self, data: &Data<'_>) -> Standing {
+        // What the kernel says was read after the call: another thread can have gone on by then.
+        let other = data.other_position.map(u64::from);
         let (ingress, egress) = match data.direction {
-            Direction::Ingress => (Some(data.position), self.egress.next().or(self.told.egress)),
-            Direction::Egress => (self.ingress.next().or(self.told.ingress), Some(data.position)),
+            Direction::Ingress => (Some(data.position), self.egress.next().or(other)),
+            Direction::Egress => (self.ingress.next().or(other), Some(data.position)),
         };
         let sequence = data.header.flags & flag::SEQUENCE != 0;
         Standing { ingress, egress, sequence, peer_sock: self.peer_sock }

@@ -230,10 +230,12 @@ impl Assembler {
             Role::Client => {
                 self.stats.client_begun += 1;
                 let parent = self.parent(mark);
-                // What is not exported is nobody's parent.
-                if let Some(spot) = spot.filter(|_| source.exported) {
-                    let end = ClientEnd { connection: source.connection, id };
-                    self.find_server(spot, end, Caller { parent, own });
+                let (end, caller) = (ClientEnd { connection: source.connection, id }, Caller { parent, own });
+                match spot {
+                    Some(spot) if source.exported => self.find_server(spot, end, caller),
+                    // What is not exported is nobody's parent.
+                    Some(spot) => self.turn_server_away(spot, end, caller),
+                    None => {}
                 }
                 Part::Client(parent)
             }

@@ -13,11 +13,12 @@
 //! ```text
 //!   client's exchange begins ──▶ waits until it is over ──┐
 //!                                                         ├──▶ joined, once each
-//!   server's exchange begins ──▶ waits for SERVER_GRACE ──┘
+//!   server's exchange begins ──▶ waits a moment ──────────┘
 //! ```
 //!
 //! The client writes before the server reads, but the events come at the ends of the calls: a server can even answer
-//! before the client's event comes. So a server's exchange waits a moment for its client, and its ids with it.
+//! before the client's event comes. So a server's exchange waits a moment for its client, and its ids with it; longer where
+//! the client is known to be here ([`super::pairs`]).
 //!
 //! Only an exchange that begins while its connection has no other one open takes part: of pipelined requests the two
 //! ends can cut the bytes into calls differently.
@@ -27,6 +28,7 @@ use std::collections::hash_map::Entry;
 
 use rustc_hash::FxHashMap;
 
+use super::pairs::Pairs;
 use crate::connection::Standing;
 use crate::event::{ActiveId, ConnectionId, Nanos, Role};
 use crate::protocol::ExchangeId;
@@ -38,6 +40,10 @@ pub const MAX_WAITING: usize = 32_768;
 /// How long a server's exchange waits for the client's event, in nanoseconds: a thread that was preempted on its way
 /// out of a call is soon on again.
 pub const SERVER_GRACE: Nanos = 30_000_000;
+
+/// The same where the client is known to be on this node, so that its event comes unless it is lost: longer than a
+/// thread is kept from a crowded processor.
+pub const PAIR_GRACE: Nanos = 1_000_000_000;
 
 /// Where a connection stands: the same at both ends, and nowhere else at that time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,27 +80,39 @@ pub struct Hops<C> {
     servers: FxHashMap<Spot, Server>,
     /// Clients in the order of their beginning.
     begun: VecDeque<(Spot, ClientEnd)>,
-    /// Servers in the order of their beginning, and until when each waits.
-    due: VecDeque<(Nanos, Spot, ActiveId)>,
+    /// Servers that wait for [`SERVER_GRACE`], in the order of their beginning, and until when.
+    due: VecDeque<Due>,
+    /// Those that wait for [`PAIR_GRACE`].
+    due_pairs: VecDeque<Due>,
     /// Clients that were joined and are not over.
     joined: FxHashMap<ClientEnd, ActiveId>,
+    /// Connections of which both ends are here.
+    pub pairs: Pairs,
     /// Exchanges that stand where another one stood already: nobody can tell whose other end is whose.
     pub ambiguous: u64,
+}
+
+/// When a server's exchange has waited long enough.
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    at: Nanos,
+    spot: Spot,
+    server: ActiveId,
 }
 
 #[derive(Debug)]
 struct Client<C> {
     end: ClientEnd,
     kept: C,
-    /// Another connection's client stands at the same spot.
-    ambiguous: bool,
+    /// Another connection's client stands at the same spot, or it is nobody's parent.
+    refused: bool,
 }
 
 #[derive(Debug)]
 struct Server {
     connection: ConnectionId,
     active: ActiveId,
-    /// As a client's.
+    /// Another connection's server stands at the same spot.
     ambiguous: bool,
 }
 
@@ -105,7 +123,9 @@ impl<C> Default for Hops<C> {
             servers: FxHashMap::default(),
             begun: VecDeque::new(),
             due: VecDeque::new(),
+            due_pairs: VecDeque::new(),
             joined: FxHashMap::default(),
+            pairs: Pairs::default(),
             ambiguous: 0,
         }
     }
@@ -117,7 +137,7 @@ impl<C: Clone> Hops<C> {
         if let Some(other) =
             self.clients.get_mut(&spot).filter(|other| other.end.connection != end.connection)
         {
-            other.ambiguous = true;
+            other.refused = true;
             self.ambiguous += 1;
             return None;
         }
@@ -125,11 +145,11 @@ impl<C: Clone> Hops<C> {
             if server.ambiguous {
                 return None;
             }
-            let server = self.servers.remove(&spot)?.active;
-            self.joined.insert(end, server);
-            return Some(server);
+            let server = self.servers.remove(&spot)?;
+            self.join(end, &server);
+            return Some(server.active);
         }
-        self.clients.insert(spot, Client { end, kept: client, ambiguous: false });
+        self.clients.insert(spot, Client { end, kept: client, refused: false });
         self.begun.push_back((spot, end));
         while self.clients.len() > MAX_WAITING
             && let Some((spot, end)) = self.begun.pop_front()
@@ -141,6 +161,16 @@ impl<C: Clone> Hops<C> {
             self.begun.retain(|(spot, end)| clients.get(spot).is_some_and(|client| client.end == *end));
         }
         None
+    }
+
+    /// A client's exchange begins that is nobody's parent. Gives the server's exchange, if it waits: in vain.
+    pub fn turn_away(&mut self, spot: Spot, end: ClientEnd, client: C) -> Option<ActiveId> {
+        let server = self.begin_client(spot, end, client);
+        self.joined.remove(&end);
+        if let Some(client) = self.clients.get_mut(&spot).filter(|client| client.end == end) {
+            client.refused = true;
+        }
+        server
     }
 
     /// A server's exchange begins at `now`. Gives the client's exchange, if that is known. If not, this one waits, and
@@ -156,11 +186,11 @@ impl<C: Clone> Hops<C> {
         now: Nanos,
     ) -> Result<(ClientEnd, C), Waits> {
         if let Some(client) = self.clients.get(&spot).filter(|client| client.end.connection != connection) {
-            if client.ambiguous {
+            if client.refused {
                 return Err(Waits::No);
             }
             let Some(Client { end, kept, .. }) = self.clients.remove(&spot) else { return Err(Waits::No) };
-            self.joined.insert(end, server);
+            self.join(end, &Server { connection, active: server, ambiguous: false });
             return Ok((end, kept));
         }
         let full = self.servers.len() >= MAX_WAITING;
@@ -179,8 +209,18 @@ impl<C: Clone> Hops<C> {
                 None
             }
         };
-        self.due.push_back((now.saturating_add(SERVER_GRACE), spot, server));
+        let (due, grace) = if self.pairs.is_pair(connection) {
+            (&mut self.due_pairs, PAIR_GRACE)
+        } else {
+            (&mut self.due, SERVER_GRACE)
+        };
+        due.push_back(Due { at: now.saturating_add(grace), spot, server });
         Err(Waits::Yes { instead_of: displaced.map(|displaced| displaced.active) })
+    }
+
+    fn join(&mut self, end: ClientEnd, server: &Server) {
+        self.joined.insert(end, server.active);
+        self.pairs.found(server.connection);
     }
 
     /// A client's exchange has changed its mind about what it is: gives the server's exchange, if it was joined.
@@ -204,13 +244,14 @@ impl<C: Clone> Hops<C> {
 
     /// The servers' exchanges that have waited long enough at `now`.
     pub fn expire(&mut self, now: Nanos, mut over: impl FnMut(ActiveId)) {
-        while let Some((_, spot, server)) = self.due.front().copied().filter(|(due, ..)| *due <= now) {
-            self.due.pop_front();
-            if let Entry::Occupied(waiting) = self.servers.entry(spot)
-                && waiting.get().active == server
-            {
-                waiting.remove();
-                over(server);
+        for queue in [&mut self.due, &mut self.due_pairs] {
+            while let Some(Due { spot, server, .. }) = queue.pop_front_if(|due| due.at <= now) {
+                if let Entry::Occupied(waiting) = self.servers.entry(spot)
+                    && waiting.get().active == server
+                {
+                    waiting.remove();
+                    over(server);
+                }
             }
         }
     }
@@ -354,6 +395,19 @@ mod tests {
         hops.expire(SERVER_GRACE, |server| over.push(server));
         assert_eq!(over, [ActiveId(1)]);
         assert_eq!(hops.begin_client(tcp(5, 9), end(3), 'b'), None);
+    }
+
+    #[test]
+    fn a_server_whose_client_is_here_waits_longer_and_keeps_nobody() {
+        let mut hops = Hops::<char>::default();
+        hops.pairs.found(connection(2));
+        assert!(hops.begin_server(tcp(5, 9), connection(2), ActiveId(1), 0).is_err());
+        assert!(hops.begin_server(tcp(7, 9), connection(4), ActiveId(2), 0).is_err());
+        let mut over = Vec::new();
+        hops.expire(PAIR_GRACE - 1, |server| over.push(server));
+        assert_eq!(over, [ActiveId(2)]);
+        hops.expire(PAIR_GRACE, |server| over.push(server));
+        assert_eq!(over, [ActiveId(2), ActiveId(1)]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::exchanges::{Open, OwnIds, Parent, Part};
 use super::held::WaitsFor;
 use super::hops::{ClientEnd, Spot, Waits};
 use super::late::Ticket;
-use crate::event::{ActiveId, ConnectionId, Nanos, Process};
+use crate::event::{ActiveId, ConnectionId, Nanos, Process, Role};
 use crate::span::{SpanId, TraceId};
 
 /// Requests that are open at once and whose trace context is remembered for who passes it on.
@@ -41,6 +41,16 @@ enum Span {
 }
 
 impl Assembler {
+    /// A connection begins at this spot.
+    pub fn open_connection(&mut self, connection: ConnectionId, role: Role, spot: Spot) {
+        self.hops.pairs.meet(connection, role, spot);
+    }
+
+    /// A connection is over.
+    pub fn close_connection(&mut self, connection: ConnectionId) {
+        self.hops.pairs.part(connection);
+    }
+
     /// A server's exchange begins: its client may be on this node.
     pub(super) fn find_client(&mut self, spot: Spot, connection: ConnectionId, server: ActiveId, now: Nanos) {
         match self.hops.begin_server(spot, connection, server, now) {
@@ -62,6 +72,13 @@ impl Assembler {
             self.join(server, caller);
         }
         self.stats.ambiguous_ends = self.hops.ambiguous;
+    }
+
+    /// A client's exchange begins that is not exported: its server need not wait for it.
+    pub(super) fn turn_server_away(&mut self, spot: Spot, end: ClientEnd, caller: Caller) {
+        if let Some(server) = self.hops.turn_away(spot, end, caller) {
+            self.settle_ids(server, |_| {});
+        }
     }
 
     /// More is known of a client's exchange.

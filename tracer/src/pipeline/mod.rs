@@ -382,6 +382,7 @@ impl Pipeline {
                 _ => {
                     tracked.connection = Connection::announced(note, event, now.mark);
                     (tracked.closing, tracked.finishing) = (None, None);
+                    tracked::meet(id, &tracked.connection, &mut self.assembler);
                 }
             }
         }
@@ -393,6 +394,7 @@ impl Pipeline {
         let known = self.table.get_mut(id).filter(|tracked| tracked.connection.has_peer_of(event));
         if let Some(tracked) = known {
             tracked.connection.establish(event);
+            tracked::meet(id, &tracked.connection, &mut self.assembler);
         }
     }
 

@@ -8,6 +8,7 @@ use crate::connection::{Connection, Ends, Stage};
 use crate::correlate::Now;
 use crate::correlate::assemble::{Assembler, Source};
 use crate::correlate::exchanges::OpenExchanges;
+use crate::correlate::hops::Spot;
 use crate::correlate::tell::Told;
 use crate::event::{ConnectionId, Mark, Process, Role};
 use crate::export::Telemetry;
@@ -44,6 +45,7 @@ impl Pipeline {
 
     pub(super) fn add(&mut self, id: ConnectionId, connection: Connection, now: &Now) {
         self.connections.opened += 1;
+        meet(id, &connection, &mut self.assembler);
         let tracked =
             Tracked { id, connection, open: OpenExchanges::default(), closing: None, finishing: None };
         if let Some(forgotten) = self.table.insert(id, now.mark.time, tracked) {
@@ -95,6 +97,7 @@ impl Pipeline {
 
     /// Ends both sides of a connection that is in the table no more.
     pub(super) fn close(&mut self, mut tracked: Tracked, closed: Option<Ends>, mark: Mark) {
+        self.assembler.close_connection(tracked.id);
         // Nobody's call ended it: nothing may linger on the thread that happened to make room.
         let now = Now { mark: Mark { call: 0, ..mark }, ..Now::default() };
         self.connections.undecided += u64::from(tracked.connection.is_undecided());
@@ -122,6 +125,14 @@ impl Pipeline {
             let mut emit = |process, span| sink.take(process, span, &mut stages);
             self.assembler.abandon(&open, None, tracked.connection.protocol(), mark.time, &mut emit);
         }
+    }
+}
+
+/// A connection whose begin is known may be one end of two that are here.
+pub(super) fn meet(id: ConnectionId, connection: &Connection, assembler: &mut Assembler) {
+    let Some((role, begin)) = connection.role().zip(connection.begin()) else { return };
+    if let Some(spot) = Spot::of(&begin, id.sock, role) {
+        assembler.open_connection(id, role, spot);
     }
 }
 

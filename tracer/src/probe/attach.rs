@@ -1,6 +1,6 @@
 //! Where calls are seen: the tracepoint at every call's exit, or (an option) fexit on each call's function.
 
-use aya::programs::{BtfTracePoint, FExit, ProgramError};
+use aya::programs::{BtfTracePoint, FExit, Program, ProgramError};
 use aya::{Btf, Ebpf};
 use clap::ValueEnum;
 use serde::Deserialize;
@@ -70,22 +70,23 @@ impl Attached {
             Self::Fexit(_) => "fexit",
         }
     }
+}
 
-    /// Sum of the kernel's `recursion_misses` of the programs: calls that were skipped.
-    #[must_use]
-    pub fn recursion_misses(&self, ebpf: &Ebpf) -> u64 {
-        match self {
-            // The kernel never skips a tracepoint's program.
-            Self::Tracepoint => 0,
-            Self::Fexit(names) => names.iter().filter_map(|name| misses_of(ebpf, name)).sum(),
-        }
-    }
+/// The program that sees changes of TCP's state that interrupt the first one.
+pub const AGAIN: &str = "inet_sock_set_state_again";
+
+/// Times that the kernel left out a program because the same one was running already on that processor, below an interrupt
+/// (`__bpf_trace_run` since 6.2, `__bpf_prog_enter`), and no other one saw to it.
+#[must_use]
+pub fn recursion_misses(ebpf: &Ebpf) -> u64 {
+    let alone = ebpf.programs().filter(|(name, _)| !["inet_sock_set_state", AGAIN].contains(name));
+    alone.filter_map(|(_, program)| misses_of(program)).sum()
 }
 
 /// `recursion_misses` of one program, from its descriptor's fdinfo (`kernel/bpf/syscall.c`, bpf_prog_show_fdinfo).
-fn misses_of(ebpf: &Ebpf, name: &str) -> Option<u64> {
+fn misses_of(program: &Program) -> Option<u64> {
     use std::os::fd::{AsFd as _, AsRawFd as _};
-    let fd = ebpf.program(name)?.fd().ok()?.as_fd().as_raw_fd();
+    let fd = program.fd().ok()?.as_fd().as_raw_fd();
     let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
     line.trim().parse().ok()

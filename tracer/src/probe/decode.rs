@@ -48,6 +48,8 @@ pub struct Data<'a> {
     pub connection: ConnectionId,
     /// Position of the call's first byte: see [`DataEvent::position`].
     pub position: u64,
+    /// Position of the next byte of the other direction, where the kernel counts: TCP.
+    pub other_position: Option<u32>,
     /// Bytes that the call moved.
     pub length: u32,
     /// Which way.
@@ -142,6 +144,7 @@ fn data(header: Header, fields: Fields<'_>) -> Result<Data<'_>, DecodeError> {
         header,
         connection: ConnectionId { sock: event.sock, ino: event.ino },
         position: event.position,
+        other_position: (event.other_position != 0).then_some(event.other_position),
         length: event.length,
         direction,
         errno: event.errno,
@@ -177,7 +180,7 @@ fn moved(header: Header, mut fields: Fields<'_>) -> Result<(DataEvent, &[u8]), D
         errno: fields.u16()?,
         direction: fields.u8()?,
         padding: fields.u8()?,
-        reserved: fields.u32()?,
+        other_position: fields.u32()?,
     };
     let captured = u64::from(event.head) + u64::from(event.tail);
     if captured > u64::from(event.length) || (event.tail > 0 && event.tail_offset < event.head) {

@@ -15,6 +15,17 @@ use super::btf::Btf;
 use super::error::ProbeError;
 use super::offsets;
 
+/// Programs, beside those that see calls, and the tracepoints that they are attached to.
+const TRACEPOINTS: [(&str, &str); 7] = [
+    ("inet_sock_set_state", "inet_sock_set_state"),
+    (attach::AGAIN, "inet_sock_set_state"),
+    ("sched_process_fork", "sched_process_fork"),
+    ("sched_process_exec", "sched_process_exec"),
+    ("sched_process_exit", "sched_process_exit"),
+    ("cgroup_mkdir", "cgroup_mkdir"),
+    ("cgroup_rmdir", "cgroup_rmdir"),
+];
+
 /// Where every kernel with BTF shows it.
 pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 
@@ -83,15 +94,8 @@ impl Probe {
             .map_max_entries("EVENTS", options.ring_bytes.next_power_of_two())
             .load(OBJECT)
             .map_err(ProbeError::from_object)?;
-        for name in [
-            "inet_sock_set_state",
-            "sched_process_fork",
-            "sched_process_exec",
-            "sched_process_exit",
-            "cgroup_mkdir",
-            "cgroup_rmdir",
-        ] {
-            tracepoint(&mut ebpf, name, &btf)?;
+        for (program, event) in TRACEPOINTS {
+            tracepoint(&mut ebpf, program, event, &btf)?;
         }
         let attached = attach::calls(&mut ebpf, &btf, options.attach)?;
         debug!(hook = attached.hook(), "attached");
@@ -218,10 +222,10 @@ impl Probe {
         LossReason::ALL.iter().map(|reason| (*reason, sum(*reason))).collect()
     }
 
-    /// Calls that the kernel skipped because the program was running already: possible with fexit only.
+    /// Calls, and changes of TCP's state, that the kernel left out because the same program was running already.
     #[must_use]
     pub fn recursion_misses(&self) -> u64 {
-        self.ebpf.as_ref().map_or(0, |ebpf| self.attached.recursion_misses(ebpf))
+        self.ebpf.as_ref().map_or(0, attach::recursion_misses)
     }
 
     /// How calls are seen: `tracepoint` or `fexit`.
@@ -267,11 +271,11 @@ fn configuration(kernel: &Btf, options: &ProbeOptions) -> Result<ProbeConfig, Pr
     Ok(config)
 }
 
-fn tracepoint(ebpf: &mut Ebpf, name: &'static str, btf: &AyaBtf) -> Result<(), ProbeError> {
+fn tracepoint(ebpf: &mut Ebpf, name: &'static str, event: &str, btf: &AyaBtf) -> Result<(), ProbeError> {
     let error = |error| ProbeError::from_program(name, error);
     let program = ebpf.program_mut(name).ok_or(ProbeError::Missing(name))?;
     let program: &mut BtfTracePoint = program.try_into().map_err(error)?;
-    program.load(name, btf).map_err(error)?;
+    program.load(event, btf).map_err(error)?;
     program.attach().map_err(error)?;
     debug!(program = name, "attached");
     Ok(())

@@ -72,10 +72,11 @@ pub enum ReplayError {
 /// # Errors
 /// When the file, or anything else that is needed, is not there or not usable: see [`ReplayError`]. A file that ends in
 /// the middle of something is no error, but a warning.
-pub async fn replay(config: ReplayConfig, variables: Variables) -> Result<(), ReplayError> {
+pub async fn replay(mut config: ReplayConfig, variables: Variables) -> Result<(), ReplayError> {
     let mut stop = Stop::listen().map_err(|error| ReplayError::System("cannot catch signals", error))?;
     let settings = Settings::from_variables(&variables)?;
     let source = Source::open(&config)?;
+    config.pipeline.wanted = config.role.unwrap_or(source.role());
     info!("replaying {}: {}", config.file.display(), source.name());
     let (exporter, exporting) = export::start(&settings, &config.exports)?;
     let stopped = Arc::new(AtomicBool::new(false));

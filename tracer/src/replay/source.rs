@@ -48,13 +48,21 @@ impl Source {
         if !capture::is_capture(&start) {
             return Err(ReplayError::Unknown(config.file.clone()));
         }
-        match Capture::open(bytes, wanted(config)) {
+        match Capture::open(bytes, config.role.unwrap_or(WantedEnds::Auto)) {
             Ok(capture) => {
                 let service_name = config.service_name.clone();
                 Ok(Self::Capture { capture: Box::new(capture), service_name })
             }
             Err(CaptureError::Read(error)) => Err(read(error)),
             Err(CaptureError::NotACapture) => Err(ReplayError::Unknown(config.file.clone())),
+        }
+    }
+
+    /// Whose spans are made if the user does not say it: of a recording those of the run.
+    pub(super) fn role(&self) -> WantedEnds {
+        match self {
+            Self::Capture { .. } => WantedEnds::Auto,
+            Self::Recording(_) => WantedEnds::Both,
         }
     }
 
@@ -72,10 +80,6 @@ impl Source {
             Self::Recording(entries) => recorded::play(entries, &player),
         }
     }
-}
-
-fn wanted(config: &ReplayConfig) -> WantedEnds {
-    config.pipeline.wanted
 }
 
 fn open(config: &ReplayConfig) -> io::Result<Bytes> {

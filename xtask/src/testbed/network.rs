@@ -63,6 +63,17 @@ impl Namespace {
         })
     }
 
+    /// Has the packets that arrive at `device` handled by two processors, each connection's by one of them, whichever sent
+    /// them (RPS: Documentation/networking/scaling.rst of the kernel).
+    ///
+    /// # Errors
+    /// When the device is not there, or the machine has one processor.
+    pub fn steer_packets(&self, device: &str) -> Result<()> {
+        let steer =
+            format!("mount -t sysfs sysfs /sys && echo 3 > /sys/class/net/{device}/queues/rx-0/rps_cpus");
+        self.run(|| command("unshare", &["--mount", "sh", "-c", &steer]))
+    }
+
     fn ip(&self, arguments: &[&str]) -> Result<()> {
         self.run(|| command("ip", arguments))
     }

@@ -3,7 +3,7 @@
 use tracer_ebpf::{ConnectionNote, Direction};
 
 use super::script::{Conn, SDK_SKIPPED, Script};
-use crate::correlate::hops::SERVER_GRACE;
+use crate::correlate::hops::{PAIR_GRACE, SERVER_GRACE};
 use crate::correlate::trace_context::Propagators;
 use crate::pipeline::PipelineConfig;
 use crate::probe::decode::Event;
@@ -163,7 +163,7 @@ fn pipelined_requests_are_not_mixed() {
         s.send(3, BACK, "!ok\n");
     });
     s.recv(1, UP, "!ok\n!ok\n");
-    settle(&mut s);
+    s.tick(s.time + PAIR_GRACE);
     assert!(pair(&s, "ask_0", "srv_0"));
     s.assert_root("srv_1");
 }
@@ -172,20 +172,59 @@ fn pipelined_requests_are_not_mixed() {
 fn a_connection_whose_answer_came_after_connect_is_joined_from_its_first_request() {
     let mut s = scene_with(|s| s.connecting(1, UP));
     s.note(0, UP, ConnectionNote::Established);
+    first_request_is_joined(&mut s);
+}
+
+#[test]
+fn a_connection_that_is_being_answered_when_connect_returns_is_joined_from_its_first_request() {
+    first_request_is_joined(&mut scene_with(|s| s.connecting_and_answered(1, UP)));
+}
+
+#[test]
+fn a_client_that_is_known_to_be_here_is_waited_for() {
+    let mut s = scene();
+    answer(&mut s, "?serve\n");
+    // The thread that asked gets its processor back.
+    s.tick(s.time + PAIR_GRACE / 2);
+    s.send(1, UP, "?ask_\n");
+    s.recv(1, UP, "!ok\n");
+    settle(&mut s);
+    assert!(pair(&s, "ask_", "serve"));
+}
+
+#[test]
+fn a_client_that_may_be_elsewhere_is_not_waited_for_as_long() {
+    let mut s = Script::new();
+    s.patient = true;
+    s.accept(3, BACK);
+    s.recv(3, BACK, "?serve\n");
+    s.send(3, BACK, "!ok\n");
+    s.tick(s.time + SERVER_GRACE);
+    s.assert_root("serve");
+}
+
+fn first_request_is_joined(s: &mut Script) {
     s.recv(1, WEB, "?web\n");
     s.send(1, UP, "?ask_\n");
-    answer(&mut s, "?serve\n");
+    answer(s, "?serve\n");
     s.recv(1, UP, "!ok\n");
     s.send(1, WEB, "!ok\n");
-    settle(&mut s);
+    settle(s);
     s.assert_child("ask_", "web");
-    assert!(pair(&s, "ask_", "serve"));
+    assert!(pair(s, "ask_", "serve"));
+}
+
+#[test]
+fn a_connection_whose_answer_was_not_told_is_joined_from_its_first_request() {
+    let mut s = scene_with(|s| s.connecting(1, UP));
+    s.tells_both = true;
+    first_request_is_joined(&mut s);
 }
 
 #[test]
 fn a_connection_older_than_the_tracer_is_joined_from_its_first_request() {
     let mut s = Script::new();
-    s.patient = true;
+    (s.patient, s.tells_both) = (true, true);
     s.link(UP, BACK);
     s.note(1, WEB, ConnectionNote::Seen);
     s.recv(1, WEB, "?web\n");

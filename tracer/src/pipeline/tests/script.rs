@@ -53,6 +53,8 @@ pub(crate) struct Script {
     lost: bool,
     /// Requests wait for their clients on this node.
     pub(crate) patient: bool,
+    /// The kernel's positions of both directions come with each call.
+    pub(crate) tells_both: bool,
     pub(crate) telemetry: Vec<Telemetry>,
     pub(crate) asks: Vec<Ask>,
 }
@@ -101,6 +103,7 @@ impl Script {
             tgid: 100,
             lost: false,
             patient: false,
+            tells_both: false,
             telemetry: Vec::new(),
             asks: Vec::new(),
         }
@@ -162,6 +165,16 @@ impl Script {
 
     /// `connect` returns before it is answered: the peer's first position is not known.
     pub(crate) fn connecting(&mut self, tid: Tid, conn: Conn) {
+        self.in_syn_sent(tid, conn, 0);
+    }
+
+    /// `connect` returns while another processor handles the answer: the position is set, and the state not yet.
+    pub(crate) fn connecting_and_answered(&mut self, tid: Tid, conn: Conn) {
+        let position = self.position(conn, Direction::Ingress);
+        self.in_syn_sent(tid, conn, position);
+    }
+
+    fn in_syn_sent(&mut self, tid: Tid, conn: Conn, rx_position: u32) {
         const SYN_SENT: u8 = 2;
         let position = self.position(conn, Direction::Egress);
         let mut header = self.header(tid);
@@ -170,6 +183,7 @@ impl Script {
             header,
             sock: conn.0,
             ino: conn.1,
+            rx_position,
             tx_position: position,
             state: SYN_SENT,
             ..connection_event()
@@ -237,10 +251,13 @@ impl Script {
         let bytes = bytes.as_ref();
         let mut header = self.header(tid);
         header.flags |= flag::SEQUENCE;
+        let other = if direction == Direction::Ingress { Direction::Egress } else { Direction::Ingress };
+        let other_position = self.tells_both.then(|| self.position(conn, other));
         let mut data = Data {
             header,
             connection: ConnectionId { sock: conn.0, ino: conn.1 },
             position: self.position(conn, direction).into(),
+            other_position,
             length: u32::try_from(bytes.len()).unwrap(),
             direction,
             errno: 0,
