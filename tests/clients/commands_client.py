@@ -12,6 +12,7 @@ from pymysql.constants import CLIENT, COMMAND, CR
 account = Account()
 SEND_LONG_DATA, STMT_CLOSE, STMT_RESET = 0x18, 0x19, 0x1A
 SET_OPTION, STMT_FETCH, RESET_CONNECTION = 0x1B, 0x1C, 0x1F
+NO_COMMAND = 0x42
 CURSOR_READ_ONLY = 1
 BLOB, LONG = 0xFC, 0x03
 NO_ATTRIBUTES = b"\0"
@@ -132,6 +133,7 @@ def statements(session):
 def commands(session):
     tried("PING", lambda: session.ok(COMMAND.COM_PING))
     tried("STATISTICS", lambda: session.ok(COMMAND.COM_STATISTICS))
+    tried("UNKNOWN", lambda: session.ok(NO_COMMAND))
     tried("SET_OPTION", lambda: session.ok(SET_OPTION, b"\0\0"))
 
     def fields(table):

@@ -7,7 +7,7 @@ use aya_ebpf::helpers::generated::bpf_get_current_task;
 use tracer_ebpf::config::{LogInode, log_inode, option};
 use tracer_ebpf::event::flag;
 use tracer_ebpf::limits::{
-    HUGE_HEAD, MAX_LOG_HEAD, MAX_MANY_HEAD, MAX_PARTS, MAX_SEGMENT_PARTS, MAX_SEGMENTS,
+    HUGE_HEAD, LARGE_HEAD, MAX_LOG_HEAD, MAX_MANY_HEAD, MAX_PARTS, MAX_SEGMENT_PARTS, MAX_SEGMENTS,
 };
 use tracer_ebpf::{ConnectionNote, DataEvent, Direction, EventKind, LossReason};
 
@@ -424,6 +424,10 @@ fn on_socket<'a>(
     }
     set_flags(event, socket, call.direction);
     (capture.head, capture.tail) = connection::window(socket, entry, event.length, start);
+    if capture.head > LARGE_HEAD && emit::is_short() {
+        // Better a gap here than events of everybody that are lost.
+        capture.head = LARGE_HEAD;
+    }
     Some(capture)
 }
 

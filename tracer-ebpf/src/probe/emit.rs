@@ -56,9 +56,7 @@ pub fn reserve_bytes(size: u64, reason: LossReason) -> Option<*mut u8> {
 #[inline(always)]
 pub fn submit<T>(record: *mut T) {
     tell_loss(record.cast());
-    // SAFETY: the map is a ring buffer.
-    let waiting = unsafe { bpf_ringbuf_query(ring(), BPF_RB_AVAIL_DATA) };
-    let wake = if waiting > config!(wake_bytes) as u64 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    let wake = if waiting() > config!(wake_bytes) as u64 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
     // SAFETY: the record was reserved in this ring and not yet submitted.
     unsafe { bpf_ringbuf_submit(record.cast(), wake) };
 }
@@ -74,9 +72,20 @@ pub fn submit_at_once<T>(record: *mut T) {
 /// Whether so much of the ring is free that what could be done without may be told too.
 #[inline(always)]
 pub fn has_room() -> bool {
+    waiting() < config!(wake_bytes) as u64
+}
+
+/// Whether so little of the ring is free that only what cannot be done without may be told: half of it is in use.
+#[inline(always)]
+pub fn is_short() -> bool {
+    waiting() > 4 * config!(wake_bytes) as u64
+}
+
+/// Bytes in the ring that were not read yet.
+#[inline(always)]
+fn waiting() -> u64 {
     // SAFETY: the map is a ring buffer.
-    let waiting = unsafe { bpf_ringbuf_query(ring(), BPF_RB_AVAIL_DATA) };
-    waiting < config!(wake_bytes) as u64
+    unsafe { bpf_ringbuf_query(ring(), BPF_RB_AVAIL_DATA) }
 }
 
 /// The first event after a loss tells of it. Should two processors tell at once, user space hears it twice.
