@@ -146,7 +146,8 @@ impl<C: Clone> Hops<C> {
                 return None;
             }
             let server = self.servers.remove(&spot)?;
-            self.join(end, &server);
+            self.joined.insert(end, server.active);
+            self.pairs.found_late(server.connection);
             return Some(server.active);
         }
         self.clients.insert(spot, Client { end, kept: client, refused: false });
@@ -190,7 +191,8 @@ impl<C: Clone> Hops<C> {
                 return Err(Waits::No);
             }
             let Some(Client { end, kept, .. }) = self.clients.remove(&spot) else { return Err(Waits::No) };
-            self.join(end, &Server { connection, active: server, ambiguous: false });
+            self.joined.insert(end, server);
+            self.pairs.found(connection);
             return Ok((end, kept));
         }
         let full = self.servers.len() >= MAX_WAITING;
@@ -216,11 +218,6 @@ impl<C: Clone> Hops<C> {
         };
         due.push_back(Due { at: now.saturating_add(grace), spot, server });
         Err(Waits::Yes { instead_of: displaced.map(|displaced| displaced.active) })
-    }
-
-    fn join(&mut self, end: ClientEnd, server: &Server) {
-        self.joined.insert(end, server.active);
-        self.pairs.found(server.connection);
     }
 
     /// A client's exchange has changed its mind about what it is: gives the server's exchange, if it was joined.
@@ -395,6 +392,16 @@ mod tests {
         hops.expire(SERVER_GRACE, |server| over.push(server));
         assert_eq!(over, [ActiveId(1)]);
         assert_eq!(hops.begin_client(tcp(5, 9), end(3), 'b'), None);
+    }
+
+    #[test]
+    fn a_server_that_is_over_before_its_client_comes_is_not_remembered() {
+        let mut hops = Hops::default();
+        hops.pairs.meet(connection(2), Role::Server, tcp(5, 9));
+        assert!(hops.begin_server(tcp(5, 9), connection(2), ActiveId(1), 0).is_err());
+        hops.pairs.part(connection(2));
+        assert_eq!(hops.begin_client(tcp(5, 9), end(1), 'a'), Some(ActiveId(1)));
+        assert!(!hops.pairs.is_pair(connection(2)));
     }
 
     #[test]

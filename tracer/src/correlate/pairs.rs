@@ -40,10 +40,17 @@ impl Pairs {
         }
     }
 
-    /// A server's connection turned out to have its client here.
+    /// A server's connection, which is not over, turned out to have its client here.
     pub fn found(&mut self, server: ConnectionId) {
         let before = self.ends.insert(server, End { role: Role::Server, alone_at: None });
         self.forget(before, server);
+    }
+
+    /// The same of one that may be over.
+    pub fn found_late(&mut self, server: ConnectionId) {
+        if self.ends.contains_key(&server) {
+            self.found(server);
+        }
     }
 
     /// A connection is over.

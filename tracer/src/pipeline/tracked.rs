@@ -97,7 +97,6 @@ impl Pipeline {
 
     /// Ends both sides of a connection that is in the table no more.
     pub(super) fn close(&mut self, mut tracked: Tracked, closed: Option<Ends>, mark: Mark) {
-        self.assembler.close_connection(tracked.id);
         // Nobody's call ended it: nothing may linger on the thread that happened to make room.
         let now = Now { mark: Mark { call: 0, ..mark }, ..Now::default() };
         self.connections.undecided += u64::from(tracked.connection.is_undecided());
@@ -125,6 +124,7 @@ impl Pipeline {
             let mut emit = |process, span| sink.take(process, span, &mut stages);
             self.assembler.abandon(&open, None, tracked.connection.protocol(), mark.time, &mut emit);
         }
+        self.assembler.close_connection(tracked.id);
     }
 }
 
