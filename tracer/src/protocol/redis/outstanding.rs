@@ -144,9 +144,13 @@ impl Outstanding {
         });
         self.bytes += taken;
         if let Some(expect) = expect {
+            // One more would double the queue's memory.
+            if self.pending.len() >= MAX_PENDING {
+                return false;
+            }
             self.pending.push_back(Pending { expect, exchange, place });
         }
-        self.pending.len() <= MAX_PENDING
+        true
     }
 
     /// What was begun turned out to be no command, or was lost.
