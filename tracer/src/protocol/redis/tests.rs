@@ -5,6 +5,7 @@ use crate::event::{ActiveId, Mark, Side, ThreadId};
 use crate::protocol::{AbandonReason, Conversation, End, Exchange, Input, Progress, Start};
 
 mod detection;
+mod loops;
 mod oracle;
 mod pairing;
 mod random;
