@@ -321,6 +321,7 @@ impl Outstanding {
         }
         if let Some(batch) = self.take(id) {
             self.held.push_back(batch);
+            out.push(Progress::Answered { id });
         }
     }
 
