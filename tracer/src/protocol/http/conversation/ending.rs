@@ -35,11 +35,10 @@ impl HttpConversation {
             }
             (_, End::Forgotten | End::Lost) => {
                 self.settle_lingering(out);
-                if self.role == Role::Server {
-                    self.finish_until_close(out);
-                }
                 if end == End::Forgotten {
                     self.cut_short(out);
+                } else if self.role == Role::Server {
+                    self.finish_until_close(out);
                 }
                 self.abandon_after(0, AbandonReason::Forgotten, out);
                 self.fall_silent(out);

@@ -274,6 +274,8 @@ fn an_end_that_nobody_tells() {
         assert_eq!(forgotten(role, &format!("{head}half")), [answered, open, "Forgotten"]);
         assert_eq!(forgotten(role, "HTTP/1.1 200 OK\r\nContent-"), [open, open, "Forgotten"]);
         assert_eq!(forgotten(role, ""), [open, open, "Forgotten"]);
+        let until_close = "HTTP/1.0 200 OK\r\n\r\nmore may come";
+        assert_eq!(forgotten(role, until_close), [answered, open, "Forgotten"]);
     }
 }
 
