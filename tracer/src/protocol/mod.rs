@@ -208,6 +208,11 @@ pub enum Progress {
         /// What tells it where it is passed on.
         passage: Option<Passage>,
     },
+    /// The exchange seems to be complete: nothing is done for it any more. Whether it becomes a span is told later.
+    Answered {
+        /// The exchange.
+        id: ExchangeId,
+    },
     /// The exchange is complete, or will never be more complete than this.
     Ended {
         /// The exchange.

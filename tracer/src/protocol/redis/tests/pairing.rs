@@ -263,7 +263,44 @@ fn a_gap_in_the_replies_abandons_what_is_open() {
     run.gap(Side::Response, 10);
     run.call(&response("-E2 x\r\n"));
     assert_eq!(run.lines(), [""; 0]);
-    assert_eq!(run.abandoned(), [AbandonReason::Gap, AbandonReason::Gap]);
+    assert_eq!(run.abandoned(), [AbandonReason::Gap]);
+    run.end(Side::Request, End::Finished);
+    run.call(&response("-E3 x\r\n"));
+    run.end(Side::Response, End::Finished);
+    assert_eq!(run.abandoned(), [AbandonReason::Gap, AbandonReason::Gap], "the reply was an earlier one's");
+    run.check();
+}
+
+#[test]
+fn a_lost_reply_costs_a_client_that_waits_only_its_own_command() {
+    let calls = |third: &str| {
+        let mut run = fresh(&[request(GET_A), request(GET_B)]);
+        run.gap(Side::Response, 10);
+        for call in [response("-E2 x\r\n"), request(GET_A), response("-E3 x\r\n"), response(third)] {
+            run.call(&call);
+        }
+        run.end(Side::Request, End::Finished);
+        run.end(Side::Response, End::Finished);
+        run.check();
+        run.lines()
+    };
+    assert_eq!(calls(""), ["GET E2", "GET E3"]);
+    assert_eq!(calls("-E4 x\r\n"), [""; 0], "one more than was sent");
+}
+
+#[test]
+fn what_is_held_back_is_given_up_with_the_run() {
+    let mut run = fresh(&[request(GET_A)]);
+    run.gap(Side::Request, 21);
+    for call in [response("-E1 x\r\n"), response("-E2 x\r\n"), request(GET_A), response("-E3 x\r\n")] {
+        run.call(&call);
+    }
+    assert_eq!((run.lines().len(), run.abandoned().len()), (1, 0));
+    // Two commands at once.
+    for call in [request(GET_A), request(GET_B)] {
+        run.call(&call);
+    }
+    assert_eq!((run.lines().len(), run.abandoned().len()), (1, 2));
     run.check();
 }
 
@@ -285,11 +322,15 @@ fn a_gap_among_a_commands_arguments_does_not_cost_its_reply() {
     run.gap(Side::Request, 40);
     run.call(&response(OK));
     assert_eq!(run.lines(), ["MSET ok"]);
-    // One exchange shows that nothing is on its way; then it goes on.
-    for call in [request(GET_A), response(OK), request(GET_B), response("$-1\r\n")] {
+    // What comes next shows whether something is on its way; then it goes on.
+    for call in [request(GET_A), response(OK)] {
         run.call(&call);
     }
-    assert_eq!(run.lines()[1..], ["GET nil"]);
+    assert_eq!(run.lines()[1..], [""; 0]);
+    for call in [request(GET_B), response("$-1\r\n")] {
+        run.call(&call);
+    }
+    assert_eq!(run.lines()[1..], ["GET ok", "GET nil"]);
     run.check();
 }
 
@@ -303,7 +344,7 @@ fn an_old_unbound_connection_is_followed_after_a_quiet_moment() {
     run.time += 20_000_000;
     run.call(&request(GET_B));
     run.call(&response("$-1\r\n"));
-    assert_eq!(run.lines(), ["GET nil"]);
+    assert_eq!(run.lines(), ["GET ok", "GET ok", "GET nil"], "what came before it was right as well");
     run.check();
 }
 
