@@ -136,6 +136,9 @@ pub trait Conversation: Send + std::fmt::Debug {
     /// A side, or all, has ended. `mark` is when it was noticed.
     fn on_end(&mut self, side: Side, end: End, mark: Mark, out: &mut Vec<Progress>);
 
+    /// Nobody tells when the connection closes: its transport does not.
+    fn expect_no_end(&mut self) {}
+
     /// By what requests are told that only ask how the server is. Comes before any bytes, if at all.
     fn tell_health_checks_by(&mut self, _patterns: &Arc<HealthPatterns>) {}
 

@@ -5,6 +5,7 @@ mod differential;
 mod golden;
 mod loss;
 mod made_up;
+mod zstd;
 
 use std::collections::BTreeMap;
 

@@ -35,10 +35,12 @@ impl HttpConversation {
             }
             (_, End::Forgotten | End::Lost) => {
                 self.settle_lingering(out);
+                // Where ends are told, this one was not: more of the response may come.
+                if self.role == Role::Server && (end == End::Lost || self.endless) {
+                    self.finish_until_close(out);
+                }
                 if end == End::Forgotten {
                     self.cut_short(out);
-                } else if self.role == Role::Server {
-                    self.finish_until_close(out);
                 }
                 self.abandon_after(0, AbandonReason::Forgotten, out);
                 self.fall_silent(out);
