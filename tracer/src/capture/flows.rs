@@ -8,8 +8,10 @@ use rustc_hash::FxBuildHasher;
 use super::ends::{Ends, EventSink};
 use super::file::Packet;
 use super::flow::{Flow, Teller, Told};
+use super::fragments::{Fragment, Fragments};
+use super::link::linktype;
 use super::pair::{Pair, Peer};
-use super::segment::{Segment, segment};
+use super::segment::{Found, Segment, Skip, find};
 use super::stats::CaptureStats;
 use crate::connection::WantedEnds;
 use crate::connection::table::MAX_CONNECTIONS;
@@ -29,6 +31,7 @@ pub struct Flows {
     /// Connections so far.
     count: u64,
     held_bytes: usize,
+    fragments: Fragments,
     stats: CaptureStats,
 }
 
@@ -63,6 +66,7 @@ impl Flows {
             wanted,
             count: 0,
             held_bytes: 0,
+            fragments: Fragments::default(),
             stats: CaptureStats::default(),
         }
     }
@@ -70,9 +74,35 @@ impl Flows {
     /// Takes a packet. What it lets happen goes to `sink` as events.
     pub fn take(&mut self, packet: &Packet<'_>, sink: &mut impl EventSink) {
         self.stats.packets += 1;
-        match segment(packet) {
-            Ok(segment) => self.on_segment(&segment, sink),
+        match find(packet) {
+            Ok(Found::Segment(segment)) => self.on_segment(&segment, sink),
+            Ok(Found::Fragment(fragment)) => self.on_fragment(packet, &fragment, sink),
             Err(why) => self.stats.skipped(why),
+        }
+    }
+
+    /// Counted as skipped until the packet is whole. Such a packet can hold a fragment of another one; each leaves what is
+    /// kept, so that this ends.
+    fn on_fragment(&mut self, packet: &Packet<'_>, fragment: &Fragment<'_>, sink: &mut impl EventSink) {
+        self.stats.skipped(Skip::Fragment);
+        let Some(whole) = self.fragments.take(fragment, packet.time) else { return };
+        let bytes = whole.packet();
+        // At most 64 KiB.
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let packet = Packet { link: linktype::RAW, length, bytes: &bytes, time: packet.time };
+        match find(&packet) {
+            Ok(Found::Segment(segment)) => {
+                self.stats.fragments = self.stats.fragments.saturating_sub(whole.fragments);
+                self.stats.joined += whole.fragments;
+                self.on_segment(&segment, sink);
+            }
+            Ok(Found::Fragment(inner)) => {
+                self.stats.fragments = self.stats.fragments.saturating_sub(whole.fragments);
+                self.stats.joined += whole.fragments;
+                self.on_fragment(&packet, &inner, sink);
+            }
+            // Of another protocol.
+            Err(_) => {}
         }
     }
 

@@ -16,6 +16,7 @@ mod ends;
 pub mod file;
 mod flow;
 mod flows;
+mod fragments;
 pub mod link;
 mod pair;
 pub mod segment;
@@ -29,6 +30,7 @@ pub use self::ends::{CapturedEnd, EventSink, Interest};
 pub use self::file::{CaptureError, FileEnd, is_capture};
 pub use self::flow::{MAX_HELD_BYTES, MAX_HELD_SEGMENTS, REORDERED, RETRANSMITTED};
 pub use self::flows::{Flows, MAX_FLOWS, MAX_HELD_IN_ALL};
+pub use self::fragments::{MAX_FRAGMENT_AGE, MAX_FRAGMENTED};
 pub use self::stats::{CaptureStats, FlowStats};
 pub use crate::connection::WantedEnds;
 

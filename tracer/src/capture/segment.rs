@@ -7,6 +7,7 @@ use etherparse::{
 };
 
 use super::file::Packet;
+use super::fragments::{Fragment, Fragmented};
 use super::link::{self, Payload};
 use super::tunnel::{self, MAX_TUNNELS};
 use crate::event::Nanos;
@@ -60,7 +61,7 @@ pub enum Skip {
     NotIp,
     /// It is not TCP.
     NotTcp,
-    /// It is a fragment of an IP packet. TCP avoids them; they are not put together here.
+    /// It is a fragment of an IP packet, of which the rest is missing.
     Fragment,
     /// It was cut before the end of its headers.
     CutHeader,
@@ -68,11 +69,19 @@ pub enum Skip {
     Malformed,
 }
 
+/// What a packet holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found<'a> {
+    Segment(Segment<'a>),
+    /// A part of a packet that may hold one.
+    Fragment(Fragment<'a>),
+}
+
 /// The TCP segment in a packet, or in the packet that it carries through a tunnel.
 ///
 /// # Errors
 /// Why there is none.
-pub fn segment<'a>(packet: &Packet<'a>) -> Result<Segment<'a>, Skip> {
+pub(super) fn find<'a>(packet: &Packet<'a>) -> Result<Found<'a>, Skip> {
     let mut payload = link::payload(packet.link, packet.bytes);
     // What the IP packet can be long, should it not say.
     let mut longest = (packet.length as usize).max(packet.bytes.len());
@@ -88,8 +97,11 @@ pub fn segment<'a>(packet: &Packet<'a>) -> Result<Segment<'a>, Skip> {
             Some(4) => v4(ip, longest)?,
             Some(_) => v6(ip, longest)?,
         };
+        if let Some(part) = inner.part {
+            return inner.fragment(part).map(Found::Fragment);
+        }
         if inner.protocol == ip_number::TCP {
-            return tcp(&inner, packet.time);
+            return tcp(&inner, packet.time).map(Found::Segment);
         }
         payload = tunnel::inside(inner.protocol, inner.bytes).ok_or(Skip::NotTcp)?;
         longest = inner.length;
@@ -107,14 +119,33 @@ struct Inner<'a> {
     length: usize,
     /// What was captured of it.
     bytes: &'a [u8],
+    /// Which part of a payload it is, if not all.
+    part: Option<Part>,
+}
+
+#[derive(Clone, Copy)]
+struct Part {
+    /// Of the packet.
+    number: u32,
+    offset: u16,
+    more: bool,
 }
 
 impl<'a> Inner<'a> {
-    fn new(ends: [IpAddr; 2], protocol: IpNumber, length: usize, rest: &'a [u8]) -> Self {
+    fn new(ends: [IpAddr; 2], protocol: IpNumber, length: usize, rest: &'a [u8], part: Option<Part>) -> Self {
         // Behind a short packet stands Ethernet's padding.
         let bytes = rest.get(..length).unwrap_or(rest);
         let [source, destination] = ends;
-        Self { source, destination, protocol, length, bytes }
+        Self { source, destination, protocol, length, bytes, part }
+    }
+
+    fn fragment(&self, part: Part) -> Result<Fragment<'a>, Skip> {
+        let Self { source, destination, protocol, length, bytes, .. } = *self;
+        let Part { number, offset, more } = part;
+        let packet = Fragmented { source, destination, protocol, number };
+        // What was cut cannot be put together.
+        let is_whole = bytes.len() == length;
+        is_whole.then_some(Fragment { packet, offset, more, bytes }).ok_or(Skip::Fragment)
     }
 }
 
@@ -122,16 +153,18 @@ fn v4(ip: &[u8], longest: usize) -> Result<Inner<'_>, Skip> {
     let enough = ip.len() >= 20 && ip.len() >= usize::from(ip.first().map_or(0, |first| first & 15)) * 4;
     let cut = if enough { Skip::Malformed } else { Skip::CutHeader };
     let header = Ipv4HeaderSlice::from_slice(ip).map_err(|_| cut)?;
-    if header.is_fragmenting_payload() {
-        return Err(Skip::Fragment);
-    }
+    let part = header.is_fragmenting_payload().then(|| Part {
+        number: header.identification().into(),
+        offset: header.fragments_offset().byte_offset(),
+        more: header.more_fragments(),
+    });
     let header_length = header.slice().len();
     // 0 where the network card cuts large packets for the kernel ("TCP segmentation offload").
     let total = Some(usize::from(header.total_len())).filter(|total| *total > 0).unwrap_or(longest);
     let length = total.checked_sub(header_length).ok_or(Skip::Malformed)?;
     let rest = ip.get(header_length..).unwrap_or_default();
     let ends = [header.source_addr().into(), header.destination_addr().into()];
-    Ok(Inner::new(ends, header.protocol(), length, rest))
+    Ok(Inner::new(ends, header.protocol(), length, rest, part))
 }
 
 fn v6(ip: &[u8], longest: usize) -> Result<Inner<'_>, Skip> {
@@ -142,6 +175,11 @@ fn v6(ip: &[u8], longest: usize) -> Result<Inner<'_>, Skip> {
     let total = if told > 0 { told } else { longest.saturating_sub(header_length) };
     let behind = ip.get(header_length..).unwrap_or_default();
     let behind = behind.get(..total).unwrap_or(behind);
+    let ends = [header.source_addr().into(), header.destination_addr().into()];
+    if let Some((part, protocol, rest)) = part_of_v6(header.next_header(), behind) {
+        let length = total.saturating_sub(behind.len() - rest.len());
+        return Ok(Inner::new(ends, protocol, length, rest, Some(part)));
+    }
     let (extensions, protocol, rest, error) =
         Ipv6ExtensionsSlice::from_slice_lax(header.next_header(), behind);
     if extensions.is_fragmenting_payload() {
@@ -151,8 +189,32 @@ fn v6(ip: &[u8], longest: usize) -> Result<Inner<'_>, Skip> {
         return Err(Skip::CutHeader);
     }
     let length = total.saturating_sub(behind.len() - rest.len());
-    let ends = [header.source_addr().into(), header.destination_addr().into()];
-    Ok(Inner::new(ends, protocol, length, rest))
+    Ok(Inner::new(ends, protocol, length, rest, None))
+}
+
+/// The part of a packet behind a fragment header (RFC 8200 4.5), and what it is of; `None` where there is no such header, or
+/// it says that this is all.
+fn part_of_v6(mut next: IpNumber, mut rest: &[u8]) -> Option<(Part, IpNumber, &[u8])> {
+    loop {
+        // All extension headers have eight bytes at least.
+        let [first, size, high, low, number @ ..] = *rest.first_chunk::<8>()?;
+        let length = match next {
+            ip_number::IPV6_FRAG => {
+                let bits = u16::from_be_bytes([high, low]);
+                let (offset, more) = (bits & !7, bits & 1 == 1);
+                let part = Part { number: u32::from_be_bytes(number), offset, more };
+                let is_part = more || offset > 0;
+                return is_part.then_some((part, IpNumber(first), rest.get(8..)?));
+            }
+            ip_number::IPV6_HOP_BY_HOP | ip_number::IPV6_ROUTE | ip_number::IPV6_DEST_OPTIONS => {
+                8 + 8 * usize::from(size)
+            }
+            ip_number::AUTH => 8 + 4 * usize::from(size),
+            _ => return None,
+        };
+        rest = rest.get(length..)?;
+        next = IpNumber(first);
+    }
 }
 
 fn is_extension(protocol: IpNumber) -> bool {

@@ -19,8 +19,10 @@ pub struct CaptureStats {
     pub not_ip: u64,
     /// IP packets that are not TCP.
     pub not_tcp: u64,
-    /// Fragments of IP packets.
+    /// Fragments of IP packets that were not put together.
     pub fragments: u64,
+    /// Fragments of IP packets that were.
+    pub joined: u64,
     /// Packets that were cut before the end of their headers.
     pub cut_headers: u64,
     /// Packets whose headers contradict themselves.
@@ -92,13 +94,16 @@ impl fmt::Display for CaptureStats {
             (self.not_ip, "because they are not IP"),
             (self.not_tcp, "because they are not TCP"),
             (self.unknown_link, "because their link layer is not known"),
-            (self.fragments, "because they are fragments"),
+            (self.fragments, "because they are fragments, of which the rest is missing"),
             (self.cut_headers, "because they were cut within their headers"),
             (self.malformed, "because their headers contradict themselves"),
             (self.unusable, "because they have no time, or no interface"),
         ];
         for (count, reason) in reasons.into_iter().filter(|(count, _)| *count > 0) {
             writeln!(f, "{count} packets were skipped {reason}.")?;
+        }
+        if self.joined > 0 {
+            writeln!(f, "{} fragments of IP packets were put together.", self.joined)?;
         }
         if self.evicted > 0 {
             writeln!(f, "{} connections were forgotten because there were too many.", self.evicted)?;

@@ -196,7 +196,8 @@ fn what_is_no_whole_segment_is_skipped_and_counted() {
     let ask = seg(Who::Client, 1, 1, "PA", "ask");
     let udp = v4("10.0.0.1", "10.0.0.2", 17, 0, &[0; 20]);
     let first = v4("10.0.0.1", "10.0.0.2", 6, 0x2000, &ask.tcp());
-    let later = v4("10.0.0.1", "10.0.0.2", 6, 3, &[0; 20]);
+    let mut later = v4("10.0.0.1", "10.0.0.2", 6, 3, &[0; 20]);
+    later[5] = 2;
     let first6 = ask.v6(&[6, 0, 0, 1, 0, 0, 0, 9], 44);
     let cut_ip = ask.v4()[..19].to_vec();
     let cut_tcp = ask.v4()[..33].to_vec();
@@ -212,7 +213,65 @@ fn what_is_no_whole_segment_is_skipped_and_counted() {
     assert_eq!(told, "");
     assert_eq!((stats.packets, stats.segments, stats.not_tcp, stats.not_ip), (11, 0, 1, 1));
     assert_eq!((stats.fragments, stats.cut_headers, stats.malformed), (3, 3, 3));
-    assert!(stats.to_string().contains("3 packets were skipped because they are fragments."), "{stats}");
+    assert!(stats.to_string().contains("3 packets were skipped because they are fragments, of"), "{stats}");
+}
+
+/// The payload of an IP packet in two fragments; the second one comes first.
+fn in_fragments(seg: &Seg, number: u8) -> [Vec<u8>; 2] {
+    let (from, to) = match seg.who {
+        Who::Client => ("10.0.0.1", "10.0.0.2"),
+        Who::Server => ("10.0.0.2", "10.0.0.1"),
+    };
+    let tcp = seg.tcp();
+    let (first, second) = tcp.split_at(16);
+    let mut fragments = [v4(from, to, 6, 2, second), v4(from, to, 6, 0x2000, first)];
+    fragments.iter_mut().for_each(|fragment| fragment[5] = number);
+    fragments
+}
+
+#[test]
+fn fragments_are_put_together() {
+    let packets = |link: &[u8]| -> Vec<Captured> {
+        let fragments = exchange().into_iter().zip(1..).flat_map(|(seg, number)| in_fragments(&seg, number));
+        let packets = fragments.map(|fragment| [link, &fragment].concat());
+        packets.map(|bytes| (START, bytes.len(), bytes)).collect()
+    };
+    let (told, stats) = of(&pcap(Order::Little, true, linktype::RAW, &packets(&[])), WantedEnds::Server);
+    assert_eq!((told.as_str(), stats.joined, stats.fragments, stats.segments), (EXPECTED, 10, 0, 5));
+    // What a tunnel holds can come in fragments, and a tunnel's packets too.
+    let tunnel = v4("192.0.2.1", "192.0.2.2", 4, 0, &[]);
+    let mut inside = packets(&tunnel);
+    for (_, _, bytes) in &mut inside {
+        let length = u16::try_from(bytes.len()).unwrap().to_be_bytes();
+        bytes[2..4].copy_from_slice(&length);
+    }
+    let (told, stats) = of(&pcap(Order::Little, true, linktype::RAW, &inside), WantedEnds::Server);
+    assert_eq!((told.as_str(), stats.joined, stats.fragments), (EXPECTED, 10, 0));
+    // One that was cut is of no use, nor is the other one then.
+    let mut cut = packets(&[]);
+    cut[6].2.truncate(30);
+    let (told, stats) = of(&pcap(Order::Little, true, linktype::RAW, &cut), WantedEnds::Server);
+    assert_eq!((told.as_str(), stats.joined, stats.fragments), ("accept 10.0.0.2:80 <-3 >answer", 8, 2));
+}
+
+#[test]
+fn fragments_of_ipv6_are_put_together() {
+    let packets = exchange().into_iter().zip(1..).flat_map(|(seg, number)| {
+        let whole = seg.v6(&[], 6);
+        let (head, tcp) = whole.split_at(40);
+        let fragment = |offset: u8, more: u8, part: &[u8]| {
+            let length = u16::try_from(8 + part.len()).unwrap().to_be_bytes();
+            let mut head = head.to_vec();
+            head[4..6].copy_from_slice(&length);
+            head[6] = 44;
+            [&head[..], &[6, 0, 0, offset | more, 0, 0, 0, number], part].concat()
+        };
+        [fragment(0, 1, &tcp[..16]), fragment(16, 0, &tcp[16..])]
+    });
+    let packets: Vec<Captured> = packets.map(|bytes| (START, bytes.len(), bytes)).collect();
+    let (told, stats) = of(&pcap(Order::Little, true, linktype::RAW, &packets), WantedEnds::Server);
+    let expected = EXPECTED.replace("10.0.0.2:80", "[2001:db8::2]:80");
+    assert_eq!((told, stats.joined, stats.fragments), (expected, 10, 0));
 }
 
 #[test]

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::transcript::{of, server};
 use super::wire::Who::{Client, Server};
-use super::wire::{Seg, handshake, raw, seg};
+use super::wire::{Order, START, Seg, handshake, pcap, raw, seg, v6};
+use crate::capture::link::linktype;
 use crate::capture::{Interest, WantedEnds, events};
 use crate::probe::decode::Event;
 
@@ -74,6 +75,27 @@ proptest! {
             }
         }
         prop_assert_eq!(seen, format!("{expected}>{answer}"));
+    }
+
+    #[test]
+    fn no_extension_headers_panic(
+        headers in proptest::collection::vec((proptest::sample::select(&[0_u8, 6, 43, 44, 51, 59, 60, 135]), 0_u8..4), 1..6),
+        rest in proptest::collection::vec(any::<u8>(), 0..40),
+    ) {
+        let mut extensions = Vec::new();
+        for pair in headers.windows(2) {
+            let ((_, size), (next, _)) = (pair[0], pair[1]);
+            extensions.extend([next, size]);
+            extensions.extend(rest.iter().copied().chain(std::iter::repeat(1)).take(6 + 8 * usize::from(size)));
+        }
+        extensions.extend(rest);
+        let bytes = v6("2001:db8::1", "2001:db8::2", headers[0].0, &extensions);
+        for end in 40..=bytes.len() {
+            let packet = (START, bytes.len(), bytes[..end].to_vec());
+            let file = pcap(Order::Little, true, linktype::RAW, &[packet.clone(), packet]);
+            let (_, stats) = events(&file, WantedEnds::Both, &mut |_: &Event<'_>| Interest::Whole).unwrap();
+            prop_assert_eq!(stats.packets, 2);
+        }
     }
 
     #[test]
