@@ -1,7 +1,7 @@
 //! Parents that are known later: by the runtime's contexts, and by threads that end with their request.
 
 use tracer_ebpf::ProcessNote;
-use tracer_ebpf::runtime::context::{MIGRATES, NAMED, NONE, STACK, number};
+use tracer_ebpf::runtime::context::{MIGRATES, NAMED, NONE, REQUEST, STACK, number};
 
 use super::script::{Conn, Script};
 use crate::correlate::late::{EXIT_GRACE, MAX_WAIT};
@@ -165,6 +165,52 @@ fn a_task_that_answers_a_request_itself_works_for_that_one() {
     s.recv(1, DB2, "!rows\n");
     s.assert_child("query", "inner");
     s.assert_child("later", "inner");
+}
+
+#[test]
+fn the_task_made_for_a_request_owns_it_whoever_writes_the_response() {
+    const STREAM: u64 = 0xc0 | NAMED;
+    const ONE: u64 = A | REQUEST;
+    const TWO: u64 = B | REQUEST;
+    let mut s = connected();
+    request(&mut s, WEB, "one");
+    request(&mut s, WEB2, "two");
+    query(&mut s, ONE, DB, "before");
+    // Another request's task that writes a response has the same address a moment later.
+    for (owner, conn, name) in [(ONE, WEB, "within"), (TWO, WEB2, "other")] {
+        s.run_for(1, STREAM, &[owner]);
+        s.send(1, conn, "!o");
+        s.send(1, DB, &format!("?{name}\n"));
+        s.epoll(1);
+        s.run(1, LOOP);
+        s.recv(1, DB, "!rows\n");
+        s.run_for(1, STREAM, &[owner]);
+        s.send(1, conn, "k\n");
+    }
+    s.assert_child("before", "one");
+    s.assert_child("within", "one");
+    s.assert_child("other", "two");
+    assert_eq!(s.pipeline.stats().tables.waiting, 0);
+}
+
+#[test]
+fn who_waits_for_the_writer_owns_nothing_unless_made_for_a_request() {
+    const SERVER: u64 = 0xf0 | number(3);
+    let mut s = connected();
+    request(&mut s, WEB, "one");
+    query(&mut s, SERVER, DB, "server");
+    for (context, waiters, name) in
+        [(0xc0 | NAMED, [SERVER], "first"), (0xc0, [0xe0 | NAMED | REQUEST], "second")]
+    {
+        s.run_for(1, context, &waiters);
+        s.send(1, DB, &format!("?{name}\n"));
+        s.send(1, WEB, "!ok\n");
+        s.run(1, LOOP);
+        s.recv(1, DB, "!rows\n");
+        s.assert_root(name);
+        request(&mut s, WEB, "next");
+    }
+    s.assert_root("server");
 }
 
 #[test]
