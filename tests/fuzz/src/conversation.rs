@@ -171,8 +171,8 @@ impl Tap {
                     assert!(self.open.insert(id, Told::default()).is_none(), "{id} begun twice");
                     assert!(self.ended.is_none_or(|ended| ended != id), "{id} begun again");
                 }
-                Progress::Touched { id, .. } => {
-                    assert!(self.open.contains_key(&id), "{id} touched, but not open");
+                Progress::Touched { id, .. } | Progress::Answered { id } => {
+                    assert!(self.open.contains_key(&id), "{id} moved, but not open");
                 }
                 Progress::Context { id, .. } => {
                     let told = self.open.get_mut(&id);

@@ -88,7 +88,12 @@ pub(super) struct Flow {
     /// In the order in which they were captured.
     held: Vec<Held>,
     held_bytes: usize,
+    /// When the last segment was captured.
     last: Nanos,
+    /// The time of the last step.
+    told: Nanos,
+    /// An abort that waits for what was sent before it.
+    reset: Option<Reset>,
     over: bool,
 }
 
@@ -97,6 +102,8 @@ pub(super) struct Flow {
 struct Half {
     /// Sequence number of its SYN.
     initial: Option<u32>,
+    /// Sequence number of the first byte that is known of.
+    first: Option<u32>,
     /// Sequence number of the byte to be told next.
     next: Option<u32>,
     /// What the other peer acknowledged last.
@@ -129,6 +136,13 @@ struct Held {
     push: bool,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Reset {
+    time: Nanos,
+    from: Peer,
+    sequence: u32,
+}
+
 /// How a part lies to what was told.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -150,9 +164,9 @@ impl Flow {
     /// Whether the segment begins another connection than this one.
     pub(super) fn is_replaced_by(&self, from: Peer, segment: &Segment<'_>) -> bool {
         let half = self.halves.of(from);
-        let same = match (half.initial, half.next) {
+        let same = match (half.initial, half.first) {
             (Some(initial), _) => initial == segment.sequence,
-            (None, Some(next)) => !self.over && segment.sequence.wrapping_add(1) == next,
+            (None, Some(first)) => !self.over && segment.sequence.wrapping_add(1) == first,
             (None, None) => !self.over,
         };
         // A capture that was sent again (tcpreplay) has the same numbers. So has one taken elsewhere and appended, but there
@@ -180,17 +194,19 @@ impl Flow {
             return;
         }
         if segment.flags.rst {
-            return self.reset(from, segment.sequence, stats, teller);
-        }
-        let part = self.learn(from, segment);
-        if part.length > 0 || part.fin {
-            self.place(part, stats, teller);
+            self.on_reset(from, segment, stats);
+        } else {
+            let part = self.learn(from, segment);
+            if part.length > 0 || part.fin {
+                self.place(part, stats, teller);
+            }
         }
         self.release(stats, teller);
         while self.has_waited() {
             self.give_up(stats, teller);
             self.release(stats, teller);
         }
+        self.reset(stats, teller);
     }
 
     /// Nothing comes any more: what is held is told.
@@ -198,6 +214,9 @@ impl Flow {
         while !self.held.is_empty() {
             self.give_up(stats, teller);
             self.release(stats, teller);
+        }
+        if let Some(reset) = self.reset.take() {
+            self.end(reset.from, reset.time, Step::Reset, teller);
         }
     }
 
@@ -208,14 +227,14 @@ impl Flow {
         let half = self.halves.of_mut(from);
         if flags.syn {
             half.initial = Some(segment.sequence);
-            half.next.get_or_insert(sequence);
+            half.begins(sequence);
             self.client = Some(if acknowledgment.is_some() { from.other() } else { from });
         } else if length > 0 || flags.fin {
-            half.next.get_or_insert(sequence);
+            half.begins(sequence);
         }
         if let Some(number) = acknowledgment {
             let other = self.halves.of_mut(from.other());
-            other.next.get_or_insert(number);
+            other.begins(number);
             let highest = other.acknowledged.get_or_insert(number);
             if is_before(*highest, number) {
                 *highest = number;
@@ -268,34 +287,36 @@ impl Flow {
             stats.cut += u64::from(missing > 0);
             stats.cut_bytes += missing;
             let step = Step::Bytes { position, length, bytes, push: part.push };
-            teller.tell(self.told(part.from, step));
+            teller.tell(self.told(part.from, part.time, step));
         }
         let half = self.halves.of_mut(part.from);
         half.next = Some(position.wrapping_add(length));
         if part.fin {
-            teller.tell(self.told(part.from, Step::Finished));
-            self.finish(part.from, teller);
+            self.finish(part.from, part.time, teller);
         }
     }
 
-    fn finish(&mut self, from: Peer, teller: &mut impl Teller) {
+    fn finish(&mut self, from: Peer, time: Nanos, teller: &mut impl Teller) {
+        teller.tell(self.told(from, time, Step::Finished));
         let half = self.halves.of_mut(from);
         half.finished = true;
         // The FIN has a sequence number of its own.
         half.next = half.next.map(|next| next.wrapping_add(1));
         if self.halves.of(from.other()).finished {
-            self.end(from, Step::Closed, teller);
+            self.end(from, time, Step::Closed, teller);
         }
     }
 
-    fn end(&mut self, from: Peer, step: Step<'_>, teller: &mut impl Teller) {
-        teller.tell(self.told(from, step));
+    fn end(&mut self, from: Peer, time: Nanos, step: Step<'_>, teller: &mut impl Teller) {
+        teller.tell(self.told(from, time, step));
         self.over = true;
         self.held = Vec::new();
         self.held_bytes = 0;
+        self.reset = None;
     }
 
-    fn reset(&mut self, from: Peer, sequence: u32, stats: &mut FlowStats, teller: &mut impl Teller) {
+    fn on_reset(&mut self, from: Peer, segment: &Segment<'_>, stats: &mut FlowStats) {
+        let Segment { time, sequence, .. } = *segment;
         let next = self.halves.of(from).next;
         // One of an earlier connection with the same ports, or of nobody.
         if next.is_some_and(|next| {
@@ -304,15 +325,25 @@ impl Flow {
             stats.stray_resets += 1;
             return;
         }
-        self.flush(stats, teller);
-        if !self.over {
-            self.end(from, Step::Reset, teller);
+        self.reset.get_or_insert(Reset { time, from, sequence });
+    }
+
+    /// Ends the connection if it was aborted, and all that was sent before that was told. What is missing may only have been
+    /// captured out of order.
+    fn reset(&mut self, stats: &mut FlowStats, teller: &mut impl Teller) {
+        let Some(Reset { time, from, sequence }) = self.reset else { return };
+        let next = self.halves.of(from).next;
+        let lacks = !self.held.is_empty() || next.is_some_and(|next| is_before(next, sequence));
+        if !lacks || self.last.saturating_sub(time) > REORDERED {
+            self.flush(stats, teller);
         }
     }
 
-    fn told<'a>(&self, from: Peer, step: Step<'a>) -> Told<'a> {
+    /// `time`: when what happens was captured. What waited for something that was captured later happens after that.
+    fn told<'a>(&mut self, from: Peer, time: Nanos, step: Step<'a>) -> Told<'a> {
+        self.told = self.told.max(time);
         let next = Pair { first: self.halves.first.next, second: self.halves.second.next };
-        Told { time: self.last, from, step, client: self.client, next }
+        Told { time: self.told, from, step, client: self.client, next }
     }
 
     fn hold(&mut self, part: Part<'_>, stats: &mut FlowStats) {
@@ -354,7 +385,9 @@ impl Flow {
 
     /// Tells the hole before the oldest held segment as a gap.
     fn give_up(&mut self, stats: &mut FlowStats, teller: &mut impl Teller) {
-        let Some(hole) = self.held.first().and_then(|oldest| self.hole(oldest)) else {
+        let Some(oldest) = self.held.first() else { return };
+        let (from, time, closes) = (oldest.from, oldest.time, oldest.fin);
+        let Some(hole) = self.hole(oldest) else {
             // It came with a SYN that was not answered. Nothing is before it: it is told as it is.
             let held = self.held.remove(0);
             self.held_bytes -= held.bytes.len();
@@ -362,9 +395,13 @@ impl Flow {
             return;
         };
         let Hole { of, position, length, .. } = hole;
+        if closes && of != from && length == 1 {
+            // A peer that closes acknowledges the other one's FIN: that is what is missing.
+            return self.finish(of, time, teller);
+        }
         stats.gaps += 1;
         stats.gap_bytes += u64::from(length);
-        teller.tell(self.told(of, Step::Gap { position, length }));
+        teller.tell(self.told(of, time, Step::Gap { position, length }));
         self.halves.of_mut(of).next = Some(position.wrapping_add(length));
     }
 
@@ -375,7 +412,8 @@ impl Flow {
         if is_before(next, held.sequence) {
             let arrived = own.acknowledged.is_some_and(|number| is_before(next, number));
             let end = self.first_held(held.from, next, held.sequence);
-            return Some(Hole { of: held.from, position: next, length: end.wrapping_sub(next), arrived });
+            let length = end.wrapping_sub(next);
+            return Some(Hole { of: held.from, position: next, length, arrived });
         }
         let of = held.from.other();
         let next = self.halves.of(of).next?;
@@ -401,6 +439,14 @@ struct Hole {
     length: u32,
     /// The other peer has acknowledged some of them.
     arrived: bool,
+}
+
+impl Half {
+    /// A byte with this number is the first that is known of, if none was.
+    fn begins(&mut self, sequence: u32) {
+        self.first.get_or_insert(sequence);
+        self.next.get_or_insert(sequence);
+    }
 }
 
 impl Part<'_> {

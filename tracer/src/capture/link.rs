@@ -14,6 +14,8 @@ pub mod linktype {
     pub const RAW_OPENBSD: i32 = 14;
     /// IP.
     pub const RAW: i32 = 101;
+    /// Cisco's HDLC: an address, a control byte, an EtherType.
+    pub const C_HDLC: i32 = 104;
     /// OpenBSD loopback: an address family in network byte order.
     pub const LOOP: i32 = 108;
     /// Linux cooked.
@@ -36,6 +38,9 @@ pub(super) mod ethertype {
 
 /// Tags (VLAN, QinQ) before the payload; more are no honest packet.
 const MAX_TAGS: usize = 8;
+
+/// IEEE 802.2 headers that say that an EtherType follows (RFC 1042).
+const SNAP: &[u8] = &[0xaa, 0xaa, 3, 0, 0, 0];
 
 /// What a packet of a link layer holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +65,7 @@ pub fn payload(link: i32, bytes: &[u8]) -> Payload<'_> {
         }
         linktype::LINUX_SLL => typed(bytes, 14, 16),
         linktype::LINUX_SLL2 => typed(bytes, 0, 20),
+        linktype::C_HDLC => typed(bytes, 2, 4),
         linktype::PPP => ppp(bytes),
         linktype::NFLOG => nflog(bytes),
         _ => Payload::UnknownLink,
@@ -79,9 +85,27 @@ fn typed(bytes: &[u8], mut at: usize, mut after: usize) -> Payload<'_> {
             ethertype::IPV4 | ethertype::IPV6 => return version(bytes, after),
             // IEEE 802.1Q, 802.1ad, and what was used for the latter before: two bytes of tag, then the next type.
             0x8100 | 0x88a8 | 0x9100 | 0x9200 => (at, after) = (after + 2, after + 4),
+            // MPLS (RFC 3032).
+            0x8847 | 0x8848 => return mpls(bytes, after),
+            // A length, of IEEE 802.3, rather than a type.
+            0..=1500 if bytes.get(after..).is_some_and(|rest| rest.starts_with(SNAP)) => {
+                (at, after) = (after + SNAP.len(), after + SNAP.len() + 2);
+            }
             // PPPoE session (RFC 2516): six bytes, then PPP's protocol.
             0x8864 => return ppp_protocol(bytes, after + 6),
             _ => return Payload::Other,
+        }
+    }
+    Payload::Other
+}
+
+/// Labels of four bytes, of which the last one says that it is the last. What follows is IP if it looks like it.
+fn mpls(bytes: &[u8], mut at: usize) -> Payload<'_> {
+    for _ in 0..=MAX_TAGS {
+        let Some(flags) = bytes.get(at + 2) else { return Payload::Ip(&[], at + 4) };
+        at += 4;
+        if flags & 1 == 1 {
+            return version(bytes, at);
         }
     }
     Payload::Other
@@ -168,6 +192,9 @@ mod tests {
         check(linktype::ETHERNET, &[&macs[..], &[0x81, 0, 0, 7, 8, 0]].concat());
         check(linktype::ETHERNET, &[&macs[..], &[0x88, 0xa8, 0, 9, 0x81, 0, 0, 7, 8, 0]].concat());
         check(linktype::ETHERNET, &[&macs[..], &[0x88, 0x64, 0x11, 0, 0, 1, 0, 4, 0, 0x21]].concat());
+        check(linktype::ETHERNET, &[&macs[..], &[0x88, 0x47, 0, 1, 0, 9, 0, 2, 1, 9]].concat());
+        check(linktype::ETHERNET, &[&macs[..], &[0x81, 0, 0, 7, 0x88, 0x48, 0, 1, 1, 9]].concat());
+        check(linktype::C_HDLC, &[0x0f, 0, 8, 0]);
         check(linktype::NULL, &[2, 0, 0, 0]);
         check(linktype::NULL, &[0, 0, 0, 30]);
         check(linktype::LOOP, &[0, 0, 0, 2]);
@@ -185,12 +212,27 @@ mod tests {
     }
 
     #[test]
+    fn a_length_in_the_place_of_the_type_leads_to_snap() {
+        let header = [&[0x11; 12][..], &[0, 12], SNAP, &[8, 0]].concat();
+        let packet = [&header, IP].concat();
+        assert_eq!(payload(linktype::ETHERNET, &packet), Payload::Ip(IP, header.len()));
+        // Spanning tree.
+        let other = [&[0x11; 12][..], &[0, 38, 0x42, 0x42, 3, 0, 0, 0, 8, 0], IP].concat();
+        assert_eq!(payload(linktype::ETHERNET, &other), Payload::Other);
+    }
+
+    #[test]
     fn what_is_no_ip_is_left_alone() {
         assert_eq!(
             payload(linktype::ETHERNET, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 6, 1]),
             Payload::Other
         );
         assert_eq!(payload(147, IP), Payload::UnknownLink);
+        let labels = [0, 1, 0, 9].repeat(40);
+        assert_eq!(
+            payload(linktype::ETHERNET, &[&[0; 12][..], &[0x88, 0x47], &labels].concat()),
+            Payload::Other
+        );
         assert_eq!(payload(linktype::NFLOG, &[2, 0, 0, 5, 0, 0, 10, 0, 24, 0, 9, 0]), Payload::Other);
         let tags = [[0x81, 0, 0x81, 0]; 40].concat();
         assert_eq!(payload(linktype::ETHERNET, &[&[0; 12][..], &tags].concat()), Payload::Other);

@@ -109,7 +109,18 @@ impl fmt::Display for CaptureStats {
 
 impl fmt::Display for FlowStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { gaps, gap_bytes, cut, cut_bytes, retransmitted, overlaps, held, .. } = self;
+        let Self {
+            gaps,
+            gap_bytes,
+            cut,
+            cut_bytes,
+            retransmitted,
+            overlaps,
+            held,
+            after_end,
+            stray_resets,
+            ..
+        } = self;
         if *gaps > 0 {
             writeln!(f, "{gaps} gaps of {gap_bytes} bytes in all are not in the capture.")?;
         }
@@ -120,6 +131,15 @@ impl fmt::Display for FlowStats {
             writeln!(
                 f,
                 "{retransmitted} segments came again, {overlaps} overlapped, {held} came before their turn."
+            )?;
+        }
+        if *after_end > 0 {
+            writeln!(f, "{after_end} segments came after the end of their connection.")?;
+        }
+        if *stray_resets > 0 {
+            writeln!(
+                f,
+                "{stray_resets} resets were not believed: they are far from where their connection is."
             )?;
         }
         Ok(())

@@ -57,6 +57,9 @@ impl Connection {
         let held = detecting.held.take();
         let mut conversation = (protocol.start)(Start { role, fresh });
         conversation.tell_health_checks_by(stage.health);
+        if !self.sequence {
+            conversation.expect_no_end();
+        }
         let mut following = Following { role, conversation };
         match &held {
             None => following.take(piece, stage.out),

@@ -154,6 +154,15 @@ impl Assembler {
                 self.continue_trace(id, &headers, passage, source, open, now);
                 self.judge_health_check(id, health, open);
             }
+            Progress::Answered { id } => match open.get_mut(id) {
+                Some(begun) => {
+                    begun.over = true;
+                    if let Part::Server(active) = begun.part {
+                        self.stop_serving(active);
+                    }
+                }
+                None => self.stats.unknown_exchange += 1,
+            },
             Progress::Ended { id, exchange } => match open.remove(id) {
                 Some(begun) => {
                     self.forget_client(&begun, source.connection);
@@ -192,9 +201,7 @@ impl Assembler {
         };
         *counter += 1;
         if let Part::Server(active) = begun.part {
-            self.threads.end(active, None);
-            self.late.end(active);
-            self.late.end_for_threads(active, None);
+            self.stop_serving(active);
             // What it caused still belongs together, below what is known of it.
             self.end_context(active);
             self.end_passage(active, begun);
@@ -213,7 +220,7 @@ impl Assembler {
     ) {
         let call = open.call(mark.call).copied();
         let own = self.own_ids();
-        let standing = call.map(|call| call.standing).filter(|_| open.is_empty());
+        let standing = call.map(|call| call.standing).filter(|_| open.is_idle());
         let spot = standing.and_then(|standing| Spot::of(&standing, source.connection.sock, source.role));
         let part = match source.role {
             Role::Server => {
@@ -250,6 +257,7 @@ impl Assembler {
             begun: mark,
             process,
             answered: false,
+            over: false,
             part,
             spot,
             own,
@@ -453,6 +461,13 @@ impl Assembler {
         self.late.end(active);
         self.late.end_for_threads(active, exchange.times.response_first.map(|_| end));
         self.end_context(active);
+    }
+
+    /// Nothing that follows is done for the exchange, of which it is not sure when it ended.
+    fn stop_serving(&mut self, active: ActiveId) {
+        self.threads.end(active, None);
+        self.late.end(active);
+        self.late.end_for_threads(active, None);
     }
 
     fn end_passage(&mut self, active: ActiveId, begun: &Open) {

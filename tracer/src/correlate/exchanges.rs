@@ -50,6 +50,8 @@ pub struct Open {
     pub process: Process,
     /// A byte of the response has moved.
     pub answered: bool,
+    /// It seems to be over: only whether it becomes a span is not known.
+    pub over: bool,
     /// What it is to the traced process.
     pub part: Part,
     /// Of a client's exchange: where its other end is found.
@@ -127,10 +129,10 @@ impl OpenExchanges {
         self.open.remove(at)
     }
 
-    /// Whether none is open.
+    /// Whether none is under way.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.open.is_empty()
+    pub fn is_idle(&self) -> bool {
+        self.open.iter().all(|open| open.over)
     }
 
     /// Removes any exchange.
@@ -142,7 +144,7 @@ impl OpenExchanges {
     /// arrived before, and a server that has not begun to answer is still at work.
     #[must_use]
     pub fn may_go_on(&self) -> bool {
-        self.open.iter().any(|open| match open.part {
+        self.open.iter().filter(|open| !open.over).any(|open| match open.part {
             Part::Client(_) => true,
             Part::Server(_) => !open.answered,
         })

@@ -197,9 +197,9 @@ impl Resources {
     fn read(&mut self, key: ProcessKey) -> Option<(ProcessFacts, Option<SdkEvidence>)> {
         let pid = key.tgid;
         let environ = self.environ(pid)?;
-        let program = self.program(pid)?;
-        let cgroup = CgroupIdentity::of_lines(&self.proc.cgroup(pid).ok()?);
         let arguments = self.proc.cmdline(pid).unwrap_or_default();
+        let program = self.program(pid, arguments.first())?;
+        let cgroup = CgroupIdentity::of_lines(&self.proc.cgroup(pid).ok()?);
         let sdk = environ.as_ref().and_then(|environ| evidence(environ, &arguments));
         let (facts, error) = ProcessFacts::new(environ.as_ref(), program, cgroup);
         // Asked last: had the id passed to another process meanwhile, what was read would be that one's.
@@ -225,7 +225,7 @@ impl Resources {
 
     /// The outer `None` means that the process is going: it has given its memory back, so that it has no executable
     /// any more and its environment reads as empty, but is no zombie yet.
-    fn program(&self, pid: u32) -> Option<Option<String>> {
+    fn program(&self, pid: u32, argument: Option<&String>) -> Option<Option<String>> {
         let exe = match self.proc.exe(pid) {
             Ok(path) => Some(path),
             Err(ProcError::Absent { .. } | ProcError::Gone { .. }) => return None,
@@ -234,7 +234,12 @@ impl Resources {
         let file =
             exe.as_ref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
         // Everybody may read `comm`, also where `exe` is denied.
-        Some(file.or_else(|| self.proc.comm(pid).ok()).filter(|name| !name.is_empty()))
+        let comm = self.proc.comm(pid).ok().filter(|name| !name.is_empty());
+        let linked = match (&file, &comm, argument) {
+            (Some(file), Some(comm), Some(argument)) => is_link_to(comm, argument, file),
+            _ => false,
+        };
+        Some(if linked { comm } else { file.or(comm) })
     }
 
     /// Whether the process that has the id now started when the key says. A zombie has lost its environment
@@ -301,6 +306,19 @@ fn hash(resource: &Resource) -> u64 {
         }
     }
     hasher.finish()
+}
+
+/// Whether a program is known as `comm`, a link to its `file` (Debian's `redis-server` is one to `redis-check-rdb`): both
+/// the kernel and its first argument say so. Not what a script calls itself, which may do so late: its interpreter has a
+/// name of its own.
+fn is_link_to(comm: &str, argument: &str, file: &str) -> bool {
+    const INTERPRETERS: [&str; 12] =
+        ["bash", "dash", "java", "lua", "node", "perl", "php", "pypy", "python", "ruby", "sh", "zsh"];
+    let word = argument.split([' ', ':']).next().unwrap_or_default();
+    let name = word.rsplit('/').next().unwrap_or_default();
+    name == comm
+        && !file.starts_with(comm)
+        && !INTERPRETERS.iter().any(|interpreter| file.starts_with(interpreter))
 }
 
 #[cfg(test)]

@@ -191,3 +191,20 @@ fn a_pod_that_becomes_known_or_changes_names_its_processes_anew() {
     assert_eq!(service(&resources.get(key(10))), "shop-2");
     assert_eq!(resources.counts().read, 2);
 }
+
+#[test]
+fn a_program_that_was_started_by_a_link_has_its_name() {
+    let name = |exe: &str, comm: &str, arguments: &str| {
+        let root = Directory::new();
+        root.process(7, 1, exe).write("7/environ", "").write("7/cmdline", arguments);
+        root.write("7/comm", format!("{comm}\n")).write("7/cgroup", "0::/\n");
+        service(&table(&root).get(key(7)))
+    };
+    let redis = "/usr/bin/redis-check-rdb";
+    assert_eq!(name(redis, "redis-server", "redis-server *:6379\0"), "redis-server");
+    assert_eq!(name(redis, "redis-server", "/usr/bin/redis-server\0--port\0"), "redis-server");
+    assert_eq!(name(redis, "bio_close_file", "redis-server *:6379\0"), "redis-check-rdb");
+    assert_eq!(name("/usr/bin/python3.11", "gunicorn", "gunicorn: worker [app]\0"), "python3.11");
+    assert_eq!(name("/usr/sbin/nginx-debug", "nginx", "nginx: master process\0"), "nginx-debug");
+    assert_eq!(name("/usr/sbin/mariadbd", "mariadbd", "/usr/sbin/mariadbd\0"), "mariadbd");
+}

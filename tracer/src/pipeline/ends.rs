@@ -54,6 +54,13 @@ impl Tracked {
     }
 }
 
+/// Bytes had arrived that the application had not read, and may read yet: a reset does not take them away. One byte may be
+/// a FIN.
+fn has_unread(event: &ConnectionEvent) -> bool {
+    let unread = event.rcv_nxt.wrapping_sub(event.rx_position) as i32;
+    event.header.flags & tracer_ebpf::event::flag::SEQUENCE != 0 && unread > 1
+}
+
 impl Pipeline {
     pub(super) fn on_shutdown(&mut self, id: ConnectionId, event: &ConnectionEvent, now: &Now) {
         const SHUT_RD: u8 = 0;
@@ -87,7 +94,7 @@ impl Pipeline {
         let ends = Ends { ingress: event.rx_position, egress: event.tx_position };
         match self.table.get_mut(id) {
             Some(tracked) if tracked.is_another(event) => self.remove(id, None, mark),
-            Some(tracked) if tracked.open.may_go_on() || tracked.lacks(ends) => {
+            Some(tracked) if tracked.open.may_go_on() || tracked.lacks(ends) || has_unread(event) => {
                 tracked.closing = Some(ends);
                 self.wait(id, mark, true);
             }

@@ -136,6 +136,9 @@ pub trait Conversation: Send + std::fmt::Debug {
     /// A side, or all, has ended. `mark` is when it was noticed.
     fn on_end(&mut self, side: Side, end: End, mark: Mark, out: &mut Vec<Progress>);
 
+    /// Nobody tells when the connection closes: its transport does not.
+    fn expect_no_end(&mut self) {}
+
     /// By what requests are told that only ask how the server is. Comes before any bytes, if at all.
     fn tell_health_checks_by(&mut self, _patterns: &Arc<HealthPatterns>) {}
 
@@ -204,6 +207,11 @@ pub enum Progress {
         health: Option<HealthCheck>,
         /// What tells it where it is passed on.
         passage: Option<Passage>,
+    },
+    /// The exchange seems to be complete: nothing is done for it any more. Whether it becomes a span is told later.
+    Answered {
+        /// The exchange.
+        id: ExchangeId,
     },
     /// The exchange is complete, or will never be more complete than this.
     Ended {

@@ -6,7 +6,7 @@ use super::wire::{
     CLIENT_START, Captured, Order, SERVER_START, Seg, captured, handshake, pcap, raw, seg, spaced,
 };
 use crate::capture::link::linktype;
-use crate::capture::{Interest, MAX_HELD_SEGMENTS, REORDERED, RETRANSMITTED, WantedEnds, events};
+use crate::capture::{Capture, Interest, MAX_HELD_SEGMENTS, REORDERED, RETRANSMITTED, WantedEnds, events};
 use crate::probe::decode::Event;
 
 fn connection(segments: &[Seg]) -> Vec<Seg> {
@@ -125,12 +125,21 @@ fn acknowledged_bytes_that_were_not_captured_are_a_gap_soon() {
     let (told, stats) = server(&segments);
     assert_eq!(told, "accept 10.0.0.2:80 <ask <-5 >answer <next >answer");
     assert_eq!((stats.flows.gaps, stats.flows.gap_bytes), (1, 5));
-    // It is known as soon as the capture cannot be out of order any more.
+    // It is known as soon as the capture cannot be out of order any more, and has the time of what shows it.
     let mut packets = spaced(&segments, 1000);
     packets.iter_mut().skip(6).for_each(|packet| packet.0 += REORDERED);
-    let (lines, _, _) = lines(&pcap(Order::Little, true, linktype::RAW, &packets), WantedEnds::Server);
-    let gap = lines.iter().position(|line| line.text == "<-5").unwrap();
-    assert_eq!(lines[gap].time, packets[6].0);
+    let file = pcap(Order::Little, true, linktype::RAW, &packets);
+    let mut capture = Capture::open(&file[..], WantedEnds::Server).unwrap();
+    let mut told = Vec::new();
+    for packet in 0..packets.len() {
+        let mut take = |event: &Event<'_>| {
+            told.push((packet, event.header().time_ns));
+            Interest::Whole
+        };
+        capture.step(&mut take).unwrap();
+    }
+    let accept = (3, packets[3].0);
+    assert_eq!(told[..3], [accept, accept, (6, packets[4].0)]);
 }
 
 #[test]
@@ -206,6 +215,71 @@ fn resets_end_a_connection_at_once() {
         "<ask >yes",
     );
     assert_eq!(stats.stray_resets, 1);
+}
+
+#[test]
+fn a_reset_waits_for_what_was_sent_before_it() {
+    let ask = seg(Client, 1, 1, "PA", "ask");
+    let answer = [seg(Server, 1, 4, "PA", "answer"), seg(Server, 7, 4, "PA", "more")];
+    let reset = seg(Server, 11, 4, "RA", "");
+    let [first, second] = answer.clone();
+    check(&[ask.clone(), first, reset.clone(), second], "<ask >answermore closed");
+    let [first, second] = answer;
+    check(&[ask.clone(), second, reset.clone(), first], "<ask >answermore closed");
+    // It does not wait for ever: without the rest it comes with what comes next, or at the end.
+    let segments = connection(&[ask, reset, seg(Client, 4, 1, "PA", "anew")]);
+    let mut packets = captured(&segments);
+    let (told, _) = of(&pcap(Order::Little, true, linktype::RAW, &packets), WantedEnds::Server);
+    assert_eq!(told, "accept 10.0.0.2:80 <askanew closed");
+    packets[5].0 += 1 + REORDERED;
+    let (told, _) = of(&pcap(Order::Little, true, linktype::RAW, &packets), WantedEnds::Server);
+    assert_eq!(told, "accept 10.0.0.2:80 <askanew closed");
+    packets.push(packets[5].clone());
+    let (_, stats) = of(&pcap(Order::Little, true, linktype::RAW, &packets), WantedEnds::Server);
+    assert_eq!(stats.flows.after_end, 1);
+}
+
+#[test]
+fn a_syn_that_comes_late_is_of_the_connection_that_it_began() {
+    let [syn, answer, _] = <[Seg; 3]>::try_from(handshake()).unwrap();
+    let (ask, more) = (seg(Client, 1, 1, "PA", "ask"), seg(Client, 4, 1, "PA", "more"));
+    for order in [[&answer, &ask, &more, &syn], [&ask, &answer, &more, &syn], [&ask, &more, &syn, &answer]] {
+        let (told, stats) = of(&raw(&order.map(Clone::clone)), WantedEnds::Server);
+        assert_eq!((stats.connections, stats.flows.gaps), (1, 0), "{told}");
+        assert!(told.contains("<ask") && told.contains("more"), "{told}");
+    }
+}
+
+#[test]
+fn what_waited_is_told_with_its_own_time() {
+    let segments = connection(&[
+        seg(Client, 4, 1, "PA", "def"),
+        seg(Client, 1, 1, "PA", "abc"),
+        // Bytes 7 to 9 were acknowledged, and are not in the capture.
+        seg(Server, 1, 10, "PA", "answer"),
+        seg(Client, 10, 7, "PA", "next"),
+        seg(Client, 14, 7, "A", ""),
+    ]);
+    let mut packets = spaced(&segments, 1000);
+    packets[7].0 += 1 + REORDERED;
+    let (lines, _, _) = lines(&pcap(Order::Little, true, linktype::RAW, &packets), WantedEnds::Server);
+    let told: Vec<(&str, usize)> = lines
+        .iter()
+        .map(|line| (line.text.as_str(), packets.iter().position(|packet| packet.0 == line.time).unwrap()))
+        .collect();
+    let accept = ("accept 10.0.0.2:80", 4);
+    assert_eq!(told, [accept, ("<abc", 4), ("<def", 4), ("<-3", 5), (">answer", 5), ("<next", 6)]);
+}
+
+#[test]
+fn a_fin_that_is_not_in_the_capture_is_no_byte() {
+    let exchange = [seg(Client, 1, 1, "PA", "ask"), seg(Server, 1, 4, "PA", "answer")];
+    let segments = [&exchange[..], &[seg(Client, 4, 8, "FA", ""), seg(Server, 8, 5, "A", "")]].concat();
+    let stats = check(&segments, "<ask >answer shutdown <end closed");
+    assert_eq!(stats.gaps, 0);
+    // A byte that something else than the end acknowledges is one.
+    let segments = [&exchange[..], &[seg(Client, 4, 8, "PA", "more"), seg(Server, 8, 8, "A", "")]].concat();
+    assert_eq!(check(&segments, "<ask >answer >-1 <more").gaps, 1);
 }
 
 #[test]

@@ -42,6 +42,24 @@ fn a_call_made_for_a_request_is_its_child() {
 }
 
 #[test]
+fn what_is_answered_is_active_no_more_though_it_is_told_later() {
+    let mut s = connected();
+    for round in ["a", "b", "c"] {
+        s.recv(1, WEB, &format!("?get-{round} held\n"));
+        query(&mut s, 1, DB, &format!("select-{round}"));
+        s.send(1, WEB, "!ok\n");
+        query(&mut s, 1, DB, &format!("afterwards-{round}"));
+    }
+    s.recv(1, WEB, "?get-d\n");
+    s.send(1, WEB, "!ok\n");
+    for round in ["a", "b", "c"] {
+        s.assert_child(&format!("select-{round}"), &format!("get-{round}"));
+        s.assert_root(&format!("afterwards-{round}"));
+    }
+    assert_eq!(s.pipeline.stats().tables.bindings, 0);
+}
+
+#[test]
 fn keep_alive_gives_each_request_its_own_calls() {
     let mut s = connected();
     for round in ["a", "b", "c"] {

@@ -148,6 +148,30 @@ fn an_end_of_another_user_of_the_address_is_no_loss() {
     }
 }
 
+/// The client sends, and resets the connection before the server reads.
+#[test]
+fn what_arrived_before_a_reset_can_still_be_read() {
+    let unread = |s: &mut Script| {
+        s.accept(1, WEB);
+        told(s, WEB, ConnectionNote::Closed, |event| event.rcv_nxt = event.rx_position.wrapping_add(5));
+    };
+    let mut s = Script::new();
+    unread(&mut s);
+    told(&mut s, WEB, ConnectionNote::Seen, |event| event.state = CLOSED);
+    s.recv(1, WEB, "?get\n");
+    s.moved(1, WEB, Direction::Egress, "", |data| {
+        data.header.flags |= flag::END;
+        data.errno = RESET;
+    });
+    let stats = s.pipeline.stats();
+    assert_eq!((s.names(), stats.connections.opened, stats.tables.connections), (vec!["get"], 1, 0));
+    let mut s = Script::new();
+    unread(&mut s);
+    s.tick(s.time + CLOSE_GRACE);
+    let stats = s.pipeline.stats();
+    assert_eq!((stats.connections.jumps, stats.tables.connections), (0, 0), "nobody read it");
+}
+
 #[test]
 fn a_connection_that_is_accepted_dead_is_told_and_forgotten() {
     let mut s = Script::new();

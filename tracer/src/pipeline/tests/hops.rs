@@ -83,6 +83,23 @@ pub(super) fn pair(s: &Script, client: &str, server: &str) -> bool {
     server.parent == Some(client.span_id) && server.trace_id == client.trace_id
 }
 
+#[test]
+fn an_exchange_that_is_told_later_does_not_hide_where_the_next_one_goes() {
+    let mut s = scene();
+    for number in 1..=2 {
+        let held = if number == 1 { " held" } else { "" };
+        s.send(1, UP, &format!("?client-{number}{held}\n"));
+        as_backend(&mut s, |s| {
+            s.recv(3, BACK, &format!("?server-{number}{held}\n"));
+            s.send(3, BACK, "!ok\n");
+        });
+        s.recv(1, UP, "!ok\n");
+    }
+    settle(&mut s);
+    assert!(pair(&s, "client-1", "server-1"));
+    assert!(pair(&s, "client-2", "server-2"));
+}
+
 /// The two ends tell the same bytes; for the test they are named apart behind the position.
 fn talk(s: &mut Script, client_first: bool) {
     let ask = |s: &mut Script| s.send(1, UP, "?ask_\n");

@@ -1,7 +1,8 @@
 //! A protocol for tests: a request is a line that begins with `?`, a response one that begins with `!`, in order.
 //!
 //! Words behind the request's name mean something: `traceparent=…` and `tracestate=…` are its trace context,
-//! `noreply` makes it no span, `whole` asks for a wider window. A response without a request is a greeting.
+//! `noreply` makes it no span, `whole` asks for a wider window, `held` is told only when the next one that is not, or the
+//! connection, has ended. A response without a request is a greeting.
 
 use std::collections::VecDeque;
 
@@ -42,6 +43,8 @@ fn start(_: Start) -> Box<dyn Conversation> {
 struct Lines {
     next: ExchangeId,
     open: VecDeque<Line>,
+    /// Answered, and not told yet.
+    held: Vec<Progress>,
     window: Window,
     /// Bytes were lost: responses mean nothing until a request begins anew.
     lost: bool,
@@ -79,6 +82,7 @@ impl Conversation for Lines {
         if side == Side::Request && end == End::Finished {
             return;
         }
+        out.append(&mut self.held);
         while let Some(line) = self.open.pop_front() {
             out.push(match end {
                 End::Forgotten | End::Lost => {
@@ -144,8 +148,16 @@ impl Lines {
         line.complete = true;
         line.response_first.get_or_insert(mark);
         out.push(Progress::Touched { id: line.id, side: Side::Response, mark });
-        if part.ends_with('\n') {
-            out.extend(self.open.pop_front().map(|line| ended(line, mark)));
+        if part.ends_with('\n')
+            && let Some(line) = self.open.pop_front()
+        {
+            if line.text.ends_with(" held") {
+                out.push(Progress::Answered { id: line.id });
+                self.held.push(ended(line, mark));
+            } else {
+                out.append(&mut self.held);
+                out.push(ended(line, mark));
+            }
         }
     }
 

@@ -5,6 +5,7 @@ mod differential;
 mod golden;
 mod loss;
 mod made_up;
+mod zstd;
 
 use std::collections::BTreeMap;
 
@@ -103,7 +104,9 @@ fn check_rules(out: &[Progress]) {
     for progress in out {
         match progress {
             Progress::Begun { id, mark } => assert!(open.insert(*id, *mark).is_none(), "{id} begins twice"),
-            Progress::Touched { id, .. } => assert!(open.contains_key(id), "{id} touched, but not open"),
+            Progress::Touched { id, .. } | Progress::Answered { id } => {
+                assert!(open.contains_key(id), "{id} touched, but not open")
+            }
             Progress::Context { .. } => panic!("MySQL carries no trace context"),
             Progress::Abandoned { id, .. } => {
                 assert!(open.remove(id).is_some(), "{id} abandoned, but not open");

@@ -22,7 +22,7 @@ pub(super) struct Batch {
     /// Replies due.
     pub(super) due: u32,
     /// Commands answered.
-    answered: u32,
+    pub(super) answered: u32,
     /// A command has begun and is not complete.
     pub(super) building: bool,
     pub(super) request_first: Mark,

@@ -109,25 +109,28 @@ impl Conversation for RedisConversation {
             return;
         }
         match side {
-            Side::Request if !self.requests_framed || self.tentative => self.unframe_requests(),
+            Side::Request if !self.requests_framed || self.tentative => self.unframe_requests(out),
             Side::Request if self.requests.skip(lost) => {
                 self.read_requests(&mut &[][..], mark, out);
                 self.outstanding.end_silent(out);
             }
             Side::Request => self.lose_requests(AbandonReason::Gap, mark, out),
             Side::Response if self.lingering.is_some() => self.goes_on(mark, out),
-            Side::Response if self.is_stray(mark) => {}
+            Side::Response if self.is_stray(mark, out) => {}
             Side::Response if self.replies_framed && !self.early.is_holding() && self.replies.skip(lost) => {
                 self.read_replies(&mut &[][..], mark, out);
             }
             Side::Response if self.linger(mark, out) => {}
-            Side::Response => self.lose(AbandonReason::Gap, out),
+            Side::Response => self.lose_reply(out),
         }
     }
 
     fn on_end(&mut self, side: Side, end: End, mark: Mark, out: &mut Vec<Progress>) {
         if side == Side::Response || matches!(end, End::Closed | End::Forgotten | End::Lost) {
             self.settle_lingering(mark, out);
+        }
+        if !(side == Side::Request && end == End::Finished) {
+            self.settle_held(end, mark, out);
         }
         match end {
             // Replies may still come to a client that has only finished sending.
@@ -158,6 +161,19 @@ impl Conversation for RedisConversation {
 }
 
 impl RedisConversation {
+    /// The connection ends: the exchanges that are held back are told, or given up.
+    fn settle_held(&mut self, end: End, mark: Mark, out: &mut Vec<Progress>) {
+        let in_order = self.ended.is_some() && matches!(end, End::Finished | End::Closed);
+        match &self.step {
+            Step::Uncertain(doubt)
+                if end != End::Lost && self.outstanding.is_empty() && doubt.ends_in_step(mark, in_order) =>
+            {
+                self.outstanding.tell_held(out);
+            }
+            _ => self.outstanding.give_up_held(AbandonReason::Gap, out),
+        }
+    }
+
     /// No reply will come any more.
     fn end(&mut self, word: &'static str, mark: Mark, out: &mut Vec<Progress>) {
         self.ended = Some(word);

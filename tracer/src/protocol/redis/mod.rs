@@ -15,6 +15,7 @@ mod early;
 mod error;
 mod inline;
 mod outstanding;
+mod pace;
 mod reply;
 mod request;
 mod resp;

@@ -17,6 +17,9 @@ const MAX_PENDING: usize = 65_536;
 /// are only counted, by name.
 const MAX_BYTES: usize = 2 << 20;
 
+/// Most exchanges that are answered and held back until the pairing is certain; those that waited longest are given up.
+const MAX_HELD: usize = 256;
+
 /// A reply that is due.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pending {
@@ -32,6 +35,8 @@ pub(super) struct Pending {
 pub(super) struct Outstanding {
     batches: VecDeque<Batch>,
     pending: VecDeque<Pending>,
+    /// Answered, if the pairing is what it seems.
+    held: VecDeque<Batch>,
     next_id: ExchangeId,
     /// Memory that their kept commands take.
     bytes: usize,
@@ -45,6 +50,17 @@ pub(super) struct Probed {
     /// One thread, active on the same thing, wrote the commands and read the replies.
     pub(super) bound: bool,
     pub(super) id: ExchangeId,
+}
+
+/// What becomes of an answered probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is an exchange.
+    Tell,
+    /// It will be one if the pairing turns out to be right.
+    Hold,
+    /// Its replies may be another's.
+    GiveUp,
 }
 
 impl Outstanding {
@@ -247,11 +263,12 @@ impl Outstanding {
             batch.cut_off(mark);
             out.push(batch.ended());
         }
-        self.bytes = 0;
+        self.bytes = self.held.iter().map(|batch| batch.bytes).sum();
     }
 
     /// Drops everything.
     pub(super) fn abandon_all(&mut self, reason: AbandonReason, out: &mut Vec<Progress>) {
+        self.give_up_held(reason, out);
         self.pending.clear();
         self.bytes = 0;
         out.extend(self.batches.drain(..).map(|batch| Progress::Abandoned { id: batch.id, reason }));
@@ -262,15 +279,65 @@ impl Outstanding {
         self.batches.back().is_some_and(|batch| batch.probe)
     }
 
-    /// Ends, or abandons, the exchange whose test of the pairing has come out.
-    pub(super) fn judge(&mut self, id: ExchangeId, accepted: bool, out: &mut Vec<Progress>) {
-        if accepted {
-            if let Some(batch) = self.find(id) {
-                batch.probe = false;
+    /// Ends, holds back or abandons the exchange whose test of the pairing has come out.
+    pub(super) fn judge(&mut self, id: ExchangeId, verdict: Verdict, out: &mut Vec<Progress>) {
+        match verdict {
+            Verdict::Tell => {
+                if let Some(batch) = self.find(id) {
+                    batch.probe = false;
+                }
+                self.end_if_complete(id, out);
             }
-            self.end_if_complete(id, out);
-        } else {
-            self.abandon(id, AbandonReason::Gap, out);
+            Verdict::Hold => self.hold(id, out),
+            Verdict::GiveUp => self.abandon(id, AbandonReason::Gap, out),
+        }
+    }
+
+    /// A reply was missed. Of two exchanges that are open, the later one becomes a probe: if the connection works by
+    /// turns the reply was the earlier one's, which is given up. False: it is otherwise.
+    pub(super) fn keep_last(&mut self, out: &mut Vec<Progress>) -> bool {
+        let [first, last] = self.batches.make_contiguous() else { return false };
+        let (id, due) = (last.id, last.due as usize);
+        let is_apart = !last.building && last.answered == 0 && self.pending.len() == due + first.due as usize;
+        let plain = |pending: &Pending| matches!(pending.expect, Expect::One | Expect::Aside);
+        if !is_apart || due == 0 || first.due == 0 || first.building || !self.pending.iter().all(plain) {
+            return false;
+        }
+        last.probe = true;
+        self.pending.drain(..self.pending.len() - due);
+        if let Some(first) = self.batches.pop_front() {
+            self.bytes = self.bytes.saturating_sub(first.bytes);
+            out.push(Progress::Abandoned { id: first.id, reason: AbandonReason::Gap });
+        }
+        debug_assert!(self.batches.front().is_some_and(|batch| batch.id == id));
+        true
+    }
+
+    fn hold(&mut self, id: ExchangeId, out: &mut Vec<Progress>) {
+        let full = self.held.len() >= MAX_HELD;
+        if let Some(oldest) = self.held.pop_front_if(|_| full) {
+            self.bytes = self.bytes.saturating_sub(oldest.bytes);
+            out.push(Progress::Abandoned { id: oldest.id, reason: AbandonReason::Gap });
+        }
+        if let Some(batch) = self.take(id) {
+            self.held.push_back(batch);
+            out.push(Progress::Answered { id });
+        }
+    }
+
+    /// The pairing was right all the time.
+    pub(super) fn tell_held(&mut self, out: &mut Vec<Progress>) {
+        for batch in self.held.drain(..) {
+            self.bytes = self.bytes.saturating_sub(batch.bytes);
+            out.push(batch.ended());
+        }
+    }
+
+    /// Whether the pairing was right will not be known.
+    pub(super) fn give_up_held(&mut self, reason: AbandonReason, out: &mut Vec<Progress>) {
+        for batch in self.held.drain(..) {
+            self.bytes = self.bytes.saturating_sub(batch.bytes);
+            out.push(Progress::Abandoned { id: batch.id, reason });
         }
     }
 
@@ -310,9 +377,14 @@ impl Outstanding {
     }
 
     fn remove(&mut self, id: ExchangeId) -> Option<Batch> {
-        let at = self.batches.binary_search_by_key(&id, |batch| batch.id).ok()?;
-        let batch = self.batches.remove(at)?;
+        let batch = self.take(id)?;
         self.bytes = self.bytes.saturating_sub(batch.bytes);
         Some(batch)
+    }
+
+    /// Takes an exchange out of the queue; the memory that it takes stays counted.
+    fn take(&mut self, id: ExchangeId) -> Option<Batch> {
+        let at = self.batches.binary_search_by_key(&id, |batch| batch.id).ok()?;
+        self.batches.remove(at)
     }
 }

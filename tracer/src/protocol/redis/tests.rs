@@ -5,6 +5,8 @@ use crate::event::{ActiveId, Mark, Side, ThreadId};
 use crate::protocol::{AbandonReason, Conversation, End, Exchange, Input, Progress, Start};
 
 mod detection;
+mod loops;
+mod losses;
 mod oracle;
 mod pairing;
 mod random;
@@ -165,7 +167,9 @@ impl Run {
         for progress in &self.out {
             match progress {
                 Progress::Begun { id, .. } => assert!(open.insert(*id), "{id} begun twice"),
-                Progress::Touched { id, .. } | Progress::Context { id, .. } => assert!(open.contains(id)),
+                Progress::Touched { id, .. } | Progress::Context { id, .. } | Progress::Answered { id } => {
+                    assert!(open.contains(id))
+                }
                 Progress::Ended { id, exchange } => {
                     assert!(open.remove(id), "{id} ended without a beginning");
                     let times = exchange.times;

@@ -35,7 +35,8 @@ impl HttpConversation {
             }
             (_, End::Forgotten | End::Lost) => {
                 self.settle_lingering(out);
-                if self.role == Role::Server {
+                // Where ends are told, this one was not: more of the response may come.
+                if self.role == Role::Server && (end == End::Lost || self.endless) {
                     self.finish_until_close(out);
                 }
                 if end == End::Forgotten {

@@ -47,6 +47,8 @@ pub struct HttpConversation {
     successor: Option<Successor>,
     /// What tells health checks.
     health: Arc<HealthPatterns>,
+    /// The connection's end will not be told.
+    endless: bool,
     silent: bool,
 }
 
@@ -83,6 +85,7 @@ impl HttpConversation {
             chunks_lost: false,
             successor: None,
             health: HealthPatterns::usual(),
+            endless: false,
             silent: false,
         }
     }
@@ -175,6 +178,10 @@ impl Conversation for HttpConversation {
 
     fn tell_health_checks_by(&mut self, patterns: &Arc<HealthPatterns>) {
         self.health = Arc::clone(patterns);
+    }
+
+    fn expect_no_end(&mut self) {
+        self.endless = true;
     }
 
     fn window(&self) -> Window {

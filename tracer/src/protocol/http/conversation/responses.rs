@@ -141,6 +141,7 @@ impl HttpConversation {
         if matches!(self.answering, Answering::Front | Answering::Lingering) {
             self.touch_front(mark, out);
         }
+        self.learn_cut_status();
         match self.responses.gap(lost) {
             Gap::InBody | Gap::Silent => {}
             Gap::RestOfBody(size) => self.response_done(size, mark, out),
@@ -153,6 +154,17 @@ impl HttpConversation {
                 self.chunks_lost = true;
             }
             Gap::InHead | Gap::Between => self.lose_responses(AbandonReason::Gap, out),
+        }
+    }
+
+    /// Before a part of a head is lost: its status is known if that line was read. Where the response ends is not.
+    fn learn_cut_status(&mut self) {
+        let Some(front) = self.queue.front().filter(|_| self.answering == Answering::Front) else { return };
+        let Some(head) = self.responses.partial_head() else { return };
+        let final_one = matches!(head.after(front.method(self.partial_head(front.id))), After::Body(_));
+        let status = final_one.then_some(head.status);
+        if let Some(front) = self.queue.front_mut() {
+            front.status = front.status.or(status);
         }
     }
 

@@ -84,6 +84,33 @@ fn a_gap_in_a_responses_head() {
     tap.request(GET).response("HTTP/1.1 200 O").gap(Response, 9).part(Response, b"\r\n\r\nxx", false);
     tap.request(NEXT).response(OK).close();
     assert_eq!(tap.told(), ["Gap", "GET /next 200 0/2"]);
+
+    // Behind the status line only the response's end is unknown: what comes next tells that it was before.
+    let mut tap = Tap::new(true);
+    tap.request(GET).response("HTTP/1.1 404 No\r\nContent-Len").gap(Response, 9);
+    tap.part(Response, b"0\r\n\r\nno", false).response("more").request(NEXT).response(OK).close();
+    assert_eq!(tap.told(), ["GET /a 404 0/-", "GET /next 200 0/2"]);
+    assert_eq!(tap.ended()[0].0.times.end.call, 3);
+    let mut tap = Tap::new(true);
+    tap.request(GET).response("HTTP/1.1 404 No\r\nCon").gap(Response, 9).close();
+    assert_eq!(tap.told(), ["GET /a 404 0/-"]);
+    // An interim response is not the one.
+    let mut tap = Tap::new(true);
+    tap.request(GET)
+        .response("HTTP/1.1 103 Hints\r\nLink")
+        .gap(Response, 9)
+        .request(NEXT)
+        .response(OK)
+        .close();
+    assert_eq!(tap.told(), ["Gap", "GET /next 200 0/2"]);
+    // Nor is one of several that the client asked for: the others' responses may have been lost too.
+    let mut tap = Tap::new(true);
+    tap.request([GET, NEXT].concat())
+        .response("HTTP/1.1 404 No\r\nCon")
+        .gap(Response, 9)
+        .response(OK)
+        .close();
+    assert_eq!(tap.told(), ["Gap", "GET /a 404 0/-"]);
 }
 
 #[test]

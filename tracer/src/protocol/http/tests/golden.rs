@@ -274,7 +274,14 @@ fn an_end_that_nobody_tells() {
         assert_eq!(forgotten(role, &format!("{head}half")), [answered, open, "Forgotten"]);
         assert_eq!(forgotten(role, "HTTP/1.1 200 OK\r\nContent-"), [open, open, "Forgotten"]);
         assert_eq!(forgotten(role, ""), [open, open, "Forgotten"]);
+        let until_close = "HTTP/1.0 200 OK\r\n\r\nmore may come";
+        assert_eq!(forgotten(role, until_close), [answered, open, "Forgotten"]);
     }
+    let mut tap = Tap::with_role(Role::Server, true);
+    tap.conversation.expect_no_end();
+    tap.request(GET).response("HTTP/1.0 200 OK\r\n\r\nall of it");
+    tap.end(Request, End::Forgotten).end(Response, End::Forgotten).check_closed();
+    assert_eq!(tap.told(), ["GET /a 200 0/9"], "there it is over as far as anybody can tell");
 }
 
 #[test]

@@ -104,6 +104,7 @@ impl Tap {
                 Progress::Context { id, .. } => (id, stage.get(id) == Some(&"begun"), "context"),
                 Progress::Touched { id, side: Side::Request, .. } => (id, stage[id] != "over", stage[id]),
                 Progress::Touched { id, .. } => (id, stage[id] == "context", "context"),
+                Progress::Answered { id } => (id, stage[id] == "context", "context"),
                 Progress::Ended { id, .. } => (id, stage[id] == "context", "over"),
                 Progress::Abandoned { id, .. } => (id, stage[id] != "over", "over"),
             };

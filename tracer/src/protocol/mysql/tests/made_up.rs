@@ -4,14 +4,14 @@ use super::*;
 use crate::protocol::mysql::Flavor;
 use crate::protocol::{AbandonReason, Window};
 
-const OK: &[u8] = b"\0\0\0\x02\0\0\0";
+pub(super) const OK: &[u8] = b"\0\0\0\x02\0\0\0";
 const OK_MORE: &[u8] = b"\0\x01\0\x0a\0\0\0";
-const EOF: &[u8] = b"\xfe\0\0\x02\0";
-const COLUMN: &[u8] = b"\x03def\0\0\0\x01a\0\x0c\x3f\0\x01\0\0\0\x03\x81\0\0\0\0";
+pub(super) const EOF: &[u8] = b"\xfe\0\0\x02\0";
+pub(super) const COLUMN: &[u8] = b"\x03def\0\0\0\x01a\0\x0c\x3f\0\x01\0\0\0\x03\x81\0\0\0\0";
 const REFUSED: &[u8] = b"\xff\x7a\x04#42S02Table 'planted-secret' doesn't exist";
 
 /// A greeting of MySQL 8 with these capabilities.
-fn greeting(capabilities: u32) -> Step {
+pub(super) fn greeting(capabilities: u32) -> Step {
     let low = (capabilities as u16).to_le_bytes();
     let high = ((capabilities >> 16) as u16).to_le_bytes();
     let head = b"\x0a8.0.36\0\x2a\0\0\0abcdefgh\0";
@@ -20,12 +20,12 @@ fn greeting(capabilities: u32) -> Step {
 }
 
 /// A client's answer to it.
-fn login(capabilities: u32) -> Step {
+pub(super) fn login(capabilities: u32) -> Step {
     let head = [&capabilities.to_le_bytes()[..], b"\0\0\0\x01\xff", &[0; 23], b"root\0\x07planted"].concat();
     (Side::Request, packet(1, &[&head[..], b"shop\0caching_sha2_password\0"].concat()))
 }
 
-const CLIENT: u32 = 0x200 | 0x8000 | 8 | 1;
+pub(super) const CLIENT: u32 = 0x200 | 0x8000 | 8 | 1;
 
 fn query(text: &[u8]) -> Step {
     command(3, text)

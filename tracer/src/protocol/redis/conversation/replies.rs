@@ -3,7 +3,7 @@
 use super::{Building, RedisConversation};
 use crate::event::Mark;
 use crate::protocol::redis::command::Outcome;
-use crate::protocol::redis::outstanding::Probed;
+use crate::protocol::redis::outstanding::{Probed, Verdict};
 use crate::protocol::redis::reply::Reply;
 use crate::protocol::redis::resp::Malformed;
 use crate::protocol::redis::session::{Answer, Expect, Origin};
@@ -20,7 +20,7 @@ impl RedisConversation {
         if self.early.is_holding() {
             return self.hold(input.bytes, input.mark, out);
         }
-        if self.is_stray(input.mark) {
+        if self.is_stray(input.mark, out) {
             return;
         }
         if !self.replies_framed {
@@ -35,10 +35,11 @@ impl RedisConversation {
     }
 
     /// In doubt and with nothing open, reply bytes belong to nothing known.
-    pub(super) fn is_stray(&mut self, mark: Mark) -> bool {
+    pub(super) fn is_stray(&mut self, mark: Mark, out: &mut Vec<Progress>) -> bool {
         match &mut self.step {
             Step::Uncertain(doubt) if self.outstanding.is_empty() => {
                 doubt.stray(mark);
+                self.outstanding.give_up_held(AbandonReason::Gap, out);
                 self.replies_framed = false;
                 true
             }
@@ -73,7 +74,7 @@ impl RedisConversation {
         let front = self.outstanding.front();
         let may_push = bytes.first().is_some_and(|first| self.session.may_push(*first));
         if front.is_none() && !may_push {
-            if !self.is_stray(mark) {
+            if !self.is_stray(mark, out) {
                 self.hold(bytes, mark, out);
             }
             return false;
@@ -89,7 +90,7 @@ impl RedisConversation {
     pub(super) fn hold(&mut self, bytes: &[u8], mark: Mark, out: &mut Vec<Progress>) {
         if !self.early.hold(bytes, mark) {
             self.lose(AbandonReason::Gap, out);
-            self.is_stray(mark);
+            self.is_stray(mark, out);
         }
     }
 
@@ -120,6 +121,7 @@ impl RedisConversation {
             Answer::Partial => self.outstanding.set_front(pending.expect),
             Answer::Mismatch => self.lose(AbandonReason::Malformed, out),
             Answer::Done(outcome) => {
+                self.history.settle();
                 let told =
                     transaction::follow(&mut self.session, &mut self.outstanding, pending, &outcome, reply);
                 if let Some(probed) = self.outstanding.settle(outcome, database, mark, out) {
@@ -143,20 +145,44 @@ impl RedisConversation {
         {
             if let Some(probed) = self.outstanding.settle(Outcome::NoReply, self.session.database, mark, out)
             {
-                self.outstanding.judge(probed.id, false, out);
+                self.outstanding.judge(probed.id, Verdict::GiveUp, out);
             }
         }
     }
 
     pub(super) fn judge(&mut self, probed: Probed, last: bool, mark: Mark, out: &mut Vec<Progress>) {
-        let accepted = match &mut self.step {
-            Step::Uncertain(doubt) => doubt.probed(probed, last, mark),
-            Step::Exact => true,
+        let (certain, runs) = match &mut self.step {
+            Step::Uncertain(doubt) => (doubt.probed(probed, last, mark), doubt.is_running()),
+            Step::Exact => (true, true),
         };
-        if accepted {
+        if certain {
             self.step = Step::Exact;
+            self.outstanding.tell_held(out);
+        } else if !runs {
+            self.outstanding.give_up_held(AbandonReason::Gap, out);
         }
-        self.outstanding.judge(probed.id, accepted, out);
+        let verdict = match (certain, runs) {
+            (true, _) => Verdict::Tell,
+            (false, true) => Verdict::Hold,
+            (false, false) => Verdict::GiveUp,
+        };
+        self.outstanding.judge(probed.id, verdict, out);
+    }
+
+    /// Bytes of the response side are missing, and with them replies to what is open. A client that waits for its
+    /// replies had the one to all but its last write.
+    pub(super) fn lose_reply(&mut self, out: &mut Vec<Progress>) {
+        let keeps = self.step.is_exact()
+            && self.history.waited()
+            && self.requests_framed
+            && !self.tentative
+            && self.building == Building::Nothing
+            && !self.session.reply_mode_used;
+        if keeps && self.outstanding.keep_last(out) {
+            self.doubt();
+        } else {
+            self.lose(AbandonReason::Gap, out);
+        }
     }
 
     /// Pairing is no longer certain: nothing that is open can become a span.
@@ -165,10 +191,15 @@ impl RedisConversation {
         if self.building != Building::Nothing {
             self.building = Building::Ignored;
         }
+        self.doubt();
+    }
+
+    fn doubt(&mut self) {
         self.lingering = None;
         self.replies.reset();
         self.replies_framed = false;
         self.step.lose();
+        self.history.lose();
         self.session.forget();
         self.early.forbid();
     }

@@ -28,13 +28,13 @@ impl RedisConversation {
         let mut more = !bytes.is_empty() || !self.requests.is_idle();
         while more && !self.over && self.requests_framed {
             if !self.begin_command(bytes, mark, out) {
-                return self.unframe_requests();
+                return self.unframe_requests(out);
             }
             match self.requests.read(bytes) {
                 Ok(Read::More) => return self.pause_command(out),
                 Ok(Read::Command(request)) => self.end_command(*request, mark, out),
                 Ok(Read::Nothing) => self.drop_command(AbandonReason::NoSpan, out),
-                Err(Malformed) if self.tentative => self.unframe_requests(),
+                Err(Malformed) if self.tentative => self.unframe_requests(out),
                 Err(Malformed) => self.lose_requests(AbandonReason::Malformed, mark, out),
             }
             more = !bytes.is_empty();
@@ -79,8 +79,13 @@ impl RedisConversation {
             if !alone {
                 return self.ignore(out);
             }
-            if doubt.admit(mark, &self.history) {
+            let hides = self.role == Role::Client && mark.multiplexed;
+            let ran = doubt.is_running();
+            if doubt.admit(mark, &self.history, hides) {
                 self.step = Step::Exact;
+                if ran {
+                    self.outstanding.tell_held(out);
+                }
             }
             // What comes next on the response side begins a reply.
             self.replies_framed = false;
@@ -100,6 +105,7 @@ impl RedisConversation {
         if let Step::Uncertain(doubt) = &mut self.step {
             doubt.overlap();
         }
+        self.outstanding.give_up_held(AbandonReason::Gap, out);
         if self.outstanding.is_probe() {
             self.lose(AbandonReason::Gap, out);
         }
@@ -110,14 +116,14 @@ impl RedisConversation {
             self.tentative = false;
             self.enrol(self.command_first, out);
         } else if self.tentative && self.requests.has_name() {
-            self.unframe_requests();
+            self.unframe_requests(out);
         }
     }
 
     pub(super) fn end_command(&mut self, request: Request, mark: Mark, out: &mut Vec<Progress>) {
         if self.tentative {
             if !request.is_credible() {
-                return self.unframe_requests();
+                return self.unframe_requests(out);
             }
             self.tentative = false;
         }
@@ -152,11 +158,12 @@ impl RedisConversation {
         }
     }
 
-    pub(super) fn unframe_requests(&mut self) {
+    pub(super) fn unframe_requests(&mut self, out: &mut Vec<Progress>) {
         self.requests_framed = false;
         self.tentative = false;
         if let Step::Uncertain(doubt) = &mut self.step {
             doubt.overlap();
+            self.outstanding.give_up_held(AbandonReason::Gap, out);
         }
     }
 
@@ -169,7 +176,7 @@ impl RedisConversation {
             Some(_) => self.lose(reason, out),
             None => self.drop_command(reason, out),
         }
-        self.unframe_requests();
+        self.unframe_requests(out);
         // A command that is not known may have ended the reply that lingers.
         if self.outstanding.is_probe() || self.early.is_holding() || self.lingering.is_some() {
             self.lose(reason, out);

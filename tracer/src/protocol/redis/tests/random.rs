@@ -26,7 +26,7 @@ enum Fate {
     Split(usize),
 }
 
-fn command(id: usize) -> Vec<u8> {
+pub(super) fn command(id: usize) -> Vec<u8> {
     let key = format!("k{id}");
     match id % 4 {
         0 => format!("*2\r\n$3\r\nGET\r\n${}\r\n{key}\r\n", key.len()).into_bytes(),
@@ -38,7 +38,7 @@ fn command(id: usize) -> Vec<u8> {
 }
 
 /// Every reply names its command.
-fn reply(id: usize) -> Vec<u8> {
+pub(super) fn reply(id: usize) -> Vec<u8> {
     match id % 3 {
         0 => format!("-E{id} x\r\n").into_bytes(),
         1 => {
@@ -48,7 +48,7 @@ fn reply(id: usize) -> Vec<u8> {
     }
 }
 
-fn assert_paired(run: &Run) {
+pub(super) fn assert_paired(run: &Run) {
     for (_, exchange) in run.exchanges() {
         for command in &exchange.commands {
             // A gap can take a command's arguments and leave its reply certain.
