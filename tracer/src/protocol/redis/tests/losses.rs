@@ -119,11 +119,52 @@ fn what_is_held_back_is_given_up_with_the_run() {
         run.call(&call);
     }
     assert_eq!((run.lines().len(), run.abandoned().len()), (1, 0));
-    // Two commands at once.
+    // Two commands at once, as the reply to one of them shows.
     for call in [request(GET_A), request(GET_B)] {
         run.call(&call);
     }
-    assert_eq!((run.lines().len(), run.abandoned().len()), (1, 2));
+    assert_eq!((run.lines().len(), run.abandoned().len()), (1, 0));
+    run.call(&response(OK));
+    assert_eq!((run.lines().len(), run.abandoned().len()), (1, 3));
+    run.check();
+}
+
+#[test]
+fn what_a_missed_command_may_have_been_answered_is_not_told() {
+    let run = |missed: usize| {
+        // The replies to two commands are missed, and perhaps a third command; its reply is not.
+        let mut run = fresh(&[request(GET_A), request(GET_B)]);
+        run.gap(Side::Response, 10);
+        run.call(&response("-E1 x\r\n"));
+        run.gap(Side::Request, missed);
+        run.time += 30_000_000;
+        run.call(&request(GET_A));
+        run.call(&response("-E2 x\r\n"));
+        run.end(Side::Request, End::Finished);
+        run.end(Side::Response, End::Finished);
+        run.check();
+        run.lines()
+    };
+    assert_eq!(run(0), ["GET E1", "GET E2"]);
+    assert_eq!(run(21), [""; 0]);
+}
+
+#[test]
+fn a_reply_that_is_missed_in_doubt_does_not_make_a_client_one_that_does_not_wait() {
+    let mut run = Run::new(true);
+    for _ in 0..32 {
+        run.call(&request(GET_A));
+        run.call(&response(OK));
+    }
+    run.call(&request(GET_A));
+    for _ in 0..3 {
+        run.call(&request(GET_B));
+        run.gap(Side::Response, 5);
+    }
+    for call in [response("$-1\r\n"), request(GET_A), response(OK)] {
+        run.call(&call);
+    }
+    assert_eq!(run.lines()[32..], ["GET nil", "GET ok"]);
     run.check();
 }
 
