@@ -66,10 +66,29 @@ pub struct Runtime {
     pub executor_code: u32,
     /// The same to what it works on.
     pub executor_item: u32,
+    /// The code of what a task of an anyio task group calls when it is done: 0 when that is not known.
+    pub group_done: u64,
+    /// The type of such groups.
+    pub group_type: u64,
+    /// Where that function's closure has the cell with the group.
+    pub group_cell: u32,
+    /// Among the values of a group's attributes: its cancel scope.
+    pub group_scope: u32,
+    /// The same: the future with which the host waits for the group's tasks.
+    pub group_completed: u32,
+    /// Where a cancel scope has its host: from the scope, or among the values of its attributes.
+    pub host: u32,
+    /// Which of both: not 0 for the latter.
+    pub host_is_attribute: u32,
+    /// From a coroutine to its code.
+    pub coroutine_code: u32,
+    /// The code of a coroutine that a server makes a task of for each request: 0 when that is not known.
+    pub request: u64,
 }
 
 impl Runtime {
-    /// With what was known of workers before, if now there was none to be seen: all that there will be are alike.
+    /// With what was known of workers, groups and requests before, if now there was none to be seen: all that there will
+    /// be are alike.
     #[must_use]
     pub fn keeping(mut self, before: Option<&Self>) -> Self {
         if let Some(before) = before.filter(|_| self.worker == 0) {
@@ -83,6 +102,19 @@ impl Runtime {
             self.executor_code = before.executor_code;
             self.executor_item = before.executor_item;
         }
+        if let Some(before) = before.filter(|_| self.group_done == 0) {
+            self.group_done = before.group_done;
+            self.group_type = before.group_type;
+            self.group_cell = before.group_cell;
+            self.group_scope = before.group_scope;
+            self.group_completed = before.group_completed;
+            self.host = before.host;
+            self.host_is_attribute = before.host_is_attribute;
+        }
+        if let Some(before) = before.filter(|_| self.request == 0) {
+            self.request = before.request;
+            self.coroutine_code = before.coroutine_code;
+        }
         self
     }
 
@@ -95,7 +127,7 @@ impl Runtime {
 }
 
 /// Words of a [`Runtime`].
-pub const WORDS: usize = 17;
+pub const WORDS: usize = 23;
 
 /// Bits of [`Runtime::sources`]: what tells contexts apart, and where it is kept.
 pub mod source {
@@ -112,7 +144,7 @@ pub mod source {
     pub const ARRAY: u32 = 1 << 4;
 }
 
-/// Bits of [`Header::context`](crate::Header::context), which the address leaves free: three below, and those above it.
+/// Bits of [`Header::context`](crate::Header::context), which the address leaves free: four below, and those above it.
 pub mod context {
     /// It is the first piece of a greenlet's stack.
     pub const STACK: u64 = 1 << 0;
@@ -126,8 +158,10 @@ pub mod context {
     /// It is a task's: that one's number, as far as there is room for it. Whose address is the same, and the number not,
     /// is another task. Not 0.
     pub const NUMBER: u64 = 0xffff << 48;
+    /// It is a task's that was made for one request.
+    pub const REQUEST: u64 = 1 << 47;
     /// All of them.
-    pub const TAGS: u64 = STACK | MIGRATES | NONE | NAMED | NUMBER;
+    pub const TAGS: u64 = STACK | MIGRATES | NONE | NAMED | REQUEST | NUMBER;
 
     /// The bits of [`NUMBER`] for a task's number.
     #[must_use]

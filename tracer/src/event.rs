@@ -3,7 +3,7 @@
 pub use tracer_ebpf::Direction;
 use tracer_ebpf::Header;
 use tracer_ebpf::event::WAITERS;
-use tracer_ebpf::runtime::context::{NAMED, NONE, NUMBER};
+use tracer_ebpf::runtime::context::{NAMED, NONE, NUMBER, REQUEST};
 
 pub use crate::endpoint::{Address, Endpoint, Endpoints};
 
@@ -81,16 +81,28 @@ pub struct Mark {
 }
 
 impl Mark {
+    /// The context that made the call and those that wait for it, nearest first; 0 where there is none.
+    #[must_use]
+    pub fn contexts(&self) -> [u64; 1 + WAITERS] {
+        let [first, second, third] = self.waiters;
+        [self.context, first, second, third]
+    }
+
     /// The context that made the call; 0 when nothing tells, or none was entered.
     #[must_use]
     pub fn entered(&self) -> u64 {
         if self.context & NONE == 0 { self.context } else { 0 }
     }
 
-    /// The context that made the call, if it has been the same one since the context `earlier` ran: by its number, or
+    /// The context for which the call was made: that of a task that was made for one request, if it is this one or waits
+    /// for it. Else the one that made it, if it has been the same one since the context `earlier` ran: by its number, or
     /// because it is that one itself. Else 0: its address may have been another's meanwhile.
     #[must_use]
-    pub fn same_since(&self, earlier: u64) -> u64 {
+    pub fn owner_since(&self, earlier: u64) -> u64 {
+        let is_request = |context: &u64| context & (REQUEST | NAMED) == REQUEST;
+        if let Some(request) = self.contexts().into_iter().find(is_request) {
+            return request;
+        }
         let is_same = self.context & NUMBER != 0 || self.context == earlier;
         if is_same && self.context & (NONE | NAMED) == 0 { self.context } else { 0 }
     }

@@ -1,5 +1,6 @@
 """The oracle's ASGI application on asyncio: pools of POOL connections, a lock, tasks that the request waits for in
-each of the usual ways, functions on threads, tasks that nobody waits for, work after the response."""
+each of the usual ways, functions on threads, tasks that nobody waits for (some in a group left open), work after the
+response."""
 
 import asyncio
 import itertools
@@ -7,6 +8,7 @@ import os
 from urllib.parse import parse_qs
 
 import aiomysql
+import anyio
 import httpx
 import redis.asyncio as redis
 
@@ -20,7 +22,12 @@ tasks = set()
 class Stores:
     """The pools; they belong to the event loop."""
 
+    group = None
+
     async def start(self):
+        # What anyio does with asyncio is there when it is first used.
+        async with anyio.create_task_group():
+            pass
         self.sql = await aiomysql.create_pool(
             host="127.0.0.1", port=int(os.environ["DB_PORT"]), user=os.environ["DB_USER"],
             password=os.environ["DB_PASSWORD"], db=os.environ["DB_NAME"], minsize=1, maxsize=size, autocommit=True)
@@ -54,6 +61,23 @@ async def background(name):
         await call(kind, name, number)
 
 
+async def forgotten(name):
+    task = asyncio.create_task(background(name))
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+
+
+async def in_open_group(name):
+    """The first request enters the group, and leaves it open for those that come."""
+    if stores.group is None:
+        stores.group = anyio.create_task_group()
+        await stores.group.__aenter__()
+    stores.group.start_soon(background, name)
+
+
+NOBODY = itertools.cycle([in_open_group, forgotten])
+
+
 async def gather(calls):
     await asyncio.gather(*calls)
 
@@ -73,7 +97,16 @@ async def grouped(calls):
             group.create_task(call)
 
 
-WAYS = itertools.cycle([gather, in_time] + [grouped] * hasattr(asyncio, "TaskGroup"))
+async def in_anyio_group(calls):
+    async def run(call):
+        await call
+
+    async with anyio.create_task_group() as group:
+        for call in calls:
+            group.start_soon(run, call)
+
+
+WAYS = itertools.cycle([gather, in_time, in_anyio_group] + [grouped] * hasattr(asyncio, "TaskGroup"))
 
 
 async def on_threads(name, calls):
@@ -88,9 +121,7 @@ async def work(mode, name, wanted):
     if mode == "threads":
         await on_threads(name, [(kind, f"th{name}", number) for number, kind in enumerate(steps.CHILDREN)])
     if mode == "background":
-        task = asyncio.create_task(background(f"bg{name}"))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        await next(NOBODY)(f"bg{name}")
     if mode == "children":
         await next(WAYS)([call(kind, f"ga{name}", number) for number, kind in enumerate(steps.CHILDREN)])
     if mode == "ahead":

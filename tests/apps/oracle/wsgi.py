@@ -65,7 +65,7 @@ def serve(mode, name, wanted):
     if mode == "children":
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda child: call(child[1], f"ga{name}", child[0]), enumerate(steps.CHILDREN)))
-    for number, (kind, pause) in enumerate(steps.parse(wanted)):
+    for number, (kind, pause) in enumerate(wanted):
         time.sleep(pause)
         if mode == "lock":
             with lock:
@@ -76,5 +76,5 @@ def serve(mode, name, wanted):
 
 @app.get("/<mode>/<name>")
 def work(mode, name):
-    serve(mode, name, request.args["steps"])
+    serve(mode, name, steps.parse(request.args["steps"]))
     return name

@@ -37,12 +37,8 @@ pub enum Server {
     Flask,
     /// uvicorn on asyncio.
     Uvicorn,
-    /// FastAPI on uvicorn with asyncio's own loop: functions on worker threads.
-    FastFunctions,
-    /// The same with what uvicorn takes by itself where it is installed: uvloop.
-    UvloopFunctions,
-    /// FastAPI on uvicorn with uvloop: coroutines.
-    UvloopCoroutines,
+    /// FastAPI on uvicorn.
+    Fast(Fast),
     /// Node's own server.
     Node,
     /// The server of Go's `net/http`.
@@ -53,23 +49,35 @@ pub enum Server {
     MuslInterpreter,
 }
 
+/// How FastAPI serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fast {
+    /// `asyncio`, or what uvicorn takes by itself where it is installed: `uvloop`.
+    pub event_loop: &'static str,
+    /// `functions` on worker threads, `coroutines`, or responses that a task of its own writes: `streams`.
+    pub endpoints: &'static str,
+    /// Middlewares, each of which has what is inside of it run in a task of its own.
+    pub middlewares: usize,
+}
+
 impl Server {
     /// For the run's directory, and to be read.
-    pub fn name(self) -> &'static str {
-        match self {
+    pub fn name(self) -> String {
+        let name = match self {
+            Self::Fast(Fast { event_loop, endpoints, middlewares }) => {
+                return format!("fastapi-{event_loop}-{endpoints}-{middlewares}");
+            }
             Self::GunicornSync => "gunicorn-sync",
             Self::GunicornThreads => "gunicorn-gthread",
             Self::Gevent => "gunicorn-gevent",
             Self::Flask => "flask-threaded",
             Self::Uvicorn => "uvicorn-asyncio",
-            Self::FastFunctions => "fastapi-functions",
-            Self::UvloopFunctions => "fastapi-uvloop-functions",
-            Self::UvloopCoroutines => "fastapi-uvloop-coroutines",
             Self::Node => "node",
             Self::Go => "go",
             Self::Interpreter => "interpreter",
             Self::MuslInterpreter => "interpreter-musl",
-        }
+        };
+        name.to_owned()
     }
 
     /// Connections of each pool: fewer than requests at the same time.
@@ -84,9 +92,7 @@ impl Server {
             Self::GunicornThreads | Self::Gevent => 2,
             Self::Flask
             | Self::Uvicorn
-            | Self::FastFunctions
-            | Self::UvloopFunctions
-            | Self::UvloopCoroutines
+            | Self::Fast(_)
             | Self::Go
             | Self::Interpreter
             | Self::MuslInterpreter => 1,
@@ -115,9 +121,11 @@ impl Server {
                 command.args(["-m", "flask", "--app", "wsgi", "run", "--with-threads", "--port", &port])
             }
             Self::Uvicorn => command.args(uvicorn).args(["--loop", "asyncio", "asgi:app"]),
-            Self::FastFunctions => command.args(uvicorn).args(["--loop", "asyncio", "fast:app"]),
-            Self::UvloopFunctions | Self::UvloopCoroutines => {
-                command.args(uvicorn).args(["--loop", "uvloop", "--http", "httptools", "fast:app"])
+            Self::Fast(Fast { event_loop, endpoints, middlewares }) => {
+                command.env("ENDPOINTS", endpoints).env("MIDDLEWARES", middlewares.to_string());
+                // uvloop with the parser that uvicorn takes with it.
+                let parser = if event_loop == "uvloop" { "httptools" } else { "h11" };
+                command.args(uvicorn).args(["--loop", event_loop, "--http", parser, "fast:app"])
             }
             Self::Node => {
                 command = Command::new(workspace::program("node").unwrap());
@@ -134,8 +142,6 @@ impl Server {
             }
         };
         command.current_dir(directory).env("PYTHONDONTWRITEBYTECODE", "1");
-        let endpoints = if self == Self::UvloopCoroutines { "coroutines" } else { "functions" };
-        command.env("ENDPOINTS", endpoints);
         command.env("POOL", self.pool().to_string()).env("OTEL_SERVICE_NAME", self.name());
         command
     }
@@ -182,7 +188,7 @@ impl Application {
         let mut command = server.command(port);
         command.envs(testbed.stores(DatabaseRoute::Ipv4)).env("DOWNSTREAM", downstream.url());
         let logs = testbed.directory().logs();
-        let mut process = Process::start(server.name(), command, logs).unwrap();
+        let mut process = Process::start(&server.name(), command, logs).unwrap();
         let address = Address::Tcp((Ipv4Addr::LOCALHOST, port).into());
         process.wait_until(PATIENCE, || address.connect().is_ok()).unwrap();
         Self { process, address, output: logs.join(format!("{}.out", server.name())) }

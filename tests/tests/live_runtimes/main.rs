@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tests::live::Tracer;
 use xtask::testbed::Testbed;
 
-use self::application::{Application, Server};
+use self::application::{Application, Fast, Server};
 use self::downstream::Downstream;
 use self::load::{KINDS, Mode, Plan};
 use self::score::{Part, Score};
@@ -90,13 +90,13 @@ fn executors_of_asyncio() {
 
 #[test]
 fn executors_of_uvloop() {
-    let score = judge(Server::UvloopCoroutines, &[Mode::Plain, Mode::Background, Mode::Threads]);
+    let score = judge(fast("uvloop", "coroutines", 0), &[Mode::Plain, Mode::Background, Mode::Threads]);
     score.require(&[(Part::Own, TURNS), (Part::Thread, BEGUN_AHEAD)]);
 }
 
 #[test]
 fn functions_that_tasks_wait_for() {
-    let score = judge(Server::FastFunctions, &ONE_AT_A_TIME);
+    let score = judge(fast("asyncio", "functions", 0), &ONE_AT_A_TIME);
     score.require(&[(Part::Own, TURNS)]);
 }
 
@@ -121,13 +121,55 @@ fn goroutines() {
 
 #[test]
 fn functions_under_uvloop() {
-    let score = judge(Server::UvloopFunctions, &ONE_AT_A_TIME);
+    let score = judge(fast("uvloop", "functions", 0), &ONE_AT_A_TIME);
     score.require(&[(Part::Own, TURNS)]);
 }
 
 #[test]
 fn coroutines_under_uvloop() {
-    let score = judge(Server::UvloopCoroutines, &ALL);
+    let score = judge(fast("uvloop", "coroutines", 0), &ALL);
+    score.require(&[(Part::Own, TURNS), (Part::Child, TURNS)]);
+}
+
+#[test]
+fn coroutines() {
+    let score = judge(fast("asyncio", "coroutines", 0), &ALL);
+    score.require(&[(Part::Own, TURNS), (Part::Child, TURNS)]);
+}
+
+#[test]
+fn coroutines_in_tasks_of_a_middleware() {
+    let score = judge(fast("asyncio", "coroutines", 1), &ALL);
+    score.require(&[(Part::Own, TURNS), (Part::Child, TURNS)]);
+}
+
+#[test]
+fn coroutines_in_tasks_of_middlewares_under_uvloop() {
+    let score = judge(fast("uvloop", "coroutines", 2), &ALL);
+    score.require(&[(Part::Own, TURNS), (Part::Child, TURNS)]);
+}
+
+#[test]
+fn functions_in_tasks_of_middlewares() {
+    let score = judge(fast("asyncio", "functions", 2), &ONE_AT_A_TIME);
+    score.require(&[(Part::Own, TURNS)]);
+}
+
+#[test]
+fn streams() {
+    let score = judge(fast("asyncio", "streams", 0), &ALL);
+    score.require(&[(Part::Own, TURNS), (Part::Child, TURNS)]);
+}
+
+#[test]
+fn streams_under_uvloop() {
+    let score = judge(fast("uvloop", "streams", 0), &ALL);
+    score.require(&[(Part::Own, TURNS), (Part::Child, TURNS)]);
+}
+
+#[test]
+fn streams_in_tasks_of_a_middleware() {
+    let score = judge(fast("asyncio", "streams", 1), &ALL);
     score.require(&[(Part::Own, TURNS), (Part::Child, TURNS)]);
 }
 
@@ -137,20 +179,27 @@ fn callbacks_of_node() {
     judge(Server::Node, &ALL).require(&[]);
 }
 
+fn fast(event_loop: &'static str, endpoints: &'static str, middlewares: usize) -> Server {
+    Server::Fast(Fast { event_loop, endpoints, middlewares })
+}
+
 fn judge(server: Server, modes: &[Mode]) -> Score {
     judge_steps(server, modes, &KINDS)
 }
 
 /// Has the clients send to the application while it is traced.
 fn judge_steps(server: Server, modes: &[Mode], kinds: &[char]) -> Score {
-    let testbed = Testbed::start(server.name()).unwrap();
+    let testbed = Testbed::start(&server.name()).unwrap();
     let downstream = Downstream::start();
     let application = Application::start(&testbed, &downstream, server);
     let tracer =
         Tracer::start(testbed.directory(), &["--pid", &application.id().to_string(), "--ring-size", "64M"]);
     wait_until_told(&tracer, " told apart", server.runtimes());
+    if matches!(server, Server::Uvicorn | Server::Fast(_)) {
+        wait_until_told(&tracer, " in groups of anyio's,", 1);
+    }
     // A worker comes up with the first request that has work for one.
-    if matches!(server, Server::FastFunctions | Server::UvloopFunctions) {
+    if matches!(server, Server::Fast(Fast { endpoints: "functions", .. })) {
         Plan::first(application.address(), "plain");
         wait_until_told(&tracer, " run on worker threads,", 1);
     }

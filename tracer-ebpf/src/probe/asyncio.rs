@@ -6,8 +6,10 @@
 //! thread does is for a task that waits for the worker's future: anyio's is one of asyncio's, an executor's leads to one.
 
 use tracer_ebpf::event::WAITERS;
-use tracer_ebpf::runtime::{Runtime, context};
+use tracer_ebpf::runtime::Runtime;
+use tracer_ebpf::runtime::context::{self, NAMED};
 
+use super::anyio::anyio_host;
 use super::kernel::read_user;
 use super::maps::RUNTIMES;
 use super::runtime::{first_piece, thread_state};
@@ -21,6 +23,9 @@ const MAX_CELLS: u64 = 6;
 /// What is to be called when a future is done, that is looked at beside the first. With more nobody is known to wait.
 const MAX_CALLBACKS: u64 = 2;
 
+/// Tasks that wait for each other in turn that are followed. (A worker's, a `gather`'s, and some middlewares'.)
+const MAX_DEPTH: usize = 8;
+
 /// Attributes of a group that are looked at: as many as it has. (The order is the one in which they were set, or since 3.14
 /// that of their names.)
 const MAX_ATTRIBUTES: u64 = 10;
@@ -29,8 +34,8 @@ const MAX_ATTRIBUTES: u64 = 10;
 const MAX_FUTURE_ATTRIBUTES: u64 = 6;
 
 /// `PyObject.ob_type`, `PyVarObject.ob_size`.
-const TYPE: u64 = 8;
-const SIZE: u64 = 16;
+pub const TYPE: u64 = 8;
+pub const SIZE: u64 = 16;
 
 /// `PyTypeObject.tp_base`: `_asyncio.Future` is `_asyncio.Task`'s.
 const BASE: u64 = 256;
@@ -41,10 +46,11 @@ const ENTRY: u64 = 24;
 const ENTRY_VALUE: u64 = 16;
 const KEYS_SIZE: u64 = 8;
 
-/// `FutureObj`: `fut_callback0`, `fut_callbacks`. `TaskObj`, behind it: `task_fut_waiter`, `task_name`, `task_context`.
+/// `FutureObj`: `fut_callback0`, `fut_callbacks`. `TaskObj`, behind it: `task_fut_waiter`, `task_coro`, `task_name`, `task_context`.
 const CALLBACK: u64 = 24;
 const CALLBACKS: u64 = 40;
-const TASK_NAME: u64 = 16;
+const TASK_COROUTINE: u64 = 8;
+pub const TASK_NAME: u64 = 16;
 const TASK_CONTEXT: u64 = 24;
 
 /// `PyTypeObject.tp_name`, and how that of `int` begins; an integer's first digit, since 3.12.
@@ -64,7 +70,7 @@ const DIGITS: u64 = 0x3030_3030_3030_3030;
 
 /// `PyListObject.ob_item`; `PyCellObject.ob_ref`.
 const LIST_ITEMS: u64 = 24;
-const CELL: u64 = 16;
+pub const CELL: u64 = 16;
 
 /// `partialobject`: `fn`, `args`. `PyMethodObject`: `im_func`, `im_self`.
 const PARTIAL_FUNCTION: u64 = 16;
@@ -75,21 +81,30 @@ const ASYNCIO: u64 = u64::from_ne_bytes(*b"asyncio.");
 
 /// A pointer in the application's memory; 0 where none can be read.
 #[inline(always)]
-fn pointer(address: u64) -> u64 {
+pub fn pointer(address: u64) -> u64 {
     read_user(address).unwrap_or(0)
 }
 
 /// The contexts of the task that awaits the running one, or if there is none what the current worker does, and so on.
+/// Those of tasks with names of their own are left out: they own nothing.
 #[inline(always)]
 pub fn waiters(tgid: u32, running: u64, found: &mut [u64; WAITERS]) {
     let mut future = running;
     if future == 0 {
         future = asyncio_chained(tgid, asyncio_employment(tgid));
     }
-    for place in found.iter_mut() {
-        if future != 0 {
-            future = asyncio_waiter(tgid, future);
-            *place = asyncio_context(tgid, future);
+    let mut places = found.iter_mut();
+    let mut place = places.next();
+    for _ in 0..MAX_DEPTH {
+        let Some(free) = &mut place else { return };
+        if future == 0 {
+            return;
+        }
+        future = asyncio_waiter(tgid, future);
+        let context = asyncio_context(tgid, future);
+        if context & NAMED == 0 && context != 0 {
+            **free = context;
+            place = places.next();
         }
     }
 }
@@ -170,7 +185,19 @@ pub extern "C" fn asyncio_context(tgid: u32, task: u64) -> u64 {
         return 0;
     }
     let name = pointer(task + runtime.task_fields as u64 + TASK_NAME);
-    context | number(runtime, name)
+    context | number(runtime, name) | request(runtime, task)
+}
+
+/// Whether a task was made for one request, by what it runs.
+#[inline(always)]
+fn request(runtime: &Runtime, task: u64) -> u64 {
+    if runtime.request == 0 {
+        return 0;
+    }
+    let coroutine = pointer(task + runtime.task_fields as u64 + TASK_COROUTINE);
+    // The word's lowest bits can tell how it is owned.
+    let code = pointer(coroutine + runtime.coroutine_code as u64) & !3;
+    if code == runtime.request { context::REQUEST } else { 0 }
 }
 
 /// The number of a task that was given no name: asyncio numbers those. Since 3.13 a text is made of it when it is asked
@@ -234,7 +261,7 @@ fn runs(runtime: &Runtime, task: u64, context: u64) -> bool {
 }
 
 #[inline(always)]
-fn runtime(tgid: u32) -> Option<&'static Runtime> {
+pub fn runtime(tgid: u32) -> Option<&'static Runtime> {
     // SAFETY: the pointer is to a map value.
     RUNTIMES.get_ptr(&tgid).map(|runtime| unsafe { &*runtime })
 }
@@ -246,7 +273,7 @@ pub extern "C" fn asyncio_waiter(tgid: u32, future: u64) -> u64 {
     let Some(runtime) = runtime(tgid).filter(|_| future != 0) else {
         return 0;
     };
-    let mut found = by(runtime, future, pointer(future + CALLBACK));
+    let mut found = one(tgid, runtime, future, pointer(future + CALLBACK));
     let callbacks = pointer(future + CALLBACKS);
     if callbacks == 0 {
         return found;
@@ -259,7 +286,8 @@ pub extern "C" fn asyncio_waiter(tgid: u32, future: u64) -> u64 {
     for index in 0..MAX_CALLBACKS {
         if index < count {
             // A tuple of what is called and a context.
-            let other = by(runtime, future, pointer(pointer(items + index * 8) + runtime.items as u64));
+            let callback = pointer(pointer(items + index * 8) + runtime.items as u64);
+            let other = one(tgid, runtime, future, callback);
             if other != 0 {
                 if found != 0 {
                     return 0;
@@ -271,7 +299,14 @@ pub extern "C" fn asyncio_waiter(tgid: u32, future: u64) -> u64 {
     found
 }
 
-/// The task that waits for a future by what is called when it is done.
+/// The task that waits for a future by what is called when it is done, with anyio's.
+#[inline(always)]
+fn one(tgid: u32, runtime: &Runtime, future: u64, callback: u64) -> u64 {
+    let task = by(runtime, future, callback);
+    if task == 0 { anyio_host(tgid, future, callback) } else { task }
+}
+
+/// The same by asyncio's own.
 #[inline(never)]
 fn by(runtime: &Runtime, future: u64, callback: u64) -> u64 {
     if callback == 0 {
@@ -326,7 +361,7 @@ fn attribute(runtime: &Runtime, object: u64, of: u64) -> u64 {
 
 /// Where an object has the values of its attributes; 0 when that is not known.
 #[inline(always)]
-fn attributes(runtime: &Runtime, object: u64) -> u64 {
+pub fn attributes(runtime: &Runtime, object: u64) -> u64 {
     match runtime.values {
         0 => 0,
         // The word there is the address, or one below.

@@ -9,6 +9,7 @@ macro_rules! config {
     };
 }
 
+mod anyio;
 pub mod arch;
 mod asyncio;
 pub mod call;

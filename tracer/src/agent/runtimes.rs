@@ -248,6 +248,11 @@ impl Watch {
         if found.runtime.executor != 0 && self.is_news(pid, "executors") {
             info!("process {pid} has functions run by executors, whose threads are known to work for tasks");
         }
+        if found.runtime.group_done != 0 && self.is_news(pid, "groups") {
+            info!(
+                "process {pid} has tasks in groups of anyio's, which are known to work for the task that waits for them"
+            );
+        }
         debug!(pid, runtime = ?found.runtime, "its runtime is read");
     }
 

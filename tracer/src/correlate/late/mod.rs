@@ -14,8 +14,8 @@
 //! was written *in the owner's context*, not with the response: what a buffer still holds is written when the task
 //! may long be over. It begins with the end of the request's head, since before that nobody can work for it. What
 //! writes the response may itself have begun within the window, where another one had its address (Starlette streams
-//! in a task of its own): so it owns the exchange only if its task has a number, or if it read the request too. A
-//! context that answers two exchanges whose windows meet has proved nothing, and owns neither; and a task that has
+//! in a task of its own): so it owns the exchange only if its task has a number, or if it read the request too. Where the
+//! server's task for that one request waits for the writer, that one is the owner. A context that answers two exchanges whose windows meet has proved nothing, and owns neither; and a task that has
 //! answered before, as one that serves a connection for as long as that lasts, can still have been at the exchange before
 //! when the loop read the next one, so that it owns only the first. Contexts of different
 //! threads have nothing to do with each other, except where they move between the threads of a process (goroutines).
@@ -167,7 +167,7 @@ impl LateParents {
     /// # Errors
     /// When nothing that could still happen would tell.
     pub fn ask(&mut self, mark: Mark) -> Result<Ticket, Inactive> {
-        let question = Question { ticket: Ticket(self.last + 1), contexts: contexts(mark), call: mark.call };
+        let question = Question { ticket: Ticket(self.last + 1), contexts: mark.contexts(), call: mark.call };
         let mut asked = scope(mark);
         let waiting = if let Some(inheriting) = self.inheriting.get_mut(&mark.thread) {
             if inheriting.ended.is_some() {
@@ -272,9 +272,11 @@ impl LateParents {
     /// Bytes of its response were written.
     pub fn on_response(&mut self, exchange: ActiveId, mark: Mark) {
         let Some(served) = self.served.get_mut(&exchange) else { return };
-        let owner = *served.owner.get_or_insert(mark.same_since(served.reader));
+        let owner = *served.owner.get_or_insert(mark.owner_since(served.reader));
         let elsewhere = scope(mark) != served.thread;
-        if mark.context != owner || elsewhere || owner == 0 {
+        // What writes for the owner is as good as itself: it waits.
+        let is_owners = owner != 0 && mark.contexts().contains(&owner);
+        if !is_owners || elsewhere {
             // Another's bytes: what a buffer still held. If they were the first ones, nobody knows the owner.
             if served.owner == Some(0) || elsewhere {
                 self.end(exchange);
@@ -441,11 +443,6 @@ fn scope(mark: Mark) -> ThreadId {
 /// A thread's number is not 0, so that this stands for none of them.
 fn whole_process(tgid: u32) -> ThreadId {
     ThreadId { tgid, tid: 0, start: 0 }
-}
-
-fn contexts(mark: Mark) -> [u64; 1 + WAITERS] {
-    let [first, second, third] = mark.waiters;
-    [mark.context, first, second, third]
 }
 
 /// Whether one of the thread's exchanges may turn out to be the question's answer.

@@ -1,15 +1,15 @@
-//! Parents that are known later: by the runtime's contexts, and by threads that end with their request.
+//! Parents that are known later, by the runtime's contexts.
 
 use tracer_ebpf::ProcessNote;
-use tracer_ebpf::runtime::context::{MIGRATES, NAMED, NONE, STACK, number};
+use tracer_ebpf::runtime::context::{MIGRATES, NAMED, NONE, REQUEST, STACK, number};
 
 use super::script::{Conn, Script};
-use crate::correlate::late::{EXIT_GRACE, MAX_WAIT};
+use crate::correlate::late::MAX_WAIT;
 use crate::span::Attribute;
 
-const WEB: Conn = (1, 11);
+pub(super) const WEB: Conn = (1, 11);
 const WEB2: Conn = (2, 12);
-const DB: Conn = (3, 13);
+pub(super) const DB: Conn = (3, 13);
 const DB2: Conn = (4, 14);
 
 /// The event loop's own context, in which it reads.
@@ -18,7 +18,7 @@ const LOOP: u64 = 0x70;
 const A: u64 = 0xa0 | number(1);
 const B: u64 = 0xb0 | number(2);
 
-fn connected() -> Script {
+pub(super) fn connected() -> Script {
     let mut s = Script::new();
     s.accept(1, WEB);
     s.accept(1, WEB2);
@@ -48,7 +48,7 @@ fn respond(s: &mut Script, context: u64, conn: Conn) {
     s.send(1, conn, "!ok\n");
 }
 
-fn evidence(s: &Script, name: &str) -> Vec<Attribute> {
+pub(super) fn evidence(s: &Script, name: &str) -> Vec<Attribute> {
     let attributes = &s.span(name).description.attributes;
     attributes.iter().filter(|attribute| attribute.key == "tracer.correlation").cloned().collect()
 }
@@ -165,6 +165,52 @@ fn a_task_that_answers_a_request_itself_works_for_that_one() {
     s.recv(1, DB2, "!rows\n");
     s.assert_child("query", "inner");
     s.assert_child("later", "inner");
+}
+
+#[test]
+fn the_task_made_for_a_request_owns_it_whoever_writes_the_response() {
+    const STREAM: u64 = 0xc0 | NAMED;
+    const ONE: u64 = A | REQUEST;
+    const TWO: u64 = B | REQUEST;
+    let mut s = connected();
+    request(&mut s, WEB, "one");
+    request(&mut s, WEB2, "two");
+    query(&mut s, ONE, DB, "before");
+    // Another request's task that writes a response has the same address a moment later.
+    for (owner, conn, name) in [(ONE, WEB, "within"), (TWO, WEB2, "other")] {
+        s.run_for(1, STREAM, &[owner]);
+        s.send(1, conn, "!o");
+        s.send(1, DB, &format!("?{name}\n"));
+        s.epoll(1);
+        s.run(1, LOOP);
+        s.recv(1, DB, "!rows\n");
+        s.run_for(1, STREAM, &[owner]);
+        s.send(1, conn, "k\n");
+    }
+    s.assert_child("before", "one");
+    s.assert_child("within", "one");
+    s.assert_child("other", "two");
+    assert_eq!(s.pipeline.stats().tables.waiting, 0);
+}
+
+#[test]
+fn who_waits_for_the_writer_owns_nothing_unless_made_for_a_request() {
+    const SERVER: u64 = 0xf0 | number(3);
+    let mut s = connected();
+    request(&mut s, WEB, "one");
+    query(&mut s, SERVER, DB, "server");
+    for (context, waiters, name) in
+        [(0xc0 | NAMED, [SERVER], "first"), (0xc0, [0xe0 | NAMED | REQUEST], "second")]
+    {
+        s.run_for(1, context, &waiters);
+        s.send(1, DB, &format!("?{name}\n"));
+        s.send(1, WEB, "!ok\n");
+        s.run(1, LOOP);
+        s.recv(1, DB, "!rows\n");
+        s.assert_root(name);
+        request(&mut s, WEB, "next");
+    }
+    s.assert_root("server");
 }
 
 #[test]
@@ -449,63 +495,4 @@ fn what_waits_at_the_end_is_told() {
     s.telemetry.extend(s.pipeline.drain());
     s.assert_root("select");
     s.assert_line("line", None);
-}
-
-fn calls(s: &mut Script, tid: u32, name: &str) {
-    s.send(tid, DB, &format!("?{name}\n"));
-    s.recv(tid, DB, "!rows\n");
-}
-
-#[test]
-fn a_thread_that_ends_with_the_request_it_was_made_for_inherits_it() {
-    let mut s = connected();
-    s.recv(1, WEB, "?one\n");
-    s.start_thread(1, 2);
-    calls(&mut s, 2, "select");
-    s.log(2, "line\n");
-    s.process(2, ProcessNote::ThreadExit);
-    s.send(1, WEB, "!ok\n");
-    s.assert_child("select", "one");
-    s.assert_line("line", Some("one"));
-    assert_eq!(evidence(&s, "select"), [Attribute::new("tracer.correlation", "request_thread")]);
-}
-
-#[test]
-fn the_end_of_a_joined_thread_may_be_told_a_moment_late() {
-    let mut s = connected();
-    s.recv(1, WEB, "?one\n");
-    s.start_thread(1, 2);
-    calls(&mut s, 2, "select");
-    s.send(1, WEB, "!ok\n");
-    s.process(2, ProcessNote::ThreadExit);
-    assert_eq!(s.names(), ["one"], "its process may be ending");
-    s.tick(s.time + EXIT_GRACE);
-    s.assert_child("select", "one");
-}
-
-#[test]
-fn a_worker_of_a_pool_does_not_inherit() {
-    let mut s = connected();
-    s.recv(1, WEB, "?one\n");
-    s.start_thread(1, 2);
-    calls(&mut s, 2, "of-one");
-    s.send(1, WEB, "!ok\n");
-    calls(&mut s, 2, "of-two");
-    s.tick(s.time + EXIT_GRACE);
-    s.assert_root("of-one");
-    s.assert_root("of-two");
-    assert_eq!(s.pipeline.stats().spans.roots_outlived, 2);
-}
-
-#[test]
-fn the_end_of_a_process_tells_nothing_of_its_threads() {
-    let mut s = connected();
-    s.recv(1, WEB, "?one\n");
-    s.start_thread(1, 2);
-    calls(&mut s, 2, "select");
-    s.send(1, WEB, "!ok\n");
-    s.process(2, ProcessNote::ThreadExit);
-    s.process(1, ProcessNote::Exit);
-    s.tick(s.time + EXIT_GRACE);
-    s.assert_root("select");
 }

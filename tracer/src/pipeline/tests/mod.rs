@@ -7,6 +7,7 @@ mod exports;
 mod hops;
 mod hostile;
 mod incomplete;
+mod inheriting;
 mod late;
 pub(crate) mod line;
 mod lines;

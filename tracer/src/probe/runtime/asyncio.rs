@@ -7,27 +7,15 @@ use std::ops::Range;
 
 use super::layout::Layout;
 use super::memory::Memory;
+use super::objects::Modules;
 
 /// Most bytes of a library's variables, or of a module's state, that are looked through.
 const MAX_VARIABLES: u64 = 16 * 1024;
-
-/// Modules of an interpreter that are looked through.
-const MAX_MODULES: u64 = 16 * 1024;
 
 /// `PyObject.ob_type`, `PyTypeObject.tp_name`, `PyTypeObject.tp_basicsize`.
 const TYPE: u64 = 8;
 const NAME: u64 = 24;
 const BASIC_SIZE: u64 = 32;
-
-/// `PyDictObject.ma_keys`. Of its keys, since 3.11: logarithm of the size, logarithm of the index's bytes, kind;
-/// entries; the index, before the entries.
-const DICT_KEYS: u64 = 32;
-const KEYS_SIZES: u64 = 8;
-const KEYS_COUNT: u64 = 24;
-const KEYS_INDEX: u64 = 32;
-
-/// `PyASCIIObject.length`.
-const TEXT_LENGTH: u64 = 16;
 
 /// `PyModuleObject.md_def`, `md_state`; `PyModuleDef.m_size`.
 const MODULE_DEFINITION: u64 = 24;
@@ -58,22 +46,17 @@ pub(super) struct Variables {
 pub(super) fn find(
     memory: &Memory,
     layout: &Layout,
-    interpreter: u64,
+    modules: &Modules,
     variables: impl FnOnce() -> Option<Variables>,
 ) -> Option<Tasks> {
-    let (types, objects) = match layout.modules {
-        None => {
-            // The types themselves lie there.
-            let variables = variables()?;
-            let types = words(variables.initialised.clone()).filter(|address| named(memory, *address));
-            (types.collect(), values(memory, &variables.zeroed))
-        }
-        Some(modules) => {
-            let modules = memory.word(interpreter + u64::from(modules)).ok()?;
-            let state = state(memory, entry(memory, layout, modules, b"_asyncio")?)?;
-            let values = values(memory, &state);
-            (values.iter().copied().filter(|address| named(memory, *address)).collect::<Vec<_>>(), values)
-        }
+    let (types, objects) = if layout.module_state {
+        let values = values(memory, &state(memory, modules.get(b"_asyncio")?)?);
+        (values.iter().copied().filter(|address| named(memory, *address)).collect::<Vec<_>>(), values)
+    } else {
+        // The types themselves lie there.
+        let variables = variables()?;
+        let types = words(variables.initialised.clone()).filter(|address| named(memory, *address));
+        (types.collect(), values(memory, &variables.zeroed))
     };
     let of =
         |name: &[u8]| types.iter().copied().find(|address| type_name(memory, *address).starts_with(name));
@@ -119,25 +102,6 @@ fn named(memory: &Memory, address: u64) -> bool {
 fn type_name(memory: &Memory, address: u64) -> [u8; 16] {
     let name = memory.word(address.wrapping_add(NAME));
     name.and_then(|name| memory.bytes(name)).unwrap_or_default()
-}
-
-/// What a dictionary holds by a name, since 3.11.
-pub(super) fn entry(memory: &Memory, layout: &Layout, dictionary: u64, name: &[u8]) -> Option<u64> {
-    let keys = memory.word(dictionary + DICT_KEYS).ok()?;
-    let [_, index, kind, ..] = memory.bytes::<8>(keys + KEYS_SIZES).ok()?;
-    let count = memory.word(keys + KEYS_COUNT).ok()?.min(MAX_MODULES);
-    // Keys that are all strings (kinds other than 0) are kept without their hashes.
-    let (entry, key) = if kind == 0 { (24, 8) } else { (16, 0) };
-    let first = keys + KEYS_INDEX + 1_u64.checked_shl(u32::from(index))?;
-    let length = u64::try_from(name.len()).ok()?;
-    let is_it = |at: &u64| {
-        let key = memory.word(first + at * entry + key).unwrap_or_default();
-        key != 0
-            && memory.word(key + TEXT_LENGTH).is_ok_and(|other| other == length)
-            && memory.slice(key + u64::from(layout.text), name.len()).is_ok_and(|bytes| bytes == name)
-    };
-    let at = (0..count).find(is_it)?;
-    memory.word(first + at * entry + key + 8).ok().filter(|value| *value != 0)
 }
 
 /// The state of a module.

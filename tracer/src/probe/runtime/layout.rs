@@ -23,8 +23,10 @@ pub(super) struct Layout {
     pub(super) stack: (u32, u32),
     /// `PyContext.ctx_entered`.
     pub(super) entered: u32,
-    /// `PyInterpreterState.imports.modules`, since `_asyncio` keeps what it knows in its module.
+    /// `PyInterpreterState.imports.modules` (`modules` in 3.11), since 3.11.
     pub(super) modules: Option<u32>,
+    /// Whether `_asyncio` keeps what it knows in its module: since 3.12.
+    pub(super) module_state: bool,
     /// From the end of an asyncio future to the pointers that only a task has: since 3.13 a task's bits are before them.
     pub(super) task_bits: u32,
     /// Where an ASCII string's characters are.
@@ -34,6 +36,8 @@ pub(super) struct Layout {
     pub(super) values: i64,
     /// How frames lie in a chunk of the data stack, since 3.11.
     pub(super) frames: Option<Frames>,
+    /// What types, code and coroutines have, since 3.11.
+    pub(super) members: Option<Members>,
     /// `PyTupleObject.ob_item`: behind the hash since 3.14.
     pub(super) items: u32,
     /// `_PyThreadStateImpl.asyncio_tasks_head`, before which is the running task, since 3.14.
@@ -51,6 +55,17 @@ pub(super) struct Frames {
     pub(super) locals: u64,
     /// `PyCodeObject.co_framesize` in words; before 3.12 it follows from others.
     pub(super) size: Option<u64>,
+}
+
+/// Of types, code and coroutines. (What else is read of them is where it is in all releases since 3.11.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Members {
+    /// `PyHeapTypeObject.ht_cached_keys`.
+    pub(super) shared_keys: u64,
+    /// `PyCodeObject.co_nfreevars`.
+    pub(super) free_variables: u64,
+    /// `PyCoroObject.cr_code`, since 3.12 that of its frame (`cr_iframe`).
+    pub(super) coroutine_code: u32,
 }
 
 /// What `_PyRuntime` begins with since 3.13 (`_Py_DebugOffsets`): this, the version, whether there is no GIL, offsets.
@@ -108,10 +123,12 @@ const LAYOUTS: [Layout; 5] = [
         stack: (24, 24),
         entered: 40,
         modules: None,
+        module_state: false,
         task_bits: 0,
         text: 48,
         values: 0,
         frames: None,
+        members: None,
         items: 24,
         task_list: None,
     },
@@ -124,11 +141,13 @@ const LAYOUTS: [Layout; 5] = [
         context: 224,
         stack: (296, 0),
         entered: 40,
-        modules: None,
+        modules: Some(888),
+        module_state: false,
         task_bits: 0,
         text: 48,
         values: -32,
         frames: Some(Frames { code: 32, globals: 8, locals: 72, size: None }),
+        members: Some(Members { shared_keys: 872, free_variables: 92, coroutine_code: 16 }),
         items: 24,
         task_list: None,
     },
@@ -142,10 +161,12 @@ const LAYOUTS: [Layout; 5] = [
         stack: (232, 0),
         entered: 40,
         modules: Some(944),
+        module_state: true,
         task_bits: 0,
         text: 40,
         values: -24,
         frames: Some(Frames { code: 0, globals: 24, locals: 72, size: Some(76) }),
+        members: Some(Members { shared_keys: 880, free_variables: 88, coroutine_code: 72 }),
         items: 24,
         task_list: None,
     },
@@ -159,10 +180,12 @@ const LAYOUTS: [Layout; 5] = [
         stack: (232, 0),
         entered: 40,
         modules: Some(7656),
+        module_state: true,
         task_bits: 8,
         text: 40,
         values: 24,
         frames: Some(Frames { code: 0, globals: 24, locals: 72, size: Some(76) }),
+        members: Some(Members { shared_keys: 880, free_variables: 88, coroutine_code: 72 }),
         items: 24,
         task_list: None,
     },
@@ -176,10 +199,12 @@ const LAYOUTS: [Layout; 5] = [
         stack: (232, 0),
         entered: 40,
         modules: Some(7688),
+        module_state: true,
         task_bits: 8,
         text: 40,
         values: 24,
         frames: Some(Frames { code: 0, globals: 24, locals: 80, size: Some(76) }),
+        members: Some(Members { shared_keys: 880, free_variables: 88, coroutine_code: 72 }),
         items: 32,
         task_list: Some(880),
     },

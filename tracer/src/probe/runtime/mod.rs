@@ -8,10 +8,13 @@
 mod asyncio;
 mod cpython;
 mod golang;
+mod groups;
 mod image;
 mod layout;
 mod memory;
 mod migrating;
+mod objects;
+mod requests;
 mod storage;
 mod workers;
 
@@ -24,8 +27,10 @@ use self::asyncio::Tasks;
 use self::cpython::Proof;
 pub use self::cpython::Version;
 use self::golang::{Executables, Slot};
+use self::groups::Groups;
 use self::image::Images;
 use self::memory::{Mappings, Memory};
+use self::objects::{Modules, Objects, Place};
 use crate::enrich::process::Proc;
 
 /// Why a process's runtime is not read.
@@ -177,8 +182,10 @@ impl Locator {
             sources: source::ENTERED,
             ..Runtime::default()
         };
+        let objects = Objects { memory: &memory, layout: &layout };
+        let modules = objects.modules(proof.interpreter).unwrap_or_default();
         let variables = || image::variables(proc, pid, &mappings, "/_asyncio.");
-        let tasks = asyncio::find(&memory, &layout, proof.interpreter, variables);
+        let tasks = asyncio::find(&memory, &layout, &modules, variables);
         (runtime.stack, runtime.previous) = layout.stack;
         if let Some(key) = proof.slot.key {
             runtime.sources |= source::ARRAY;
@@ -189,17 +196,8 @@ impl Locator {
         }
         if let Some(tasks) = tasks {
             tell_tasks(&mut runtime, &proof, tasks);
-            if let Some(workers) = workers::of_anyio(&memory, &layout, proof.interpreter) {
-                runtime.worker = workers.code;
-                runtime.worker_code = workers.code_at;
-                runtime.employment = workers.variable_at;
-            }
-            if let Some((workers, future_type)) = workers::of_executors(&memory, &layout, proof.interpreter) {
-                runtime.executor = workers.code;
-                runtime.executor_code = workers.code_at;
-                runtime.executor_item = workers.variable_at;
-                runtime.future_type = future_type;
-            }
+            tell_frameworks(&mut runtime, objects, &modules);
+            tell_workers(&mut runtime, &memory, &proof);
         }
         if mappings.has("/gevent/") {
             runtime.sources |= source::STACK;
@@ -238,6 +236,42 @@ fn tell_tasks(runtime: &mut Runtime, proof: &Proof, tasks: Tasks) {
     runtime.tasks = tasks.current;
     runtime.task_type = tasks.task_type;
     runtime.task_fields = tasks.task_fields;
+}
+
+fn tell_workers(runtime: &mut Runtime, memory: &Memory, proof: &Proof) {
+    let (layout, interpreter) = (&proof.layout, proof.interpreter);
+    if let Some(workers) = workers::of_anyio(memory, layout, interpreter) {
+        runtime.worker = workers.code;
+        runtime.worker_code = workers.code_at;
+        runtime.employment = workers.variable_at;
+    }
+    if let Some((workers, future_type)) = workers::of_executors(memory, layout, interpreter) {
+        runtime.executor = workers.code;
+        runtime.executor_code = workers.code_at;
+        runtime.executor_item = workers.variable_at;
+        runtime.future_type = future_type;
+    }
+}
+
+fn tell_frameworks(runtime: &mut Runtime, objects: Objects<'_>, modules: &Modules) {
+    if let Some(groups) = groups::find(objects, modules) {
+        tell_groups(runtime, groups);
+    }
+    if let Some(found) = requests::find(objects, modules) {
+        (runtime.coroutine_code, runtime.request) = found;
+    }
+}
+
+fn tell_groups(runtime: &mut Runtime, groups: Groups) {
+    runtime.group_done = groups.done;
+    runtime.group_type = groups.group_type;
+    runtime.group_cell = groups.cell;
+    runtime.group_scope = groups.scope;
+    runtime.group_completed = groups.completed;
+    (runtime.host, runtime.host_is_attribute) = match groups.host {
+        Place::Slot(at) => (at, 0),
+        Place::Value(at) => (at, 1),
+    };
 }
 
 #[cfg(test)]

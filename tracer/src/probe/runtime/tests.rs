@@ -37,12 +37,56 @@ print('.'.join(map(str, sys.version_info[:2])), asyncio.run(waiter_offset()), fl
 sys.stdin.readline()
 ";
 
+/// Has modules like those of anyio and uvicorn, with the scope's host in a slot or among its attributes. Tells the code of
+/// what a group's task calls, which cell of its closure has the group, the group's type, and a request's code.
+const FRAMEWORKS: &str = "\
+import sys, types, threading, asyncio
+def module(name, **variables):
+    sys.modules[name] = types.ModuleType(name)
+    vars(sys.modules[name]).update(variables)
+class Scope:
+    def __init__(self):
+        self._deadline = 0
+        self._host_task = None
+class SlotScope(Scope):
+    __slots__ = ('_deadline', '_host_task')
+class Group:
+    def __init__(self, scope):
+        self.cancel_scope = scope()
+        self._entered = False
+        self._on_completed_fut = None
+    def _spawn(self):
+        def other():
+            return future
+        def task_done(task):
+            return future, self, task
+        future = None
+        return task_done
+class Cycle:
+    async def run_asgi(self):
+        pass
+scope = {'slot': SlotScope, 'attribute': Scope}[sys.argv[1]]
+group = Group(scope)
+module('anyio._backends._asyncio', TaskGroup=Group, CancelScope=scope)
+module('uvicorn.protocols.http.h11_impl', RequestResponseCycle=Cycle)
+done = group._spawn()
+cells = [cell.cell_contents for cell in done.__closure__]
+host = group.cancel_scope._host_task = object()
+memory = open('/proc/self/mem', 'rb', 0)
+memory.seek(id(group.cancel_scope))
+words = [int.from_bytes(memory.read(8), sys.byteorder) for _ in range(scope.__basicsize__ // 8)]
+slot = words.index(id(host)) * 8 if id(host) in words else 0
+print('.'.join(map(str, sys.version_info[:2])), id(done.__code__), cells.index(group), id(Group),
+      id(Cycle.run_asgi.__code__), slot, flush=True)
+sys.stdin.readline()
+";
+
 struct Python(Child);
 
 impl Python {
-    fn start(path: &PathBuf) -> Option<(Self, String)> {
+    fn start(path: &PathBuf, arguments: &[&str]) -> Option<(Self, String)> {
         let mut command = Command::new(path);
-        command.args(["-c", PROGRAM]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.arg("-c").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().ok()?;
         let mut version = String::new();
         BufReader::new(child.stdout.take()?).read_line(&mut version).ok()?;
@@ -79,7 +123,7 @@ fn interpreters() -> Vec<PathBuf> {
 fn real_interpreters_are_proved_or_refused() {
     let mut proved = 0;
     for path in interpreters() {
-        let Some((python, told)) = Python::start(&path) else { continue };
+        let Some((python, told)) = Python::start(&path, &[PROGRAM]) else { continue };
         let (version, waiter) = told.split_once(' ').unwrap();
         let located = Locator::default().locate(&Proc::default(), python.0.id());
         let minor: u8 = version.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap();
@@ -101,6 +145,33 @@ fn real_interpreters_are_proved_or_refused() {
         }
     }
     eprintln!("{proved} interpreters proved");
+}
+
+#[test]
+fn groups_and_requests_are_found_by_their_names() {
+    let all = interpreters();
+    for (path, place) in all.iter().flat_map(|path| ["slot", "attribute"].map(|place| (path, place))) {
+        let Some((python, told)) = Python::start(path, &[FRAMEWORKS, place]) else { continue };
+        let mut told = told.split(' ');
+        let version = told.next().unwrap().to_owned();
+        let Ok(found) = Locator::default().locate(&Proc::default(), python.0.id()) else { continue };
+        let runtime = found.runtime;
+        if ["3.9", "3.10"].contains(&&*version) {
+            assert_eq!((runtime.group_done, runtime.request), (0, 0));
+            continue;
+        }
+        let [done, cell, group, request, slot] = [0; 5].map(|_: u64| told.next().unwrap().parse().unwrap());
+        assert_eq!(
+            (runtime.group_done, runtime.group_type, runtime.request),
+            (done, group, request),
+            "{version}"
+        );
+        assert_eq!(u64::from(runtime.group_cell), u64::from(runtime.items) + 8 * cell, "{version}");
+        assert_eq!((runtime.group_scope, runtime.group_completed), (0, 16), "{version}");
+        // A slot, or the second of its attributes.
+        let host = if place == "slot" { (slot, 0) } else { (8, 1) };
+        assert_eq!((u64::from(runtime.host), runtime.host_is_attribute), host, "{version}");
+    }
 }
 
 #[test]

@@ -5,10 +5,10 @@
 //! stack. One of them is the worker's loop, with the future among its variables, or what has it. Where that is follows from the sizes of the
 //! frames below, which are the same in every such thread of a process.
 
-use super::asyncio;
 use super::cpython;
 use super::layout::{Frames, Layout};
 use super::memory::Memory;
+use super::objects::Objects;
 
 /// Frames of a thread that are looked at: `_bootstrap`, `_bootstrap_inner`, `run`, `_worker`, and one that a tool put
 /// between.
@@ -29,17 +29,8 @@ const QUALIFIED_NAME: u64 = 128;
 const STACK_SIZE: u64 = 68;
 const LOCALS: u64 = 76;
 
-/// `PyASCIIObject.length`.
-const LENGTH: u64 = 16;
-
-/// `PyModuleObject.md_dict`.
-const MODULE_VARIABLES: u64 = 16;
-
 /// Most variables of a function.
 const MAX_NAMES: u64 = 64;
-
-/// Bytes of a name or a path that are looked at; a longer one is not what is looked for.
-const MAX_TEXT: u64 = 1024;
 
 /// `PyVarObject.ob_size`.
 const SIZE: u64 = 16;
@@ -70,8 +61,9 @@ pub(super) fn of_anyio(memory: &Memory, layout: &Layout, interpreter: u64) -> Op
 /// Those of executors, and the type of their futures.
 pub(super) fn of_executors(memory: &Memory, layout: &Layout, interpreter: u64) -> Option<(Workers, u64)> {
     let workers = find(memory, layout, interpreter, &EXECUTOR)?;
-    let module = asyncio::entry(memory, layout, workers.globals, b"_base")?;
-    let future = asyncio::entry(memory, layout, memory.word(module + MODULE_VARIABLES).ok()?, b"Future")?;
+    let objects = Objects { memory, layout };
+    let module = objects.entry(workers.globals, b"_base")?;
+    let future = objects.variable(module, b"Future")?;
     Some((workers, future))
 }
 
@@ -111,8 +103,9 @@ fn within(memory: &Memory, layout: &Layout, frames: Frames, chunk: u64, wanted: 
 
 /// Whether the code is that of the worker.
 fn is_worker(memory: &Memory, layout: &Layout, code: u64, wanted: &Loop) -> Option<bool> {
-    let name = text(memory, layout, memory.word(code + QUALIFIED_NAME).ok()?)?;
-    let file = text(memory, layout, memory.word(code + FILE).ok()?)?;
+    let objects = Objects { memory, layout };
+    let name = objects.text(code + QUALIFIED_NAME)?;
+    let file = objects.text(code + FILE)?;
     Some(name == wanted.0 && file.ends_with(wanted.1))
 }
 
@@ -121,8 +114,8 @@ fn variable(memory: &Memory, layout: &Layout, code: u64, name: &[u8]) -> Option<
     let names = memory.word(code + NAMES).ok()?;
     let count = memory.word(names + SIZE).ok()?.min(MAX_NAMES);
     (0..count).find(|index| {
-        let word = memory.word(names + u64::from(layout.items) + index * 8);
-        word.ok().and_then(|word| text(memory, layout, word)).is_some_and(|text| text == name)
+        let text = Objects { memory, layout }.text(names + u64::from(layout.items) + index * 8);
+        text.is_some_and(|text| text == name)
     })
 }
 
@@ -134,13 +127,4 @@ fn size(memory: &Memory, frames: Frames, code: u64) -> Option<u64> {
         None => half(LOCALS)? + half(STACK_SIZE)? + frames.locals / 8,
     };
     (size <= MAX_WORDS).then_some(size)
-}
-
-/// An ASCII string that is not long.
-fn text(memory: &Memory, layout: &Layout, string: u64) -> Option<Vec<u8>> {
-    let length = memory.word(string + LENGTH).ok()?;
-    if length > MAX_TEXT {
-        return Some(Vec::new());
-    }
-    memory.slice(string + u64::from(layout.text), usize::try_from(length).ok()?).ok()
 }

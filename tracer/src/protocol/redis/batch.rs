@@ -22,7 +22,7 @@ pub(super) struct Batch {
     /// Replies due.
     pub(super) due: u32,
     /// Commands answered.
-    pub(super) answered: u32,
+    answered: u32,
     /// A command has begun and is not complete.
     pub(super) building: bool,
     pub(super) request_first: Mark,
@@ -38,6 +38,8 @@ pub(super) struct Batch {
     pub(super) touched: u64,
     /// It only tests whether requests and replies are in step.
     pub(super) probe: bool,
+    /// A reply was missed while it was open: what is taken for its own can be that of a command that was missed, too.
+    pub(super) kept: bool,
 }
 
 /// When something moved.
@@ -78,6 +80,7 @@ impl Batch {
             bytes: 0,
             touched: input,
             probe,
+            kept: false,
         }
     }
 
@@ -184,6 +187,11 @@ impl Batch {
             && self.seen(self.request_last).same
             && self.response_first.is_some_and(|seen| seen.same)
             && self.end.same
+    }
+
+    /// No byte of a reply was seen.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.response_first.is_none() && self.answered == 0
     }
 
     fn seen(&self, mark: Mark) -> Seen {

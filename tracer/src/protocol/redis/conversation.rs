@@ -163,6 +163,7 @@ impl Conversation for RedisConversation {
 impl RedisConversation {
     /// The connection ends: the exchanges that are held back are told, or given up.
     fn settle_held(&mut self, end: End, mark: Mark, out: &mut Vec<Progress>) {
+        self.outstanding.give_up_kept(out);
         let in_order = self.ended.is_some() && matches!(end, End::Finished | End::Closed);
         match &self.step {
             Step::Uncertain(doubt)

@@ -279,6 +279,16 @@ impl Outstanding {
         self.batches.back().is_some_and(|batch| batch.probe)
     }
 
+    /// Two exchanges are open that only test the pairing: the second one began before the first one's reply was seen.
+    pub(super) fn is_second_probe(&self) -> bool {
+        self.batches.len() > 1 && self.is_probe()
+    }
+
+    /// One exchange is open, it only tests the pairing, and no reply to it was seen: it can have been missed.
+    pub(super) fn may_be_answered(&self) -> bool {
+        self.batches.len() == 1 && self.is_probe() && self.batches.iter().all(Batch::is_unanswered)
+    }
+
     /// Ends, holds back or abandons the exchange whose test of the pairing has come out.
     pub(super) fn judge(&mut self, id: ExchangeId, verdict: Verdict, out: &mut Vec<Progress>) {
         match verdict {
@@ -298,12 +308,14 @@ impl Outstanding {
     pub(super) fn keep_last(&mut self, out: &mut Vec<Progress>) -> bool {
         let [first, last] = self.batches.make_contiguous() else { return false };
         let (id, due) = (last.id, last.due as usize);
-        let is_apart = !last.building && last.answered == 0 && self.pending.len() == due + first.due as usize;
+        let is_apart =
+            !last.building && last.is_unanswered() && self.pending.len() == due + first.due as usize;
         let plain = |pending: &Pending| matches!(pending.expect, Expect::One | Expect::Aside);
         if !is_apart || due == 0 || first.due == 0 || first.building || !self.pending.iter().all(plain) {
             return false;
         }
         last.probe = true;
+        last.kept = true;
         self.pending.drain(..self.pending.len() - due);
         if let Some(first) = self.batches.pop_front() {
             self.bytes = self.bytes.saturating_sub(first.bytes);
@@ -322,6 +334,14 @@ impl Outstanding {
         if let Some(batch) = self.take(id) {
             self.held.push_back(batch);
             out.push(Progress::Answered { id });
+        }
+    }
+
+    /// A command may have been missed since the last one that was seen.
+    pub(super) fn give_up_kept(&mut self, out: &mut Vec<Progress>) {
+        if let Some(batch) = self.held.pop_back_if(|batch| batch.kept) {
+            self.bytes = self.bytes.saturating_sub(batch.bytes);
+            out.push(Progress::Abandoned { id: batch.id, reason: AbandonReason::Gap });
         }
     }
 

@@ -6,6 +6,7 @@ use crate::protocol::{AbandonReason, Conversation, End, Exchange, Input, Progres
 
 mod detection;
 mod loops;
+mod losses;
 mod oracle;
 mod pairing;
 mod random;

@@ -20,6 +20,9 @@ impl RedisConversation {
         if self.early.is_holding() {
             return self.hold(input.bytes, input.mark, out);
         }
+        if self.outstanding.is_second_probe() {
+            self.overlaps(out);
+        }
         if self.is_stray(input.mark, out) {
             return;
         }
@@ -172,13 +175,14 @@ impl RedisConversation {
     /// Bytes of the response side are missing, and with them replies to what is open. A client that waits for its
     /// replies had the one to all but its last write.
     pub(super) fn lose_reply(&mut self, out: &mut Vec<Progress>) {
-        let keeps = self.step.is_exact()
-            && self.history.waited()
+        let waits = self.step.is_exact() && self.history.waited() || self.outstanding.is_second_probe();
+        let keeps = waits
             && self.requests_framed
             && !self.tentative
             && self.building == Building::Nothing
             && !self.session.reply_mode_used;
         if keeps && self.outstanding.keep_last(out) {
+            self.outstanding.give_up_held(AbandonReason::Gap, out);
             self.doubt();
         } else {
             self.lose(AbandonReason::Gap, out);
@@ -192,6 +196,12 @@ impl RedisConversation {
             self.building = Building::Ignored;
         }
         self.doubt();
+    }
+
+    /// Two commands were on their way at a time, in doubt: nothing that came before shows anything.
+    pub(super) fn overlaps(&mut self, out: &mut Vec<Progress>) {
+        self.history.overlap();
+        self.lose(AbandonReason::Gap, out);
     }
 
     fn doubt(&mut self) {

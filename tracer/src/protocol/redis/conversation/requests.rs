@@ -76,19 +76,20 @@ impl RedisConversation {
         self.outstanding.end_silent(out);
         let alone = self.outstanding.is_empty();
         if let Step::Uncertain(doubt) = &mut self.step {
-            if !alone {
+            if alone {
+                let hides = self.role == Role::Client && mark.multiplexed;
+                let ran = doubt.is_running();
+                if doubt.admit(mark, &self.history, hides) {
+                    self.step = Step::Exact;
+                    if ran {
+                        self.outstanding.tell_held(out);
+                    }
+                }
+                // What comes next on the response side begins a reply.
+                self.replies_framed = false;
+            } else if !self.outstanding.may_be_answered() {
                 return self.ignore(out);
             }
-            let hides = self.role == Role::Client && mark.multiplexed;
-            let ran = doubt.is_running();
-            if doubt.admit(mark, &self.history, hides) {
-                self.step = Step::Exact;
-                if ran {
-                    self.outstanding.tell_held(out);
-                }
-            }
-            // What comes next on the response side begins a reply.
-            self.replies_framed = false;
         }
         let probe = !self.step.is_exact();
         if !probe {
@@ -101,14 +102,14 @@ impl RedisConversation {
     /// A command in doubt, while a reply is due: which reply is whose can no longer be told.
     pub(super) fn ignore(&mut self, out: &mut Vec<Progress>) {
         self.building = Building::Ignored;
-        self.history.overlap();
         if let Step::Uncertain(doubt) = &mut self.step {
             doubt.overlap();
         }
-        self.outstanding.give_up_held(AbandonReason::Gap, out);
         if self.outstanding.is_probe() {
-            self.lose(AbandonReason::Gap, out);
+            return self.overlaps(out);
         }
+        self.history.overlap();
+        self.outstanding.give_up_held(AbandonReason::Gap, out);
     }
 
     pub(super) fn pause_command(&mut self, out: &mut Vec<Progress>) {
@@ -181,6 +182,7 @@ impl RedisConversation {
         if self.outstanding.is_probe() || self.early.is_holding() || self.lingering.is_some() {
             self.lose(reason, out);
         }
+        self.outstanding.give_up_kept(out);
         self.outstanding.stop_joining();
         self.step.lose();
         self.session.forget();

@@ -54,8 +54,10 @@ enum Answers {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum View {
     Server,
-    /// The client's end of the wire.
+    /// Packets at the client's end of the wire.
     Wire,
+    /// Packets at the server's end.
+    FarWire,
     /// A client of one thread, which reads a reply when it is done with the one before.
     Client,
 }
@@ -84,7 +86,8 @@ fn watch(world: &World, exchanges: usize, dice: &mut Dice) -> Vec<(u64, Side, us
         due.make_contiguous().sort_unstable();
         let Some(time) = due.pop_front() else { break };
         sent = time.max(sent + 1);
-        arrived = (sent + world.network.roll(dice)).max(arrived + 1);
+        let reached = (sent + world.network.roll(dice)).max(arrived + 1);
+        arrived = reached;
         let work = world.work.roll(dice);
         done = match world.answers {
             Answers::Serial => {
@@ -106,6 +109,7 @@ fn watch(world: &World, exchanges: usize, dice: &mut Dice) -> Vec<(u64, Side, us
         due.push_back(free);
         let (request, response) = match world.view {
             View::Server => (arrived, done),
+            View::FarWire => (reached, done),
             View::Wire => (sent, came),
             View::Client => (sent, read),
         };
@@ -117,11 +121,11 @@ fn watch(world: &World, exchanges: usize, dice: &mut Dice) -> Vec<(u64, Side, us
 }
 
 /// Plays what was seen. Each call is lost with a chance of one in `rarity`; a loss is told with the next call of its
-/// side. Returns the number of the first call behind the last loss.
+/// side.
 fn play(world: &World, seen: &[(u64, Side, usize)], last_loss: usize, rarity: u64, dice: &mut Dice) -> Run {
     let role = if world.view == View::Server { Role::Server } else { Role::Client };
     let mut run = Run::with_role(role, world.fresh);
-    run.multiplexed = world.view != View::Wire;
+    run.multiplexed = !matches!(world.view, View::Wire | View::FarWire);
     for (at, &(time, side, id)) in seen.iter().enumerate() {
         let bytes = if side == Side::Request { command(id) } else { reply(id) };
         let owed = &mut run.owed[usize::from(side == Side::Response)];
@@ -158,7 +162,7 @@ fn world(slots: std::ops::Range<usize>) -> impl Strategy<Value = World> {
         Just(Answers::Parallel),
         (10_000..500_000_u64).prop_map(Answers::Rounds),
     ];
-    let view = prop_oneof![Just(View::Server), Just(View::Wire), Just(View::Client)];
+    let view = prop_oneof![Just(View::Server), Just(View::Wire), Just(View::FarWire), Just(View::Client)];
     (slots, span(), span(), span(), answers, any::<bool>(), view, any::<bool>()).prop_map(
         |(slots, network, work, think, answers, one_thread, view, fresh)| {
             let one_thread = one_thread || view == View::Client;
