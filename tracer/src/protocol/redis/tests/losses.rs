@@ -147,6 +147,13 @@ fn what_a_missed_command_may_have_been_answered_is_not_told() {
     };
     assert_eq!(run(0), ["GET E1", "GET E2"]);
     assert_eq!(run(21), [""; 0]);
+    // Nor if nothing comes that would tell.
+    let mut run = fresh(&[request(GET_A), request(GET_B)]);
+    run.gap(Side::Response, 10);
+    run.call(&response("-E1 x\r\n"));
+    run.time += 30_000_000;
+    run.check();
+    assert_eq!(run.lines(), [""; 0]);
 }
 
 #[test]
