@@ -125,6 +125,7 @@ pub enum End {
 /// - Every `Begun` is followed by exactly one `Ended` or `Abandoned` with the same id (at the latest when
 ///   `on_end` is called with [`End::Closed`], [`End::Forgotten`] or [`End::Lost`]).
 /// - `Touched` comes at most once per input and exchange.
+/// - `Answered` comes at most once, before the `Ended` or `Abandoned` that it announces; nothing is touched after it.
 /// - After a gap, a request is never paired with another's response.
 pub trait Conversation: Send + std::fmt::Debug {
     /// Takes the next bytes of a side.
