@@ -105,7 +105,8 @@ fn watch(world: &World, exchanges: usize, dice: &mut Dice) -> Vec<(u64, Side, us
         };
         came = (done + world.network.roll(dice)).max(came + 1);
         let read = if world.one_thread { came.max(free) } else { came };
-        free = read + world.think.roll(dice);
+        // What a reply causes comes after it.
+        free = read + 1 + world.think.roll(dice);
         due.push_back(free);
         let (request, response) = match world.view {
             View::Server => (arrived, done),
