@@ -263,7 +263,7 @@ impl Outstanding {
             batch.cut_off(mark);
             out.push(batch.ended());
         }
-        self.bytes = self.held.iter().map(|batch| batch.bytes).sum();
+        self.bytes = 0;
     }
 
     /// Drops everything.
@@ -307,7 +307,7 @@ impl Outstanding {
     /// turns the reply was the earlier one's, which is given up. False: it is otherwise.
     pub(super) fn keep_last(&mut self, out: &mut Vec<Progress>) -> bool {
         let [first, last] = self.batches.make_contiguous() else { return false };
-        let (id, due) = (last.id, last.due as usize);
+        let due = last.due as usize;
         let is_apart =
             !last.building && last.is_unanswered() && self.pending.len() == due + first.due as usize;
         let plain = |pending: &Pending| matches!(pending.expect, Expect::One | Expect::Aside);
@@ -317,19 +317,15 @@ impl Outstanding {
         last.probe = true;
         last.kept = true;
         self.pending.drain(..self.pending.len() - due);
-        if let Some(first) = self.batches.pop_front() {
-            self.bytes = self.bytes.saturating_sub(first.bytes);
-            out.push(Progress::Abandoned { id: first.id, reason: AbandonReason::Gap });
-        }
-        debug_assert!(self.batches.front().is_some_and(|batch| batch.id == id));
+        let first = first.id;
+        self.abandon(first, AbandonReason::Gap, out);
         true
     }
 
     fn hold(&mut self, id: ExchangeId, out: &mut Vec<Progress>) {
         let full = self.held.len() >= MAX_HELD;
         if let Some(oldest) = self.held.pop_front_if(|_| full) {
-            self.bytes = self.bytes.saturating_sub(oldest.bytes);
-            out.push(Progress::Abandoned { id: oldest.id, reason: AbandonReason::Gap });
+            self.give_up(&oldest, AbandonReason::Gap, out);
         }
         if let Some(batch) = self.take(id) {
             self.held.push_back(batch);
@@ -340,8 +336,7 @@ impl Outstanding {
     /// A command may have been missed since the last one that was seen.
     pub(super) fn give_up_kept(&mut self, out: &mut Vec<Progress>) {
         if let Some(batch) = self.held.pop_back_if(|batch| batch.kept) {
-            self.bytes = self.bytes.saturating_sub(batch.bytes);
-            out.push(Progress::Abandoned { id: batch.id, reason: AbandonReason::Gap });
+            self.give_up(&batch, AbandonReason::Gap, out);
         }
     }
 
@@ -355,10 +350,15 @@ impl Outstanding {
 
     /// Whether the pairing was right will not be known.
     pub(super) fn give_up_held(&mut self, reason: AbandonReason, out: &mut Vec<Progress>) {
-        for batch in self.held.drain(..) {
-            self.bytes = self.bytes.saturating_sub(batch.bytes);
-            out.push(Progress::Abandoned { id: batch.id, reason });
+        for batch in std::mem::take(&mut self.held) {
+            self.give_up(&batch, reason, out);
         }
+    }
+
+    /// An exchange that was taken out of a queue becomes no span.
+    fn give_up(&mut self, batch: &Batch, reason: AbandonReason, out: &mut Vec<Progress>) {
+        self.bytes = self.bytes.saturating_sub(batch.bytes);
+        out.push(Progress::Abandoned { id: batch.id, reason });
     }
 
     fn find(&mut self, id: ExchangeId) -> Option<&mut Batch> {

@@ -91,7 +91,7 @@ impl History {
         self.suspect |= !alone;
     }
 
-    /// All that was open is answered: nothing was missed.
+    /// A reply came, and no byte before it was missed: what seemed to be due was.
     pub(super) fn settle(&mut self) {
         self.overlapped |= std::mem::take(&mut self.suspect);
     }

@@ -78,12 +78,10 @@ impl RedisConversation {
         if let Step::Uncertain(doubt) = &mut self.step {
             if alone {
                 let hides = self.role == Role::Client && mark.multiplexed;
-                let ran = doubt.is_running();
                 if doubt.admit(mark, &self.history, hides) {
                     self.step = Step::Exact;
-                    if ran {
-                        self.outstanding.tell_held(out);
-                    }
+                    // All that is held is of the run that goes on: it is given up when that ends.
+                    self.outstanding.tell_held(out);
                 }
                 // What comes next on the response side begins a reply.
                 self.replies_framed = false;
