@@ -5,10 +5,7 @@
 //! first. Both are true, and a reader who sees them can tell. One thing is adjusted: of two calls on two processors
 //! the later one's event can come first, stamped a moment before; a span does not end before it starts for that.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
-
-use lru::LruCache;
 
 use super::Now;
 use super::active::{ActiveThreads, Evidence, Inactive};
@@ -21,6 +18,7 @@ use super::hops::{ClientEnd, Hops, Spot};
 use super::ids::IdGenerator;
 use super::join::{Caller, Receivers};
 use super::late::LateParents;
+use super::lost::Lost;
 use super::passages::Passages;
 use super::stats::SpanStats;
 use super::telemetry_post::{TelemetryPost, is_telemetry_post, judge};
@@ -32,9 +30,6 @@ use crate::span::{Span, SpanOptions};
 
 /// Requests that a call without a parent is linked to at most.
 const MAX_CANDIDATES: usize = 8;
-
-/// Server exchanges that were lost, and what is known of them, for spans below them that are told later.
-const MAX_LOST: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 
 /// The connection that progress comes from.
 #[derive(Clone, Copy, Debug)]
@@ -71,8 +66,8 @@ pub struct Assembler {
     pub(super) receivers: Receivers,
     /// Open server exchanges by what tells them where they are passed on.
     passages: Passages,
-    /// What stands for server exchanges that were lost before a span below them was told.
-    pub(super) lost: LruCache<ActiveId, Draft>,
+    /// What stands for exchanges that were lost.
+    pub(super) lost: Lost,
     posts: Vec<(Process, TelemetryPost)>,
     pub(super) ids: IdGenerator,
     pub(super) wall_offset: i64,
@@ -100,7 +95,7 @@ impl Assembler {
             callers: Held::default(),
             receivers: Receivers::default(),
             passages: Passages::default(),
-            lost: LruCache::new(MAX_LOST),
+            lost: Lost::default(),
             posts: Vec::new(),
             ids,
             wall_offset: 0,
@@ -172,40 +167,17 @@ impl Assembler {
             },
             Progress::Abandoned { id, reason } => match open.remove(id) {
                 Some(begun) => {
-                    self.forget_client(&begun, source.connection);
-                    self.abandon(&begun, Some(reason), source.protocol, now.mark.time, emit);
+                    self.abandon(
+                        &begun,
+                        source.connection,
+                        Some(reason),
+                        source.protocol,
+                        now.mark.time,
+                        emit,
+                    );
                 }
                 None => self.stats.unknown_exchange += 1,
             },
-        }
-    }
-
-    /// Gives up an exchange at `time` that its conversation will not end any more (`None`), or has given up itself.
-    pub fn abandon(
-        &mut self,
-        begun: &Open,
-        reason: Option<AbandonReason>,
-        protocol: Option<&'static str>,
-        time: Nanos,
-        emit: &mut impl FnMut(Process, Box<Span>) -> Told,
-    ) {
-        let stats = &mut self.stats;
-        let (counter, why) = match reason {
-            Some(AbandonReason::Gap) => (&mut stats.abandoned_gap, "bytes_lost"),
-            Some(AbandonReason::Malformed) => (&mut stats.abandoned_malformed, "malformed"),
-            Some(AbandonReason::NoSpan) => (&mut stats.abandoned_no_span, "no_span"),
-            Some(AbandonReason::Encrypted) => (&mut stats.abandoned_encrypted, "encrypted"),
-            Some(AbandonReason::Limit) => (&mut stats.abandoned_limit, "limit"),
-            Some(AbandonReason::Forgotten) => (&mut stats.abandoned_forgotten, "end_not_seen"),
-            None => (&mut stats.abandoned_unfinished, "unfinished"),
-        };
-        *counter += 1;
-        if let Part::Server(active) = begun.part {
-            self.stop_serving(active);
-            // What it caused still belongs together, below what is known of it.
-            self.end_context(active);
-            self.end_passage(active, begun);
-            self.stand_in(active, Draft::lost(begun, time, protocol, why), emit);
         }
     }
 
@@ -265,8 +237,8 @@ impl Assembler {
             candidates: Vec::new(),
         };
         if let Some(displaced) = open.insert(begun) {
-            self.forget_client(&displaced, source.connection);
-            self.abandon(&displaced, Some(AbandonReason::Limit), source.protocol, mark.time, emit);
+            let reason = Some(AbandonReason::Limit);
+            self.abandon(&displaced, source.connection, reason, source.protocol, mark.time, emit);
         }
     }
 
@@ -407,38 +379,25 @@ impl Assembler {
         now: &Now,
         emit: &mut impl FnMut(Process, Box<Span>) -> Told,
     ) {
-        let answer = match begun.part {
+        match begun.part {
             Part::Server(active) => {
                 self.end_server(active, &exchange, now);
                 self.end_passage(active, begun);
-                None
             }
-            Part::Client(parent) => {
-                self.stats.client_ended += 1;
-                Some(parent)
-            }
-        };
+            Part::Client(_) => self.stats.client_ended += 1,
+        }
         if is_telemetry_post(&exchange) {
             self.stats.telemetry_posts += 1;
             self.posts.extend(judge(&exchange, source.role).map(|post| (begun.process, post)));
             return;
         }
-        let place = match answer {
-            None => match begun.part {
-                Part::Server(active) => Place::Server(active),
-                Part::Client(_) => Place::Root,
-            },
-            Some(Parent::Known(active)) => self.place(Ok((active, Evidence::Active))),
-            Some(Parent::Forwarded(active, evidence)) => self.place(Ok((active, evidence))),
-            Some(Parent::Unknown(reason)) => self.place(Err(reason)),
-            Some(Parent::Late(ticket)) => match self.late.answer(ticket) {
-                Some(answer) => self.place(answer),
-                None => {
-                    let draft = Draft::new(begun, exchange, source);
-                    self.hold(WaitsFor::Parent(ticket), Place::Root, draft, emit);
-                    return;
-                }
-            },
+        let place = match self.place_of(begun.part) {
+            Ok(place) => place,
+            Err(ticket) => {
+                let draft = Draft::new(begun, exchange, source);
+                self.hold(WaitsFor::Parent(ticket), Place::Root, draft, emit);
+                return;
+            }
         };
         if let Some(waits_for) = self.waits_for_ids(place) {
             let draft = Draft::new(begun, exchange, source);
@@ -463,14 +422,7 @@ impl Assembler {
         self.end_context(active);
     }
 
-    /// Nothing that follows is done for the exchange, of which it is not sure when it ended.
-    fn stop_serving(&mut self, active: ActiveId) {
-        self.threads.end(active, None);
-        self.late.end(active);
-        self.late.end_for_threads(active, None);
-    }
-
-    fn end_passage(&mut self, active: ActiveId, begun: &Open) {
+    pub(super) fn end_passage(&mut self, active: ActiveId, begun: &Open) {
         if let Some(request) = begun.passage {
             self.passages.end(active, begun.process, request);
         }
@@ -494,6 +446,7 @@ impl Assembler {
             other_client: None,
             refused: false,
             has_children: false,
+            told: false,
         }
     }
 }

@@ -40,6 +40,8 @@ pub struct SpanContext {
     pub refused: bool,
     /// A span below it was told.
     pub has_children: bool,
+    /// Its span was told.
+    pub told: bool,
 }
 
 impl SpanContext {
@@ -52,6 +54,7 @@ impl SpanContext {
             received: None,
             hop: None,
             other_client: None,
+            told: false,
             ..self.clone()
         }
     }
@@ -104,11 +107,22 @@ impl Contexts {
 
     /// A span below an exchange, open or ended, is told.
     pub fn add_child(&mut self, active: ActiveId) {
-        let ended = self.ended.get_mut(slot(active)).and_then(Option::as_mut);
-        let ended = ended.filter(|(id, _)| *id == active).map(|(_, context)| context);
-        if let Some(context) = self.open.get_mut(&active).or(ended) {
+        if let Some(context) = self.get_mut(active) {
             context.has_children = true;
         }
+    }
+
+    /// The span of an exchange, open or ended, is told.
+    pub fn tell(&mut self, active: ActiveId) {
+        if let Some(context) = self.get_mut(active) {
+            context.told = true;
+        }
+    }
+
+    fn get_mut(&mut self, active: ActiveId) -> Option<&mut SpanContext> {
+        let ended = self.ended.get_mut(slot(active)).and_then(Option::as_mut);
+        let ended = ended.filter(|(id, _)| *id == active).map(|(_, context)| context);
+        self.open.get_mut(&active).or(ended)
     }
 
     /// An exchange has ended: its ids are kept for a while.
@@ -140,12 +154,8 @@ impl Contexts {
     /// The ids of an exchange, open or ended, change for the last time. Whether they were unsettled.
     pub fn settle(&mut self, active: ActiveId, change: impl FnOnce(&mut SpanContext)) -> bool {
         let was_unsettled = self.unsettled.remove(&active);
-        if was_unsettled {
-            let ended = self.ended.get_mut(slot(active)).and_then(Option::as_mut);
-            let ended = ended.filter(|(id, _)| *id == active).map(|(_, context)| context);
-            if let Some(context) = self.open.get_mut(&active).or(ended) {
-                change(context);
-            }
+        if was_unsettled && let Some(context) = self.get_mut(active) {
+            change(context);
         }
         was_unsettled
     }
@@ -178,6 +188,7 @@ mod tests {
             other_client: None,
             refused: false,
             has_children: false,
+            told: false,
         }
     }
 

@@ -7,7 +7,7 @@ use smallvec::smallvec;
 use super::active::Evidence;
 use super::assemble::Source;
 use super::contexts::SpanContext;
-use super::exchanges::{Open, OwnIds};
+use super::exchanges::{Open, OwnIds, Part};
 use crate::event::{ActiveId, Endpoints, Nanos, Process, Role};
 use crate::protocol::Exchange;
 use crate::span::{
@@ -63,7 +63,7 @@ impl Draft {
         }
     }
 
-    /// What stands for a request whose exchange was lost for `reason` at `end`: spans below it were told, and name it.
+    /// What stands for an exchange that was lost for `reason` at `end`: spans below it were told, and name it.
     pub(super) fn lost(begun: &Open, end: Nanos, protocol: Option<&str>, reason: &'static str) -> Self {
         let start = begun.begun.time;
         let scope = protocol.and_then(Scope::of_protocol).unwrap_or(Scope::Http);
@@ -73,7 +73,10 @@ impl Draft {
         Self {
             process: begun.process,
             own: begun.own,
-            kind: SpanKind::Server,
+            kind: match begun.part {
+                Part::Server(_) => SpanKind::Server,
+                Part::Client(_) => SpanKind::Client,
+            },
             words: Words::Lost { description, start, end },
             links: Vec::new(),
         }

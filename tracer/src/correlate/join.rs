@@ -91,7 +91,7 @@ impl Assembler {
     }
 
     /// An exchange is over, or given up: if it is a client's, its server is looked for no more.
-    pub fn forget_client(&mut self, begun: &Open, connection: ConnectionId) {
+    pub(super) fn forget_client(&mut self, begun: &Open, connection: ConnectionId) {
         if let Part::Client(_) = begun.part {
             self.hops.end_client(begun.spot, ClientEnd { connection, id: begun.id });
         }

@@ -19,6 +19,7 @@ pub mod log_ids;
 pub mod log_json;
 pub mod log_line;
 pub mod log_rate;
+mod lost;
 pub mod pairs;
 pub mod passages;
 pub mod sampler;

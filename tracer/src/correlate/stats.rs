@@ -51,7 +51,7 @@ pub struct SpanStats {
     pub server_ended: u64,
     /// The same of clients.
     pub client_ended: u64,
-    /// Server spans of exchanges that were lost, told because a span below them was.
+    /// Spans of exchanges that were lost, told because a span below them was.
     pub incomplete: u64,
     /// Spans handed on for export.
     pub exported: u64,

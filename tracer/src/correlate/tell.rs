@@ -4,7 +4,7 @@ use super::active::{Evidence, Inactive};
 use super::assemble::Assembler;
 use super::contexts::SpanContext;
 use super::draft::{Draft, Place};
-use super::exchanges::OwnIds;
+use super::exchanges::{OwnIds, Parent, Part};
 use super::held::WaitsFor;
 use super::late::{Answer, Ticket};
 use crate::event::{ActiveId, Nanos, Process};
@@ -108,7 +108,12 @@ impl Assembler {
         self.tell(place, draft, emit);
     }
 
-    fn complete(&mut self, place: Place, draft: Draft, emit: &mut impl FnMut(Process, Box<Span>) -> Told) {
+    pub(super) fn complete(
+        &mut self,
+        place: Place,
+        draft: Draft,
+        emit: &mut impl FnMut(Process, Box<Span>) -> Told,
+    ) {
         match self.waits_for_ids(place) {
             Some(waits_for) => self.hold(waits_for, place, draft, emit),
             None => self.tell(place, draft, emit),
@@ -137,8 +142,23 @@ impl Assembler {
         told
     }
 
+    /// Where a span's ids come from.
+    ///
+    /// # Errors
+    /// The question whose answer tells.
+    pub(super) fn place_of(&mut self, part: Part) -> Result<Place, Ticket> {
+        let answer = match part {
+            Part::Server(active) => return Ok(Place::Server(active)),
+            Part::Client(Parent::Known(active)) => Ok((active, Evidence::Active)),
+            Part::Client(Parent::Forwarded(active, evidence)) => Ok((active, evidence)),
+            Part::Client(Parent::Unknown(reason)) => Err(reason),
+            Part::Client(Parent::Late(ticket)) => self.late.answer(ticket).ok_or(ticket)?,
+        };
+        Ok(self.place(answer))
+    }
+
     /// A client span's place: below its parent if that is known. Counts why not.
-    pub(super) fn place(&mut self, parent: Answer) -> Place {
+    fn place(&mut self, parent: Answer) -> Place {
         let stats = &mut self.stats;
         let counter = match parent {
             Ok((active, evidence)) if self.contexts.get(active).is_some() => {
@@ -172,28 +192,6 @@ impl Assembler {
         .unwrap_or_else(|| self.root(own))
     }
 
-    /// A server exchange was lost. What is below it names it: so it is told with what is known, if anything is below
-    /// it, or as soon as something is.
-    pub(super) fn stand_in(
-        &mut self,
-        active: ActiveId,
-        draft: Draft,
-        emit: &mut impl FnMut(Process, Box<Span>) -> Told,
-    ) {
-        let has_children = self.contexts.get(active).is_some_and(|context| context.has_children);
-        self.lost.push(active, draft);
-        if has_children {
-            self.tell_lost(active, emit);
-        }
-    }
-
-    fn tell_lost(&mut self, active: ActiveId, emit: &mut impl FnMut(Process, Box<Span>) -> Told) {
-        if let Some(draft) = self.lost.pop(&active) {
-            self.stats.incomplete += 1;
-            self.complete(Place::Server(active), draft, emit);
-        }
-    }
-
     /// Links to requests that a call can have been made for.
     pub(super) fn links(&self, candidates: &[ActiveId]) -> Vec<Link> {
         let contexts = candidates.iter().filter_map(|active| self.contexts.get(*active));
@@ -218,7 +216,13 @@ impl Assembler {
                 self.tell_lost(active, emit);
                 evidence.name()
             }
-            Place::Server(_) => ids.hop.map(|_| "same_node"),
+            Place::Server(active) => {
+                if ids.hop.is_some() || ids.other_client.is_some() {
+                    self.contexts.tell(active);
+                    self.tell_lost_client(active, emit);
+                }
+                ids.hop.map(|_| "same_node")
+            }
             Place::Root => None,
         };
         let (process, offset) = (draft.process, self.wall_offset);

@@ -132,7 +132,7 @@ fn exchanges(f: &mut fmt::Formatter<'_>, stats: &SpanStats) -> fmt::Result {
         let count = stats.incomplete;
         writeln!(
             f,
-            "{count} of them are told as far as they are known (tracer.incomplete): calls belong to them."
+            "{count} of them are told as far as they are known (tracer.incomplete): other spans lie below them."
         )?;
     }
     Ok(())

@@ -120,9 +120,9 @@ impl Pipeline {
         let mut stages = SpanStages { routes: &mut self.routes, retention: &mut self.retention };
         follow_up(&mut self.progress, &mut tracked, &now, &mut self.assembler, &mut sink, &mut stages);
         while let Some(open) = tracked.open.pop() {
-            self.assembler.forget_client(&open, tracked.id);
+            let protocol = tracked.connection.protocol();
             let mut emit = |process, span| sink.take(process, span, &mut stages);
-            self.assembler.abandon(&open, None, tracked.connection.protocol(), mark.time, &mut emit);
+            self.assembler.abandon(&open, tracked.id, None, protocol, mark.time, &mut emit);
         }
         self.assembler.close_connection(tracked.id);
     }
