@@ -5,7 +5,8 @@
 ///
 /// CPython: the thread state lies behind a slot of the thread's own storage. It is taken for the thread's only if it
 /// says so itself. The running task of asyncio is the one of `_asyncio`'s dictionary that has the thread's context, or the
-/// one that the thread state names; a task waits for another only if both say so.
+/// one that the thread state names; a task waits for another only if both say so. The running greenlet is the one that the
+/// module of greenlets names in its thread-local variables.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Runtime {
@@ -84,6 +85,24 @@ pub struct Runtime {
     pub coroutine_code: u32,
     /// The code of a coroutine that a server makes a task of for each request: 0 when that is not known.
     pub request: u64,
+    /// The number among glibc's modules with thread-local variables of the one that has greenlets: 0 when that is not known.
+    pub greenlet_module: u32,
+    /// Where its variables have the address of what it knows of the thread: the main greenlet, and the one that runs.
+    pub greenlet_state: u32,
+    /// `greenlet.greenlet`.
+    pub greenlet_type: u64,
+    /// `gevent.Greenlet`.
+    pub spawned_type: u64,
+    /// `list`.
+    pub list_type: u64,
+    /// What a bound `greenlet.switch` calls.
+    pub switch: u64,
+    /// The same of `MultipleWaiter`, by which `joinall` waits.
+    pub waiter_switch: u64,
+    /// Where a gevent greenlet has what it calls when it is done: 0 when that is not known.
+    pub links: u32,
+    /// Where a waiter has the greenlet that waits.
+    pub waiter_greenlet: u32,
 }
 
 impl Runtime {
@@ -115,6 +134,19 @@ impl Runtime {
             self.request = before.request;
             self.coroutine_code = before.coroutine_code;
         }
+        if let Some(before) = before.filter(|_| self.greenlet_module == 0) {
+            self.greenlet_module = before.greenlet_module;
+            self.greenlet_state = before.greenlet_state;
+            self.greenlet_type = before.greenlet_type;
+        }
+        if let Some(before) = before.filter(|_| self.links == 0) {
+            self.spawned_type = before.spawned_type;
+            self.list_type = before.list_type;
+            self.switch = before.switch;
+            self.waiter_switch = before.waiter_switch;
+            self.links = before.links;
+            self.waiter_greenlet = before.waiter_greenlet;
+        }
         self
     }
 
@@ -127,13 +159,13 @@ impl Runtime {
 }
 
 /// Words of a [`Runtime`].
-pub const WORDS: usize = 23;
+pub const WORDS: usize = 30;
 
 /// Bits of [`Runtime::sources`]: what tells contexts apart, and where it is kept.
 pub mod source {
     /// The context that was entered: what a task of asyncio runs in.
     pub const ENTERED: u32 = 1 << 0;
-    /// The first piece of the stack of frames, of which each greenlet has its own.
+    /// The greenlet that runs, or where that is not known the first piece of the stack of frames, of which each has its own.
     pub const STACK: u32 = 1 << 1;
     /// Contexts move between threads. With a slot they are goroutines, and it holds the one that runs; without one
     /// nothing tells them apart.
@@ -146,7 +178,7 @@ pub mod source {
 
 /// Bits of [`Header::context`](crate::Header::context), which the address leaves free: four below, and those above it.
 pub mod context {
-    /// It is the first piece of a greenlet's stack.
+    /// It is a greenlet, or the first piece of its stack.
     pub const STACK: u64 = 1 << 0;
     /// It moves between threads, so that what a thread read says nothing of what it does next. Alone: which context
     /// it was is not known.

@@ -38,7 +38,7 @@ pub const TYPE: u64 = 8;
 pub const SIZE: u64 = 16;
 
 /// `PyTypeObject.tp_base`: `_asyncio.Future` is `_asyncio.Task`'s.
-const BASE: u64 = 256;
+pub const BASE: u64 = 256;
 
 /// `PyDictObject.ma_keys`; a key's size in `DictKeysKind` general, its value; bytes before them that tell the room.
 const DICT_KEYS: u64 = 32;
@@ -69,7 +69,7 @@ const HIGH_HALVES: u64 = 0xf0f0_f0f0_f0f0_f0f0;
 const DIGITS: u64 = 0x3030_3030_3030_3030;
 
 /// `PyListObject.ob_item`; `PyCellObject.ob_ref`.
-const LIST_ITEMS: u64 = 24;
+pub const LIST_ITEMS: u64 = 24;
 pub const CELL: u64 = 16;
 
 /// `partialobject`: `fn`, `args`. `PyMethodObject`: `im_func`, `im_self`.

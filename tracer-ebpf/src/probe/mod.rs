@@ -18,6 +18,7 @@ pub mod connection;
 pub mod emit;
 pub mod filter;
 mod goroutine;
+mod greenlet;
 pub mod kernel;
 pub mod maps;
 pub mod process;

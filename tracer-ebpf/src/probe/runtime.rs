@@ -10,6 +10,7 @@ use tracer_ebpf::runtime::{Runtime, source};
 
 use super::asyncio;
 use super::goroutine;
+use super::greenlet;
 use super::kernel::{read, read_user};
 use super::maps::RUNTIMES;
 
@@ -26,7 +27,9 @@ pub unsafe fn tell(header: *mut Header) {
     // SAFETY: the caller's promise.
     let header = unsafe { &mut *header };
     header.context = runtime_context(header.tgid);
-    if header.context & (STACK | MIGRATES) == 0 {
+    if header.context & STACK != 0 {
+        greenlet::waiters(header.tgid, header.context & !STACK, &mut header.waiters);
+    } else if header.context & MIGRATES == 0 {
         let running = if header.context & NONE == 0 {
             asyncio::asyncio_running(header.tgid, header.context)
         } else {
@@ -64,7 +67,8 @@ pub extern "C" fn runtime_context(tgid: u32) -> u64 {
         return context;
     }
     if runtime.sources & source::STACK != 0 {
-        return first_piece(runtime, state);
+        let running = greenlet::running(runtime, thread_pointer());
+        return if running != 0 { running | STACK } else { first_piece(runtime, state) };
     }
     if runtime.sources & source::NONE != 0 { state | NONE } else { 0 }
 }

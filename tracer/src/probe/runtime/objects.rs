@@ -7,7 +7,7 @@ use super::memory::Memory;
 const MAX_ENTRIES: u64 = 16 * 1024;
 
 /// `PyObject.ob_type`, `PyTypeObject.tp_name`.
-const TYPE: u64 = 8;
+pub(super) const TYPE: u64 = 8;
 const TYPE_NAME: u64 = 24;
 
 /// `PyTypeObject.tp_dict`.
@@ -152,7 +152,7 @@ impl Objects<'_> {
     }
 
     /// Whether an object's type has a name that begins so.
-    fn is(self, object: u64, name: &[u8]) -> bool {
+    pub(super) fn is(self, object: u64, name: &[u8]) -> bool {
         let at = self.at(object, TYPE).and_then(|kind| self.at(kind, TYPE_NAME));
         at.is_some_and(|at| self.memory.slice(at, name.len()).is_ok_and(|bytes| bytes == name))
     }
@@ -176,7 +176,7 @@ impl Objects<'_> {
     }
 
     /// A word so far behind an address.
-    fn at(self, address: u64, offset: u64) -> Option<u64> {
+    pub(super) fn at(self, address: u64, offset: u64) -> Option<u64> {
         self.memory.word(address.wrapping_add(offset)).ok()
     }
 
