@@ -1,8 +1,10 @@
 """The oracle's WSGI application, for threads and for greenlets: pools of POOL connections, a lock, an executor in a
-request, threads that nobody waits for."""
+request or greenlets that it waits for, threads that nobody waits for."""
 
 import concurrent.futures
+import itertools
 import os
+import sys
 import threading
 import time
 
@@ -59,12 +61,46 @@ def background(name):
         call(kind, name, number)
 
 
+def on_threads(calls):
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda wanted: call(*wanted), calls))
+
+
+def joined(calls):
+    gevent.joinall([gevent.spawn(call, *wanted) for wanted in calls], raise_error=True)
+
+
+def waited_for(calls):
+    for done in gevent.iwait([gevent.spawn(call, *wanted) for wanted in calls]):
+        done.get()
+
+
+def nested(calls):
+    """Greenlets that wait for greenlets; with links that only want to be told."""
+    def outer(wanted):
+        inner = gevent.spawn(call, *wanted)
+        inner.link(lambda _: None)
+        inner.join()
+    gevent.wait([gevent.spawn(outer, wanted) for wanted in calls])
+
+
+def in_pool(calls):
+    pool = gevent.pool.Pool(2)
+    for wanted in calls:
+        pool.apply(call, wanted)
+
+
+gevent = sys.modules.get("gevent")
+if gevent:
+    import gevent.pool
+WAYS = itertools.cycle([joined, waited_for, nested, in_pool] if gevent else [on_threads])
+
+
 def serve(mode, name, wanted):
     if mode == "background":
         threading.Thread(target=background, args=[f"bg{name}"]).start()
     if mode == "children":
-        with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda child: call(child[1], f"ga{name}", child[0]), enumerate(steps.CHILDREN)))
+        next(WAYS)([(kind, f"ga{name}", number) for number, kind in enumerate(steps.CHILDREN)])
     for number, (kind, pause) in enumerate(wanted):
         time.sleep(pause)
         if mode == "lock":

@@ -70,8 +70,8 @@ fn a_thread_for_each_connection() {
 
 #[test]
 fn greenlets_of_gevent() {
-    let score = judge(Server::Gevent, &ONE_AT_A_TIME);
-    score.require(&[(Part::Own, TURNS)]);
+    let score = judge(Server::Gevent, &ALL);
+    score.require(&[(Part::Own, TURNS), (Part::Child, TURNS)]);
 }
 
 #[test]
