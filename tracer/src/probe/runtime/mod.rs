@@ -61,6 +61,9 @@ pub enum Unread {
     /// What a thread read last says nothing of what it does next.
     #[error("it runs {0} which moves its work between threads, and does not tell which of it a thread does")]
     Migrating(&'static str),
+    /// What its event loop runs next says nothing of whom it is for.
+    #[error("it runs {0}, which does not tell which request a callback works for")]
+    EventLoop(&'static str),
     /// Only x86-64 so far.
     #[error("runtimes are not read on this architecture yet")]
     Architecture,
@@ -68,7 +71,7 @@ pub enum Unread {
 
 impl Unread {
     /// All short names.
-    pub const REASONS: [&'static str; 9] = [
+    pub const REASONS: [&'static str; 10] = [
         "no_runtime",
         "node",
         "unreadable",
@@ -77,6 +80,7 @@ impl Unread {
         "free_threaded",
         "not_proved",
         "migrating",
+        "event_loop",
         "architecture",
     ];
 
@@ -98,15 +102,16 @@ impl Unread {
             Self::FreeThreaded => "free_threaded",
             Self::NotProved(_) => "not_proved",
             Self::Migrating(_) => "migrating",
+            Self::EventLoop(_) => "event_loop",
             Self::Architecture => "architecture",
         }
     }
 
-    /// What the probe is to know of the process nevertheless. (In Node, between a request's first byte and the next wait,
-    /// there run callbacks of others: timers, and what answers to earlier calls wake up.)
+    /// What the probe is to know of the process nevertheless. (In Node and Twisted, between a request's first byte and the
+    /// next wait, there run callbacks of others: timers, and what answers to earlier calls wake up.)
     #[must_use]
     pub fn runtime(&self) -> Option<Runtime> {
-        matches!(self, Self::Migrating(_) | Self::Node)
+        matches!(self, Self::Migrating(_) | Self::Node | Self::EventLoop(_))
             .then(|| Runtime { sources: source::MIGRATING, ..Runtime::default() })
     }
 }
@@ -185,6 +190,9 @@ impl Locator {
         };
         let objects = Objects { memory: &memory, layout: &layout };
         let modules = objects.modules(proof.interpreter).unwrap_or_default();
+        if let Some(name) = event_loop(&modules) {
+            return Err(Unread::EventLoop(name));
+        }
         let variables = || image::variables(proc, pid, &mappings, "/_asyncio.");
         let tasks = asyncio::find(&memory, &layout, &modules, variables);
         (runtime.stack, runtime.previous) = layout.stack;
@@ -200,12 +208,20 @@ impl Locator {
             tell_frameworks(&mut runtime, objects, &modules);
             tell_workers(&mut runtime, &memory, &proof);
         }
-        if mappings.has("/gevent/") {
+        if mappings.has("/gevent/") || modules.get(b"eventlet.hubs.hub").is_some() {
             runtime.sources |= source::STACK;
             tell_greenlets(&mut runtime, objects, &modules, &proof);
         }
         Ok(Found { runtime, language: Language::CPython(proof.version) })
     }
+}
+
+/// An event loop that the interpreter runs, and that neither tasks nor greenlets take turns in. (Twisted's reactor on
+/// asyncio's loop has tasks.)
+fn event_loop(modules: &Modules) -> Option<&'static str> {
+    let has = |name| modules.get(name).is_some();
+    (has(b"twisted.internet.reactor") && !has(b"twisted.internet.asyncioreactor"))
+        .then_some("Twisted's reactor")
 }
 
 fn goroutines(slot: i64) -> Found {

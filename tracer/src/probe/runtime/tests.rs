@@ -81,6 +81,15 @@ print('.'.join(map(str, sys.version_info[:2])), id(done.__code__), cells.index(g
 sys.stdin.readline()
 ";
 
+/// Has these modules beside its own.
+const MODULES: &str = "\
+import sys, types
+for name in sys.argv[1:]:
+    sys.modules[name] = types.ModuleType(name)
+print('.'.join(map(str, sys.version_info[:2])), flush=True)
+sys.stdin.readline()
+";
+
 struct Python(Child);
 
 impl Python {
@@ -171,6 +180,23 @@ fn groups_and_requests_are_found_by_their_names() {
         // A slot, or the second of its attributes.
         let host = if place == "slot" { (slot, 0) } else { (8, 1) };
         assert_eq!((u64::from(runtime.host), runtime.host_is_attribute), host, "{version}");
+    }
+}
+
+#[test]
+fn other_event_loops_prove_nothing_unless_they_have_tasks_or_greenlets() {
+    let (reactor, on_asyncio) = ("twisted.internet.reactor", "twisted.internet.asyncioreactor");
+    for path in interpreters() {
+        let locate = |modules: &[&str]| {
+            let (python, version) = Python::start(&path, &[&[MODULES], modules].concat())?;
+            let minor: u8 = version.split('.').nth(1)?.parse().ok()?;
+            (11..=14).contains(&minor).then(|| Locator::default().locate(&Proc::default(), python.0.id()))
+        };
+        let Some(plain) = locate(&[reactor]) else { continue };
+        assert!(matches!(plain, Err(Unread::EventLoop("Twisted's reactor"))), "{plain:?}");
+        let sources = |modules: &[&str]| locate(modules).unwrap().unwrap().runtime.sources;
+        assert_eq!(sources(&[reactor, on_asyncio]) & source::STACK, 0);
+        assert_eq!(sources(&["eventlet.hubs.hub"]) & source::STACK, source::STACK);
     }
 }
 
