@@ -211,13 +211,13 @@ fn number(runtime: &Runtime, name: u64) -> u64 {
     let text = name + runtime.text as u64;
     let digits = pointer(name + SIZE).wrapping_sub(PREFIX_LENGTH);
     if pointer(text) & PREFIX_MASK != PREFIX || digits.wrapping_sub(1) >= MAX_DIGITS {
-        return context::NAMED;
+        return NAMED;
     }
     // Its last eight characters; of shorter ones what stands before them is left out.
     let kept = !0 << (64 - 8 * if digits < 8 { digits } else { 8 });
     let mut word = pointer(text + PREFIX_LENGTH + digits - 8) & kept;
     if word & HIGH_HALVES != DIGITS & kept {
-        return context::NAMED;
+        return NAMED;
     }
     let mut number = 0;
     for _ in 0..8 {
