@@ -25,9 +25,7 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
 /// `trace_inet_sock_set_state(sk, oldstate, newstate)`.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
-    let sock: *const u8 = ctx.arg(0);
-    let (before, state): (i32, i32) = (ctx.arg(1), ctx.arg(2));
-    socket_state::on_change(sock as u64, before, state);
+    socket_state::on_change(ctx.arg::<*const u8>(0) as u64, ctx.arg(1), ctx.arg(2));
     0
 }
 
@@ -35,11 +33,7 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
 /// out that program (`__bpf_trace_run`, since 6.2), and not this one: they never run both at a time.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state_again(ctx: BtfTracePointContext) -> i32 {
-    let sock: *const u8 = ctx.arg(0);
-    let (before, state): (i32, i32) = (ctx.arg(1), ctx.arg(2));
-    if state != socket_state::TCP_LISTEN {
-        socket_state::on_change(sock as u64, before, state);
-    }
+    socket_state::on_change_again(ctx.arg::<*const u8>(0) as u64, ctx.arg(1), ctx.arg(2));
     0
 }
 

@@ -15,15 +15,25 @@ const TCP_SYN_RECV: i32 = 3;
 const TCP_FIN_WAIT1: i32 = 4;
 const TCP_CLOSE: i32 = 7;
 const TCP_LAST_ACK: i32 = 9;
-/// `TCP_LISTEN` of `<net/tcp_states.h>`: entered by a process alone.
-pub const TCP_LISTEN: i32 = 10;
+const TCP_LISTEN: i32 = 10;
 const IPPROTO_TCP: u16 = 6;
 const SHUT_WR: u8 = 1;
 
 /// The state of `sock` was `before` and became `state`. Comes from any context: the current task means nothing but for
-/// a listen. Two programs come here one after the other: what the first one told, the second one does not.
+/// a listen.
 #[inline(always)]
 pub fn on_change(sock: u64, before: i32, state: i32) {
+    if state == TCP_LISTEN {
+        on_listen(sock);
+    } else {
+        on_change_again(sock, before, state);
+    }
+}
+
+/// What the program that comes second does: what the first one told, it does not tell. A process alone enters a listen,
+/// in a call: the first one misses none.
+#[inline(always)]
+pub fn on_change_again(sock: u64, before: i32, state: i32) {
     if state == TCP_CLOSE {
         on_close(sock);
     } else if state == TCP_ESTABLISHED && before == TCP_SYN_SENT {
@@ -32,8 +42,6 @@ pub fn on_change(sock: u64, before: i32, state: i32) {
         on_finish(sock);
     } else if state == TCP_SYN_SENT || state == TCP_SYN_RECV {
         forget(sock);
-    } else if state == TCP_LISTEN {
-        on_listen(sock);
     }
 }
 
