@@ -1,7 +1,7 @@
-//! The exit of a call: which it was, and so what it waited for, changed or moved.
+//! The exit of a call: which it was. Waits and changes of connections are told from here.
 //!
-//! Of a call that moved bytes its `arguments` say where those lie; that becomes what is known of them (`capture`), and
-//! that the events that tell of them (`moved`).
+//! Of a call that moved bytes `arguments` says where those lie, `capture` finds out what is known of them and how many
+//! are wanted, and `moved` tells of them.
 
 mod arguments;
 mod capture;
@@ -9,20 +9,14 @@ mod moved;
 
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 
-use tracer_ebpf::{ConnectionNote, Direction, LossReason};
+use tracer_ebpf::{ConnectionNote, LossReason};
 
 use super::connection::{self, told};
 use super::filter::{self, Caller};
-use super::kernel::read_user;
 use super::maps::count_loss;
 use super::verifier::{ignore, nothing};
-use super::{arch, emit, segments, socket, wait};
-use arguments::{Moved, Place};
-
-const MSG_OOB: u64 = 0x1;
-const MSG_PEEK: u64 = 0x2;
-const MSG_TRUNC: u64 = 0x20;
-const MSG_ERRQUEUE: u64 = 0x2000;
+use super::{arch, emit, socket, wait};
+use arguments::Moved;
 
 const EINPROGRESS: i64 = 115;
 
@@ -115,86 +109,12 @@ fn note(caller: &Caller, task: u64, fd: u32, note: ConnectionNote, how: u8) -> u
     nothing()
 }
 
-/// Sorts out the arguments of a call that moves bytes.
+/// A call that moved bytes, or met an end.
 #[inline(always)]
 fn on_data(number: u64, regs: *const u64, ret: i64, caller: Caller, task: u64) {
-    let (a0, a1, a2) = (arch::argument::<0>(regs), arch::argument::<1>(regs), arch::argument::<2>(regs));
-    let mut call = Moved {
-        caller,
-        task,
-        address: a1,
-        count: a2,
-        ret,
-        fd: a0 as u32,
-        direction: Direction::Ingress,
-        padding: [0; 3],
-    };
-    let mut place = Place::Buffer;
-    let mut flags = 0;
-    match number {
-        arch::READ => {}
-        arch::WRITE => call.direction = Direction::Egress,
-        arch::RECVFROM => flags = arch::argument::<3>(regs),
-        arch::SENDTO => call.direction = Direction::Egress,
-        arch::READV => place = Place::Vector,
-        arch::WRITEV => {
-            call.direction = Direction::Egress;
-            place = Place::Vector;
-        }
-        arch::RECVMSG | arch::SENDMSG => {
-            if number == arch::SENDMSG {
-                call.direction = Direction::Egress;
-            } else {
-                flags = a2;
-            }
-            if !message(&mut call, a1) {
-                return;
-            }
-            place = Place::Vector;
-        }
-        arch::RECVMMSG | arch::SENDMMSG => {
-            if number == arch::SENDMMSG {
-                call.direction = Direction::Egress;
-            } else {
-                flags = arch::argument::<3>(regs);
-            }
-            place = Place::Messages;
-            call.count = if ret > 0 { ret as u64 } else { 0 };
-            let Some(length) = segments::messages_length(a1, ret) else {
-                return;
-            };
-            call.ret = length;
-        }
-        arch::SENDFILE => {
-            call.direction = Direction::Egress;
-            return ignore(moved::passed(&call));
-        }
-        arch::SPLICE => {
-            ignore(moved::passed(&call));
-            call.direction = Direction::Egress;
-            call.fd = a2 as u32;
-            return ignore(moved::passed(&call));
-        }
-        _ => return,
-    }
-    if flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB) != 0 {
+    let mut call = Moved::new(regs, ret, caller, task);
+    let Some(place) = call.sort_out(number, regs) else {
         return;
-    }
-    if flags & MSG_TRUNC != 0 {
-        // On TCP the bytes are thrown away instead of copied (tcp(7)).
-        place = Place::None;
-    }
-    moved::tell(&mut call, place);
-}
-
-/// `struct user_msghdr`: the segments' address and number lie at 16 and 24.
-#[inline(always)]
-fn message(call: &mut Moved, header: u64) -> bool {
-    let Some([address, count]) = read_user::<[u64; 2]>(header + 16) else {
-        count_loss(LossReason::UnreadablePage);
-        return false;
     };
-    call.address = address;
-    call.count = count;
-    true
+    moved::tell(&mut call, place);
 }

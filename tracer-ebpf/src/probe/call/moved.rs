@@ -2,9 +2,9 @@
 
 use core::mem::MaybeUninit;
 
-use tracer_ebpf::DataEvent;
 use tracer_ebpf::event::flag;
 use tracer_ebpf::limits::{HUGE_HEAD, MAX_MANY_HEAD, MAX_PARTS, MAX_SEGMENT_PARTS, MAX_SEGMENTS};
+use tracer_ebpf::{DataEvent, Direction};
 
 use super::arguments::{Moved, Place};
 use super::capture::{Capture, prepare, wanted};
@@ -23,6 +23,12 @@ pub fn tell(call: &mut Moved, place: Place) {
         Place::Vector => ignore(vector(call)),
         Place::Messages => ignore(messages(call)),
         Place::None => ignore(passed(call)),
+        Place::Spliced => {
+            ignore(passed(call));
+            call.direction = Direction::Egress;
+            call.fd = call.count as u32;
+            ignore(passed(call));
+        }
     }
 }
 
@@ -97,7 +103,7 @@ fn messages(call: &Moved) -> u64 {
 
 /// Bytes passed between two files inside the kernel, of which one may be a connection, or were thrown away.
 #[inline(never)]
-pub fn passed(call: &Moved) -> u64 {
+fn passed(call: &Moved) -> u64 {
     let mut capture = MaybeUninit::uninit();
     if let Some(capture) = prepare(call, &mut capture, || None) {
         blur(capture);
