@@ -196,6 +196,13 @@ mod tests {
         assert_eq!(told, Some((b"abcdefghijklMN".to_vec(), 2)));
         assert_eq!(fragments.take(&fragment(7, 0, true, b"abcdefgh"), 5), None);
         assert_eq!(fragments.take(&fragment(7, 16, false, b"qr"), 5), None);
+        // As many bytes as there must be, but one part goes beyond the end and another one is missing.
+        for (offset, more, length) in [(0, true, 16), (24, true, 24), (32, false, 8)] {
+            assert_eq!(fragments.take(&fragment(8, offset, more, &[1; 24][..length]), 5), None);
+        }
+        for (offset, more, length) in [(0, true, 24), (8, false, 8)] {
+            assert_eq!(fragments.take(&fragment(9, offset, more, &[1; 24][..length]), 5), None);
+        }
     }
 
     #[test]

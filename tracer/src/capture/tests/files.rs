@@ -256,22 +256,29 @@ fn fragments_are_put_together() {
 
 #[test]
 fn fragments_of_ipv6_are_put_together() {
-    let packets = exchange().into_iter().zip(1..).flat_map(|(seg, number)| {
-        let whole = seg.v6(&[], 6);
-        let (head, tcp) = whole.split_at(40);
-        let fragment = |offset: u8, more: u8, part: &[u8]| {
-            let length = u16::try_from(8 + part.len()).unwrap().to_be_bytes();
-            let mut head = head.to_vec();
-            head[4..6].copy_from_slice(&length);
-            head[6] = 44;
-            [&head[..], &[6, 0, 0, offset | more, 0, 0, 0, number], part].concat()
-        };
-        [fragment(0, 1, &tcp[..16]), fragment(16, 0, &tcp[16..])]
-    });
-    let packets: Vec<Captured> = packets.map(|bytes| (START, bytes.len(), bytes)).collect();
-    let (told, stats) = of(&pcap(Order::Little, true, linktype::RAW, &packets), WantedEnds::Server);
-    let expected = EXPECTED.replace("10.0.0.2:80", "[2001:db8::2]:80");
-    assert_eq!((told, stats.joined, stats.fragments), (expected, 10, 0));
+    // What comes before the fragment header, and what it is: options of eight and more bytes, and authentication.
+    let options = [44, 2, 1, 4, 0, 0, 0, 0, 1, 14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let authentication = [&[44, 3][..], &[6; 18]].concat();
+    let headers: [(&[u8], u8); 4] =
+        [(&[], 44), (&[44, 0, 1, 4, 0, 0, 0, 0], 0), (&options, 60), (&authentication, 51)];
+    for (before, first) in headers {
+        let packets = exchange().into_iter().zip(1..).flat_map(|(seg, number)| {
+            let whole = seg.v6(&[], 6);
+            let (head, tcp) = whole.split_at(40);
+            let fragment = |offset: u8, more: u8, part: &[u8]| {
+                let length = u16::try_from(before.len() + 8 + part.len()).unwrap().to_be_bytes();
+                let mut head = head.to_vec();
+                head[4..6].copy_from_slice(&length);
+                head[6] = first;
+                [&head[..], before, &[6, 0, 0, offset | more, 0, 0, 0, number], part].concat()
+            };
+            [fragment(0, 1, &tcp[..16]), fragment(16, 0, &tcp[16..])]
+        });
+        let packets: Vec<Captured> = packets.map(|bytes| (START, bytes.len(), bytes)).collect();
+        let (told, stats) = of(&pcap(Order::Little, true, linktype::RAW, &packets), WantedEnds::Server);
+        let expected = EXPECTED.replace("10.0.0.2:80", "[2001:db8::2]:80");
+        assert_eq!((told, stats.joined, stats.fragments), (expected, 10, 0), "{first}");
+    }
 }
 
 #[test]
