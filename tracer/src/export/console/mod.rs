@@ -12,6 +12,7 @@ mod tree;
 pub use text::Style;
 
 use std::io::{self, Write};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ const MAX_TRACES: usize = 1_000;
 const MAX_ITEMS: usize = 20_000;
 
 /// Printed traces that are remembered, so that what comes later need not wait for a span that was printed.
-const MAX_PRINTED: std::num::NonZeroUsize = std::num::NonZeroUsize::new(4_096).unwrap();
+const MAX_PRINTED: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 
 /// Collects traces and prints them. Time is told by the caller.
 #[derive(Debug)]
