@@ -4,6 +4,7 @@ request or greenlets that it waits for, threads that nobody waits for."""
 import concurrent.futures
 import itertools
 import os
+import select
 import sys
 import threading
 import time
@@ -96,13 +97,21 @@ if gevent:
 WAYS = itertools.cycle([joined, waited_for, nested, in_pool] if gevent else [on_threads])
 
 
+def doze(seconds):
+    """As `time.sleep` does before CPython 3.11."""
+    select.select([], [], [], seconds)
+
+
+SLEEPS = itertools.cycle([time.sleep, doze])
+
+
 def serve(mode, name, wanted):
     if mode == "background":
         threading.Thread(target=background, args=[f"bg{name}"]).start()
     if mode == "children":
         next(WAYS)([(kind, f"ga{name}", number) for number, kind in enumerate(steps.CHILDREN)])
     for number, (kind, pause) in enumerate(wanted):
-        time.sleep(pause)
+        next(SLEEPS)(pause)
         if mode == "lock":
             with lock:
                 call(kind, name, number)

@@ -13,7 +13,8 @@ pub struct Waits {
     pub multiplexed: u32,
 }
 
-/// The thread came back from a wait; `single` when it was a poll of at most one descriptor.
+/// The thread came back from a wait; `single` when it was a poll or a select of at most one
+/// descriptor.
 #[inline(always)]
 pub fn on_return(caller: &Caller, single: bool) {
     let more = if single { 0 } else { 1 };

@@ -38,9 +38,9 @@ pub fn on_exit(number: u64, regs: *const u64, ret: i64) {
         return;
     }
     match number {
-        arch::EPOLL_WAIT | arch::EPOLL_PWAIT | arch::EPOLL_PWAIT2 | arch::SELECT | arch::PSELECT6 => {
-            wait::on_return(&caller, false);
-        }
+        arch::EPOLL_WAIT | arch::EPOLL_PWAIT | arch::EPOLL_PWAIT2 => wait::on_return(&caller, false),
+        // CPython before 3.11 sleeps by a select of no descriptor.
+        arch::SELECT | arch::PSELECT6 => wait::on_return(&caller, arch::argument::<0>(regs) as u32 <= 1),
         arch::POLL | arch::PPOLL => wait::on_return(&caller, arch::argument::<1>(regs) <= 1),
         arch::CONNECT if ret == 0 || ret == -EINPROGRESS => {
             ignore(note(&caller, task, arch::argument::<0>(regs) as u32, ConnectionNote::Connect, 0));
