@@ -412,11 +412,9 @@ impl Pipeline {
             }
             ProcessNote::ThreadStart => {
                 let now = self.observe(&event.header, false);
-                if let Some(active) = now.mark.active {
-                    let (tgid, tid) = (event.child_tgid, event.child_tid);
-                    let child = ThreadId { tgid, tid, start: event.child_start_ns };
-                    self.assembler.late.made(child, active);
-                }
+                let (tgid, tid) = (event.child_tgid, event.child_tid);
+                let child = ThreadId { tgid, tid, start: event.child_start_ns };
+                self.assembler.late.made(thread, child, now.mark.active);
             }
             ProcessNote::Fork | ProcessNote::Listen => {}
         }

@@ -369,7 +369,7 @@ impl LateParents {
     pub fn expire(&mut self, now: Nanos) {
         while let Some((_, thread)) = self.outlived.pop_front_if(|(due, _)| *due <= now) {
             match self.inheriting.get(&thread) {
-                Some(inheriting) if inheriting.exited => self.inherit(thread),
+                Some(inheriting) if inheriting.ended_in_time() => self.inherit(thread),
                 _ => self.disinherit(thread),
             }
         }

@@ -65,3 +65,61 @@ fn the_end_of_a_process_tells_nothing_of_its_threads() {
     s.tick(s.time + EXIT_GRACE);
     s.assert_root("select");
 }
+
+#[test]
+fn a_thread_made_by_one_that_inherits_does_so_too() {
+    let mut s = connected();
+    s.recv(1, WEB, "?one\n");
+    s.start_thread(1, 2);
+    s.start_thread(2, 3);
+    calls(&mut s, 3, "select");
+    s.log(3, "line\n");
+    s.process(3, ProcessNote::ThreadExit);
+    s.process(2, ProcessNote::ThreadExit);
+    s.send(1, WEB, "!ok\n");
+    s.assert_child("select", "one");
+    s.assert_line("line", Some("one"));
+}
+
+#[test]
+fn a_thread_inherits_nothing_from_a_maker_that_outlives_the_request() {
+    let mut s = connected();
+    s.recv(1, WEB, "?one\n");
+    s.start_thread(1, 2);
+    s.start_thread(2, 3);
+    calls(&mut s, 3, "select");
+    s.process(3, ProcessNote::ThreadExit);
+    s.send(1, WEB, "!ok\n");
+    s.tick(s.time + EXIT_GRACE);
+    s.assert_root("select");
+    assert_eq!(s.pipeline.stats().spans.roots_outlived, 1);
+}
+
+#[test]
+fn a_thread_that_outlives_its_request_does_not_inherit_from_its_maker() {
+    let mut s = connected();
+    s.recv(1, WEB, "?one\n");
+    s.start_thread(1, 2);
+    s.start_thread(2, 3);
+    calls(&mut s, 2, "of-maker");
+    calls(&mut s, 3, "select");
+    s.process(2, ProcessNote::ThreadExit);
+    s.send(1, WEB, "!ok\n");
+    s.tick(s.time + EXIT_GRACE);
+    s.assert_child("of-maker", "one");
+    s.assert_root("select");
+}
+
+#[test]
+fn the_ends_of_threads_and_their_makers_may_all_be_told_a_moment_late() {
+    let mut s = connected();
+    s.recv(1, WEB, "?one\n");
+    s.start_thread(1, 2);
+    s.start_thread(2, 3);
+    calls(&mut s, 3, "select");
+    s.send(1, WEB, "!ok\n");
+    s.process(3, ProcessNote::ThreadExit);
+    s.process(2, ProcessNote::ThreadExit);
+    s.tick(s.time + EXIT_GRACE);
+    s.assert_child("select", "one");
+}
