@@ -67,6 +67,11 @@ def on_threads(calls):
         list(pool.map(lambda wanted: call(*wanted), calls))
 
 
+def on_threads_of_threads(calls):
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda wanted: on_threads([wanted]), calls))
+
+
 def joined(calls):
     gevent.joinall([gevent.spawn(call, *wanted) for wanted in calls], raise_error=True)
 
@@ -94,7 +99,7 @@ def in_pool(calls):
 gevent = sys.modules.get("gevent")
 if gevent:
     import gevent.pool
-WAYS = itertools.cycle([joined, waited_for, nested, in_pool] if gevent else [on_threads])
+WAYS = itertools.cycle([joined, waited_for, nested, in_pool] if gevent else [on_threads, on_threads_of_threads])
 
 
 def doze(seconds):
