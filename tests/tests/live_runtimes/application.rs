@@ -35,6 +35,8 @@ pub enum Server {
     Gevent,
     /// Flask's own server.
     Flask,
+    /// The same, with an output that its threads write to by one buffer.
+    FlaskBuffered,
     /// uvicorn on asyncio.
     Uvicorn,
     /// FastAPI on uvicorn.
@@ -71,6 +73,7 @@ impl Server {
             Self::GunicornThreads => "gunicorn-gthread",
             Self::Gevent => "gunicorn-gevent",
             Self::Flask => "flask-threaded",
+            Self::FlaskBuffered => "flask-buffered",
             Self::Uvicorn => "uvicorn-asyncio",
             Self::Node => "node",
             Self::Go => "go",
@@ -91,6 +94,7 @@ impl Server {
             Self::GunicornSync => 5,
             Self::GunicornThreads | Self::Gevent => 2,
             Self::Flask
+            | Self::FlaskBuffered
             | Self::Uvicorn
             | Self::Fast(_)
             | Self::Go
@@ -117,7 +121,7 @@ impl Server {
                 command.args(gunicorn).args(["--worker-class", "gthread", "--threads", "8", "wsgi:app"])
             }
             Self::Gevent => command.args(gunicorn).args(["--worker-class", "gevent", "wsgi:app"]),
-            Self::Flask => {
+            Self::Flask | Self::FlaskBuffered => {
                 command.args(["-m", "flask", "--app", "wsgi", "run", "--with-threads", "--port", &port])
             }
             Self::Uvicorn => command.args(uvicorn).args(["--loop", "asyncio", "asgi:app"]),
@@ -140,6 +144,10 @@ impl Server {
                 command = Command::new(interpreter(self));
                 command.env("PORT", &port)
             }
+        };
+        match self {
+            Self::FlaskBuffered => command.env_remove("PYTHONUNBUFFERED"),
+            _ => command.env("PYTHONUNBUFFERED", "1"),
         };
         command.current_dir(directory).env("PYTHONDONTWRITEBYTECODE", "1");
         command.env("POOL", self.pool().to_string()).env("OTEL_SERVICE_NAME", self.name());

@@ -69,6 +69,13 @@ fn a_thread_for_each_connection() {
 }
 
 #[test]
+fn a_buffer_that_threads_share() {
+    // Nothing tells whose lines are in a write of several, nor for a moment after it.
+    let score = judge(Server::FlaskBuffered, &ALL);
+    score.require_of_calls(&[(Part::Own, THREADS), (Part::Child, THREADS)]);
+}
+
+#[test]
 fn greenlets_of_gevent() {
     let score = judge(Server::Gevent, &ALL);
     score.require(&[(Part::Own, TURNS), (Part::Child, TURNS)]);

@@ -111,14 +111,22 @@ impl Score {
 
     /// Panics unless every parent that was given is right, and at least this share of what was done has one.
     pub fn require(&self, recall: &[(Part, f64)]) {
+        self.require_of_calls(recall);
+        require_recall("lines", &self.lines, recall);
+    }
+
+    /// The same, with any share of the lines.
+    pub fn require_of_calls(&self, recall: &[(Part, f64)]) {
         self.wrong.iter().take(SHOWN).for_each(|wrong| println!("  wrong: {wrong}"));
         assert!(self.wrong.is_empty(), "{} parents are wrong", self.wrong.len());
-        for (part, wanted) in recall {
-            for (what, counts) in [("calls", &self.calls), ("lines", &self.lines)] {
-                let count = counts.get(part).copied().unwrap_or_default();
-                assert!(count.recall() >= *wanted, "{part:?}: too few {what} have a parent: {count:?}");
-            }
-        }
+        require_recall("calls", &self.calls, recall);
+    }
+}
+
+fn require_recall(what: &str, counts: &HashMap<Part, Count>, recall: &[(Part, f64)]) {
+    for (part, wanted) in recall {
+        let count = counts.get(part).copied().unwrap_or_default();
+        assert!(count.recall() >= *wanted, "{part:?}: too few {what} have a parent: {count:?}");
     }
 }
 

@@ -13,6 +13,7 @@
 //!   the one that may, once it is complete, and none before it.
 //! - None may where a write of [`FULL_BUFFER`] bytes or more holds several records: it empties a buffer that was
 //!   full. CPython's is emptied to make room for the next record, so that even the last one in it is an older one.
+//! - None may where threads share a buffer, and the line can be another thread's ([`super::shared_buffers`]).
 //! - Of a write that was captured in part, only a record that fills the whole captured part may take the ids:
 //!   otherwise the last one is in the part that is missing.
 //! - Blank lines are no records.
@@ -25,6 +26,7 @@ use std::num::NonZeroUsize;
 use lru::LruCache;
 
 use super::continuation::{Growth, split_records};
+use super::shared_buffers::SharedBuffers;
 use crate::event::{Nanos, ThreadId};
 
 /// Longest record, in bytes; what is longer is cut there and flagged.
@@ -114,11 +116,13 @@ enum Waiting {
 #[derive(Debug)]
 pub struct LogLines<T> {
     open: LruCache<LogKey, Open<T>>,
+    /// Whose lines they are.
+    pub buffers: SharedBuffers,
 }
 
 impl<T: WriteMark> Default for LogLines<T> {
     fn default() -> Self {
-        Self { open: LruCache::new(MAX_OPEN) }
+        Self { open: LruCache::new(MAX_OPEN), buffers: SharedBuffers::default() }
     }
 }
 
@@ -139,7 +143,10 @@ impl<T: WriteMark> LogLines<T> {
         if let Some(mut open) = held {
             fresh = matches!(open.waits_for, Waiting::Lines(_));
             match open.take(write, mark, now) {
-                After::Held => return self.hold(key, open, now, out),
+                After::Held => {
+                    open.own &= self.buffers.on_write(key, false, now);
+                    return self.hold(key, open, now, out);
+                }
                 After::Cut => return release(open, true, out),
                 After::Left(after) => rest = after,
             }
@@ -149,7 +156,7 @@ impl<T: WriteMark> LogLines<T> {
         let whole = write.missing == 0;
         let pieces = records.len() + usize::from(tail.is_some()) + usize::from(!fresh);
         let emptied = pieces > 1 && write.bytes.len() as u64 >= FULL_BUFFER;
-        let may_own = whole && !emptied;
+        let may_own = self.buffers.on_write(key, pieces > 1, now) && whole && !emptied;
         let last = if whole && tail.is_none() { records.pop() } else { None };
         for record in &records {
             push(out, record, mark.clone(), false, false);

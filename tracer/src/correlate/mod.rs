@@ -24,6 +24,7 @@ pub mod pairs;
 pub mod passages;
 pub mod sampler;
 pub mod severity;
+pub mod shared_buffers;
 pub mod stats;
 pub mod telemetry_post;
 pub mod tell;

@@ -14,7 +14,7 @@ use crate::correlate::log_line::{LogKey, LogLine, LogLines, LogWrite, WriteMark}
 use crate::correlate::log_rate::LogRate;
 use crate::correlate::stats::LogStats;
 use crate::correlate::{Now, log_ids, log_json, severity};
-use crate::event::{ActiveId, Nanos, Process};
+use crate::event::{ActiveId, Nanos, Process, ThreadId};
 use crate::export::{Item, Telemetry};
 use crate::probe::decode::Log;
 use crate::span::{Attribute, LogRecord, LogStream, Severity, SpanId, TraceId};
@@ -78,6 +78,16 @@ impl Logs {
             held: Held::default(),
             stats: LogStats::default(),
         }
+    }
+
+    /// A thread moved bytes on a connection.
+    pub(super) fn on_data(&mut self, thread: ThreadId, now: Nanos) {
+        self.lines.buffers.on_call(thread, now);
+    }
+
+    /// Events were lost.
+    pub(super) fn doubt(&mut self) {
+        self.lines.buffers.doubt();
     }
 
     /// Takes a write.

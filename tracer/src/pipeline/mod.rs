@@ -158,6 +158,7 @@ impl Pipeline {
             self.events.losses += 1;
             self.assembler.threads.doubt(self.calls);
             self.assembler.late.doubt();
+            self.logs.doubt();
         }
         match event {
             Event::Data(data) => self.on_data(data),
@@ -319,6 +320,7 @@ impl Pipeline {
     fn on_data(&mut self, data: &Data<'_>) {
         self.events.data += 1;
         let now = self.observe(&data.header, data.direction == Direction::Ingress);
+        self.logs.on_data(now.mark.thread, now.mark.time);
         if !self.make_room_for(data.connection, &now) {
             self.connections.stale += 1;
             return;
