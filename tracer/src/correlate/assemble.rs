@@ -381,7 +381,7 @@ impl Assembler {
     ) {
         match begun.part {
             Part::Server(active) => {
-                self.end_server(active, &exchange, now);
+                self.end_server(active, &exchange, source, now);
                 self.end_passage(active, begun);
             }
             Part::Client(_) => self.stats.client_ended += 1,
@@ -412,11 +412,15 @@ impl Assembler {
         }
     }
 
-    fn end_server(&mut self, active: ActiveId, exchange: &Exchange, now: &Now) {
+    fn end_server(&mut self, active: ActiveId, exchange: &Exchange, source: Source<'_>, now: &Now) {
         self.stats.server_ended += 1;
         let end = exchange.times.end;
         let by_response = end.call == now.mark.call && now.mark.call != 0;
         self.threads.end(active, by_response.then_some(now));
+        // Nothing tells of a Unix socket's close.
+        if by_response && source.endpoints.peer.as_ref().and_then(Endpoint::ip).is_some() {
+            self.late.answer_whole(active, source.connection, now.mark);
+        }
         self.late.end(active);
         self.late.end_for_threads(active, exchange.times.response_first.map(|_| end));
         self.end_context(active);

@@ -49,6 +49,7 @@ impl Assembler {
     /// A connection is over.
     pub fn close_connection(&mut self, connection: ConnectionId) {
         self.hops.pairs.part(connection);
+        self.late.lingering.close(connection);
     }
 
     /// A server's exchange begins: its client may be on this node.

@@ -91,6 +91,7 @@ impl Pipeline {
     pub(super) fn on_closed(&mut self, id: ConnectionId, event: &ConnectionEvent, mark: Mark) {
         let Some(id) = self.table.resolve(id) else { return };
         self.connections.closed += 1;
+        self.assembler.late.lingering.close(id);
         let ends = Ends { ingress: event.rx_position, egress: event.tx_position };
         match self.table.get_mut(id) {
             Some(tracked) if tracked.is_another(event) => self.remove(id, None, mark),

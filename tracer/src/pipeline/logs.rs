@@ -111,7 +111,8 @@ impl Logs {
         self.stats.cut_writes += u64::from(missing > 0);
         self.stats.cut_bytes += missing;
         let key = LogKey { thread: now.mark.thread, dev: log.dev, ino: log.ino };
-        let span = match assembler.threads.line(now.mark.thread) {
+        let after = || Some((assembler.late.lingering.line(now.mark)?, Evidence::AfterResponse));
+        let span = match assembler.threads.line(now.mark.thread).or_else(after) {
             Some((active, evidence)) => LineSpan::Known(active, evidence),
             None => match assembler.late.ask(now.mark) {
                 Ok(ticket) => LineSpan::Late(ticket, now.mark.context),

@@ -321,6 +321,7 @@ impl Pipeline {
         self.events.data += 1;
         let now = self.observe(&data.header, data.direction == Direction::Ingress);
         self.logs.on_data(now.mark.thread, now.mark.time);
+        self.assembler.late.lingering.on_call(now.mark);
         if !self.make_room_for(data.connection, &now) {
             self.connections.stale += 1;
             return;
@@ -357,12 +358,14 @@ impl Pipeline {
             return self.on_established(id, event);
         }
         let now = self.observe(&event.header, note == ConnectionNote::Accept);
+        self.assembler.late.lingering.on_call(now.mark);
         if !self.make_room_for(id, &now) {
             self.connections.stale += 1;
             return;
         }
         if note == ConnectionNote::Shutdown {
             self.on_shutdown(id, event, &now);
+            self.assembler.late.lingering.close(id);
             return self.assembler.threads.leave(now.mark.thread, id);
         }
         let sequence = event.header.flags & flag::SEQUENCE != 0;

@@ -28,6 +28,7 @@
 //! The other thing that is known late: whether a thread inherits the request that it was made for ([`inheriting`]).
 
 mod inheriting;
+mod lingering;
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -39,9 +40,11 @@ use tracer_ebpf::runtime::context::NUMBER;
 
 use self::inheriting::Inheriting;
 pub use self::inheriting::{EXIT_GRACE, MAX_INHERITING};
+use self::lingering::Lingering;
+pub use self::lingering::{MAX_LINGER, MAX_LINGERING};
 use super::active::{Evidence, Inactive};
 use super::stats::LateStats;
-use crate::event::{ActiveId, Mark, Nanos, ThreadId};
+use crate::event::{ActiveId, ConnectionId, Mark, Nanos, ThreadId};
 
 /// Calls and lines whose parent is not known yet; a further one gets none.
 pub const MAX_WAITING: usize = 32_768;
@@ -85,6 +88,8 @@ pub struct LateParents {
     waiting: usize,
     last: u64,
     answers: Answers,
+    /// Which greenlets have answered, and did nothing since.
+    pub lingering: Lingering,
     /// Counters.
     pub stats: LateStats,
 }
@@ -102,6 +107,7 @@ impl Default for LateParents {
             waiting: 0,
             last: 0,
             answers: Answers::default(),
+            lingering: Lingering::default(),
             stats: LateStats::default(),
         }
     }
@@ -309,6 +315,13 @@ impl LateParents {
         self.settle(scope(mark));
     }
 
+    /// The call wrote the last byte of a server exchange's response.
+    pub fn answer_whole(&mut self, exchange: ActiveId, connection: ConnectionId, mark: Mark) {
+        if self.served.get(&exchange).is_some_and(|served| served.owner == Some(mark.context)) {
+            self.lingering.answer(exchange, connection, mark);
+        }
+    }
+
     /// A server exchange is over, or given up.
     pub fn end(&mut self, exchange: ActiveId) {
         let Some(served) = self.served.remove(&exchange) else { return };
@@ -360,6 +373,7 @@ impl LateParents {
         }
         self.of_process.clear();
         self.served.clear();
+        self.lingering.clear();
         self.outlived.clear();
         self.due.clear();
         self.waiting = 0;

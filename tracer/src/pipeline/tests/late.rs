@@ -347,6 +347,32 @@ fn a_task_that_has_answered_can_still_be_at_the_request_before() {
     }
 }
 
+/// Its connection stays open, or is closed, and then its address can be another one's.
+#[test]
+fn a_greenlets_line_after_its_response_belongs_to_the_request() {
+    let mut s = connected();
+    for (conn, name) in [(WEB, "one"), (WEB2, "two")] {
+        s.run(1, 0xc0 | STACK);
+        s.recv(1, conn, &format!("?{name}\n"));
+        respond(&mut s, 0xc0 | STACK, conn);
+        s.run(1, 0xd0 | STACK);
+        s.log(1, &format!("background {name}\n"));
+        s.run(1, 0xc0 | STACK);
+        s.log(1, &format!("access {name}\n"));
+        match name {
+            "one" => s.close(conn),
+            _ => s.send(1, DB, "?more\n"),
+        }
+        s.log(1, &format!("later {name}\n"));
+    }
+    s.finish();
+    for name in ["one", "two"] {
+        s.assert_line(&format!("access {name}"), Some(name));
+        s.assert_line(&format!("background {name}"), None);
+        s.assert_line(&format!("later {name}"), None);
+    }
+}
+
 #[test]
 fn the_same_address_on_another_thread_is_another_context() {
     let mut s = connected();
