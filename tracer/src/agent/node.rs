@@ -4,6 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::num::NonZeroUsize;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use lru::LruCache;
 use rustc_hash::FxHashMap;
@@ -32,6 +33,21 @@ const MAX_HEARD: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 /// Most generations between a process and the first selected one.
 const MAX_GENERATIONS: usize = 64;
 
+/// After such a rest a process gets to work anew.
+const REST: Duration = Duration::from_secs(5);
+
+/// How often it is told that a process makes threads.
+const STIR_INTERVAL: Duration = Duration::from_secs(2);
+
+/// When a process was heard of.
+#[derive(Clone, Copy, Debug, Default)]
+struct Heard {
+    /// Last at work.
+    worked: Option<Instant>,
+    /// Last told to have begun something.
+    stirred: Option<Instant>,
+}
+
 /// The probe, told things from the pipeline's thread.
 pub type SharedProbe = Arc<Mutex<Probe>>;
 
@@ -53,7 +69,7 @@ pub struct Node {
     sdk: SdkPolicy,
     runtimes: Runtimes,
     /// Processes that were heard of, so that their runtimes are looked for.
-    heard: LruCache<ProcessKey, ()>,
+    heard: LruCache<ProcessKey, Heard>,
     /// Processes selected by themselves; the probe's map holds the same.
     processes: HashSet<u32>,
     /// Whether any cgroup may be selected; which ones, the probe's map knows.
@@ -203,6 +219,32 @@ impl Node {
         }
     }
 
+    /// A process works.
+    fn on_work(&mut self, process: ProcessKey) {
+        let now = Instant::now();
+        let is_new = self.heard.peek(&process).is_none();
+        if is_new {
+            self.runtimes.look(process.tgid);
+        }
+        let heard = self.heard.get_or_insert_mut(process, Heard::default);
+        let has_rested = heard.worked.is_none_or(|worked| now.saturating_duration_since(worked) >= REST);
+        heard.worked = Some(now);
+        if has_rested {
+            heard.stirred = Some(now);
+            self.runtimes.stir(process.tgid);
+        }
+    }
+
+    /// A process makes a thread.
+    fn on_thread(&mut self, process: ProcessKey) {
+        let now = Instant::now();
+        let Some(heard) = self.heard.get_mut(&process) else { return };
+        if heard.stirred.is_none_or(|stirred| now.saturating_duration_since(stirred) >= STIR_INTERVAL) {
+            heard.stirred = Some(now);
+            self.runtimes.stir(process.tgid);
+        }
+    }
+
     fn on_exec(&mut self, event: &ProcessEvent) {
         let pid = event.header.tgid;
         self.resources.executed(key(event));
@@ -233,9 +275,7 @@ impl Node {
 
 impl Environment for Node {
     fn resource(&mut self, process: Process) -> Arc<Resource> {
-        if self.heard.put(key_of(process), ()).is_none() {
-            self.runtimes.look(process.tgid);
-        }
+        self.on_work(key_of(process));
         self.take_found();
         let identity = self.resources.identity(key_of(process));
         if let Some(evidence) = &identity.sdk {
@@ -277,7 +317,7 @@ impl Environment for Node {
             ProcessNote::Fork => {
                 let child = ProcessKey { tgid: event.child_tgid, start: event.child_start_ns };
                 self.resources.forked(key(event), child);
-                self.heard.put(child, ());
+                self.heard.put(child, Heard::default());
                 self.runtimes.look(child.tgid);
                 if self.processes.contains(&tgid) {
                     self.processes.insert(event.child_tgid);
@@ -294,7 +334,8 @@ impl Environment for Node {
                 self.processes.insert(tgid);
                 self.learn_logs(self.root_of(tgid));
             }
-            ProcessNote::ThreadStart | ProcessNote::ThreadExit => {}
+            ProcessNote::ThreadStart => self.on_thread(key(event)),
+            ProcessNote::ThreadExit => {}
         }
     }
 }

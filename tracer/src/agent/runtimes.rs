@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
-use tracer_ebpf::runtime::Runtime;
+use tracer_ebpf::runtime::{Runtime, source};
 use tracing::{debug, info, warn};
 
 use super::node::SharedProbe;
@@ -31,6 +31,12 @@ const RETRY_MILLIS: [u64; 6] = [50, 100, 200, 500, 2000, 5000];
 
 /// How soon one is looked at again whose runtime is read.
 const RECHECK_MILLIS: [u64; 6] = [500, 1000, 1000, 2000, 5000, 10_000];
+
+/// How soon one is looked at again that gets to work, or makes threads: what it does for the first time is not there before.
+const STIRRED_MILLIS: [u64; 8] = [20, 30, 50, 100, 200, 400, 800, 1600];
+
+/// How often a process is looked at for getting to work: one that never does what is looked for is not worth more.
+const MAX_STIRS: u32 = 16;
 
 /// Looks in a row that may fail before what was found of a process is forgotten.
 const MAX_FAILURES: usize = RETRY_MILLIS.len();
@@ -68,6 +74,8 @@ const JUDGEMENT: Duration = Duration::from_millis(250);
 enum Notice {
     /// It is a target.
     Look(u32),
+    /// It gets to work, or makes threads.
+    Stir(u32),
     /// It has ended, or runs another program.
     Gone(u32),
     /// Somebody waits until those told before were looked at.
@@ -114,6 +122,11 @@ impl Runtimes {
         let _ = self.notices.try_send(Notice::Look(pid));
     }
 
+    /// A target gets to work after a rest, or makes threads.
+    pub fn stir(&self, pid: u32) {
+        let _ = self.notices.try_send(Notice::Stir(pid));
+    }
+
     /// Processes that run already are about to be selected. Returns when they were looked at, or after a while: until
     /// it is known how its runtime uses threads, a thread of it could be taken for one that serves one request at a time.
     pub fn look_first(&self, pids: impl IntoIterator<Item = u32>) {
@@ -151,11 +164,51 @@ struct Watched {
     due: Instant,
     /// Looks since the last change.
     looks: usize,
+    /// Looks since it last got to work, if that was not long ago.
+    stirred: Option<usize>,
+    /// How often it was looked at for that.
+    stirs: u32,
     /// Looks in a row that failed although its runtime was read before.
     failures: usize,
     runtime: Option<Runtime>,
     /// Why it is not read, once that is final or long the same.
     unread: Option<&'static str>,
+}
+
+impl Watched {
+    fn new(now: Instant) -> Self {
+        Self { due: now, looks: 0, stirred: None, stirs: 0, failures: 0, runtime: None, unread: None }
+    }
+
+    /// It gets to work: what it lacked may be there soon.
+    fn stir(&mut self, now: Instant) {
+        let Some(runtime) = self.runtime.filter(lacks_something) else { return };
+        if runtime.sources & source::MIGRATING == 0 && self.stirs < MAX_STIRS {
+            self.stirs += 1;
+            self.stirred = Some(0);
+            self.due = self.due.min(now + Duration::from_millis(STIRRED_MILLIS[0]));
+        }
+    }
+
+    /// How long until the next look, after one that was of use or not.
+    fn delay(&mut self, delays: &[u64]) -> Duration {
+        let regular = delays.get(self.looks).or(delays.last()).copied().unwrap_or_default();
+        self.looks += 1;
+        self.stirred = self
+            .stirred
+            .map(|looks| looks + 1)
+            .filter(|_| self.runtime.as_ref().is_some_and(lacks_something));
+        let stirred = self.stirred.and_then(|looks| STIRRED_MILLIS.get(looks).copied());
+        Duration::from_millis(stirred.map_or(regular, |stirred| stirred.min(regular)))
+    }
+}
+
+/// Whether what only work brings about is not known of a CPython.
+fn lacks_something(runtime: &Runtime) -> bool {
+    if runtime.sources & source::STACK != 0 {
+        return runtime.links == 0;
+    }
+    runtime.worker == 0 || runtime.executor == 0 || runtime.group_done == 0
 }
 
 impl Watch {
@@ -177,8 +230,12 @@ impl Watch {
         match notice {
             Notice::Look(pid) if self.watched.len() < MAX_WATCHED || self.watched.contains_key(&pid) => {
                 let now = Instant::now();
-                let fresh = Watched { due: now, looks: 0, failures: 0, runtime: None, unread: None };
-                self.watched.entry(pid).or_insert(fresh).due = now;
+                self.watched.entry(pid).or_insert_with(|| Watched::new(now)).due = now;
+            }
+            Notice::Stir(pid) => {
+                if let Some(watched) = self.watched.get_mut(&pid) {
+                    watched.stir(Instant::now());
+                }
             }
             Notice::Look(pid) => debug!(pid, "too many processes: its runtime is not read"),
             Notice::Gone(pid) => {
@@ -222,9 +279,7 @@ impl Watch {
             watched.looks = 0;
         }
         watched.runtime = runtime;
-        let delay = delays.get(watched.looks).or(delays.last()).copied().unwrap_or_default();
-        watched.due = now + Duration::from_millis(delay);
-        watched.looks += 1;
+        watched.due = now + watched.delay(delays);
         let last = watched.looks >= RETRY_MILLIS.len();
         match found {
             Ok(found) if known != Some(found.runtime) => {
@@ -307,5 +362,52 @@ impl Watch {
     /// Whether the log should tell this of a process: once, and of the first processes only.
     fn is_news(&mut self, pid: u32, what: &'static str) -> bool {
         self.told_of.len() < MAX_TOLD && self.told_of.insert((pid, what))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lacking() -> Runtime {
+        Runtime { sources: source::ENTERED, ..Runtime::default() }
+    }
+
+    /// Delays of the next looks, in milliseconds.
+    fn delays(watched: &mut Watched, count: usize) -> Vec<u128> {
+        (0..count).map(|_| watched.delay(&RECHECK_MILLIS).as_millis()).collect()
+    }
+
+    #[test]
+    fn what_gets_to_work_is_looked_at_soon_and_then_as_before() {
+        let now = Instant::now();
+        let mut watched = Watched { runtime: Some(lacking()), looks: 5, ..Watched::new(now) };
+        assert_eq!(delays(&mut watched, 2), [10_000, 10_000]);
+        watched.due = now + Duration::from_secs(10);
+        watched.stir(now);
+        assert_eq!(watched.due, now + Duration::from_millis(20));
+        assert_eq!(delays(&mut watched, 8), [30, 50, 100, 200, 400, 800, 1600, 10_000]);
+    }
+
+    #[test]
+    fn only_what_lacks_something_is_looked_at_for_that_and_not_for_ever() {
+        let now = Instant::now();
+        let stirred = |runtime| {
+            let mut watched = Watched { runtime, due: now + Duration::from_secs(10), ..Watched::new(now) };
+            watched.stir(now);
+            watched.stirred.is_some()
+        };
+        let whole = Runtime { worker: 1, executor: 1, group_done: 1, ..lacking() };
+        let greenlets = Runtime { sources: source::ENTERED | source::STACK, links: 8, ..lacking() };
+        let go = Runtime { sources: source::MIGRATING, ..lacking() };
+        for (runtime, expected) in [(lacking(), true), (whole, false), (greenlets, false), (go, false)] {
+            assert_eq!(stirred(Some(runtime)), expected, "{runtime:?}");
+        }
+        assert!(!stirred(None));
+        let mut watched = Watched { runtime: Some(lacking()), ..Watched::new(now) };
+        for _ in 0..2 * MAX_STIRS {
+            watched.stir(now);
+        }
+        assert_eq!(watched.stirs, MAX_STIRS);
     }
 }
