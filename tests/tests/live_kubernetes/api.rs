@@ -56,6 +56,8 @@ fn denied_then_allowed() {
     api.deny(false);
     let _pod = scene.kubelet.pod(&uid(1));
     agent.wait_for_traced(1);
+    // Pods that were listed are traced before the watch is open.
+    agent.wait_for_sentence("the API server answers again");
     assert_eq!(agent.ask("/readyz").0, 200);
     let _ = agent.stop();
 }
