@@ -85,12 +85,28 @@ pub struct Runtime {
     pub coroutine_code: u32,
     /// The code of a coroutine that a server makes a task of for each request: 0 when that is not known.
     pub request: u64,
-    /// The number among glibc's modules with thread-local variables of the one that has greenlets: 0 when that is not known.
-    pub greenlet_module: u32,
+    /// Where the running greenlet is.
+    pub greenlets: Greenlets,
+    /// How greenlets are waited for.
+    pub links: Links,
+}
+
+/// Where a process's greenlets are.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Greenlets {
+    /// The number among glibc's modules with thread-local variables of the one that has them: 0 when that is not known.
+    pub module: u32,
     /// Where its variables have the address of what it knows of the thread: the main greenlet, and the one that runs.
-    pub greenlet_state: u32,
+    pub state: u32,
     /// `greenlet.greenlet`.
-    pub greenlet_type: u64,
+    pub kind: u64,
+}
+
+/// How gevent's greenlets tell who waits for them: by what they call when they are done.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Links {
     /// `gevent.Greenlet`.
     pub spawned_type: u64,
     /// `list`.
@@ -99,8 +115,8 @@ pub struct Runtime {
     pub switch: u64,
     /// The same of `MultipleWaiter`, by which `joinall` waits.
     pub waiter_switch: u64,
-    /// Where a gevent greenlet has what it calls when it is done: 0 when that is not known.
-    pub links: u32,
+    /// Where a gevent greenlet has the list of what it calls: 0 when that is not known.
+    pub at: u32,
     /// Where a waiter has the greenlet that waits.
     pub waiter_greenlet: u32,
 }
@@ -134,18 +150,11 @@ impl Runtime {
             self.request = before.request;
             self.coroutine_code = before.coroutine_code;
         }
-        if let Some(before) = before.filter(|_| self.greenlet_module == 0) {
-            self.greenlet_module = before.greenlet_module;
-            self.greenlet_state = before.greenlet_state;
-            self.greenlet_type = before.greenlet_type;
+        if let Some(before) = before.filter(|_| self.greenlets.module == 0) {
+            self.greenlets = before.greenlets;
         }
-        if let Some(before) = before.filter(|_| self.links == 0) {
-            self.spawned_type = before.spawned_type;
-            self.list_type = before.list_type;
-            self.switch = before.switch;
-            self.waiter_switch = before.waiter_switch;
+        if let Some(before) = before.filter(|_| self.links.at == 0) {
             self.links = before.links;
-            self.waiter_greenlet = before.waiter_greenlet;
         }
         self
     }

@@ -28,7 +28,7 @@ const OWNER: u64 = 24;
 /// The greenlet that runs on the current thread, or 0. It is believed if the thread's main one is a greenlet too.
 #[inline(always)]
 pub fn running(runtime: &Runtime, thread: u64) -> u64 {
-    let module = runtime.greenlet_module as u64;
+    let module = runtime.greenlets.module as u64;
     if module == 0 {
         return 0;
     }
@@ -38,8 +38,8 @@ pub fn running(runtime: &Runtime, thread: u64) -> u64 {
         return 0;
     }
     let variables = pointer(vector + module * ELEMENT);
-    let state = pointer(variables.wrapping_add(runtime.greenlet_state as u64));
-    if state == 0 || pointer(pointer(state) + TYPE) != runtime.greenlet_type {
+    let state = pointer(variables.wrapping_add(runtime.greenlets.state as u64));
+    if state == 0 || pointer(pointer(state) + TYPE) != runtime.greenlets.kind {
         return 0;
     }
     pointer(state + RUNNING)
@@ -62,15 +62,15 @@ pub fn waiters(tgid: u32, greenlet: u64, found: &mut [u64; WAITERS]) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn greenlet_waiter(tgid: u32, greenlet: u64) -> u64 {
-    let Some(runtime) = runtime(tgid).filter(|runtime| runtime.links != 0) else {
+    let Some(runtime) = runtime(tgid).filter(|runtime| runtime.links.at != 0) else {
         return 0;
     };
     if !is_spawned(runtime, pointer(greenlet + TYPE)) {
         return 0;
     }
-    let list = pointer(greenlet + runtime.links as u64);
+    let list = pointer(greenlet + runtime.links.at as u64);
     let count = pointer(list + SIZE);
-    if pointer(list + TYPE) != runtime.list_type || count > MAX_LINKS {
+    if pointer(list + TYPE) != runtime.links.list_type || count > MAX_LINKS {
         return 0;
     }
     let items = pointer(list + LIST_ITEMS);
@@ -93,18 +93,18 @@ pub extern "C" fn greenlet_waiter(tgid: u32, greenlet: u64) -> u64 {
 fn waiter(runtime: &Runtime, link: u64) -> u64 {
     let function = pointer(link + FUNCTION);
     let mut waiter = pointer(link + OWNER);
-    if function == runtime.waiter_switch {
-        waiter = pointer(waiter + runtime.waiter_greenlet as u64);
-    } else if function != runtime.switch {
+    if function == runtime.links.waiter_switch {
+        waiter = pointer(waiter + runtime.links.waiter_greenlet as u64);
+    } else if function != runtime.links.switch {
         return 0;
     }
     // A waiter by which nobody waits has `None`.
     let kind = pointer(waiter + TYPE);
-    if kind == runtime.greenlet_type || is_spawned(runtime, kind) { waiter } else { 0 }
+    if kind == runtime.greenlets.kind || is_spawned(runtime, kind) { waiter } else { 0 }
 }
 
 /// Whether this is gevent's type of greenlets, or one that was made of it.
 #[inline(always)]
 fn is_spawned(runtime: &Runtime, kind: u64) -> bool {
-    kind == runtime.spawned_type || pointer(kind + BASE) == runtime.spawned_type
+    kind == runtime.links.spawned_type || pointer(kind + BASE) == runtime.links.spawned_type
 }

@@ -206,7 +206,7 @@ impl Watched {
 /// Whether what only work brings about is not known of a CPython.
 fn lacks_something(runtime: &Runtime) -> bool {
     if runtime.sources & source::STACK != 0 {
-        return runtime.links == 0;
+        return runtime.links.at == 0;
     }
     runtime.worker == 0 || runtime.executor == 0 || runtime.group_done == 0
 }
@@ -367,6 +367,8 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
+    use tracer_ebpf::runtime::Links;
+
     use super::*;
 
     fn lacking() -> Runtime {
@@ -398,7 +400,11 @@ mod tests {
             watched.stirred.is_some()
         };
         let whole = Runtime { worker: 1, executor: 1, group_done: 1, ..lacking() };
-        let greenlets = Runtime { sources: source::ENTERED | source::STACK, links: 8, ..lacking() };
+        let greenlets = Runtime {
+            sources: source::ENTERED | source::STACK,
+            links: Links { at: 8, ..Links::default() },
+            ..lacking()
+        };
         let go = Runtime { sources: source::MIGRATING, ..lacking() };
         for (runtime, expected) in [(lacking(), true), (whole, false), (greenlets, false), (go, false)] {
             assert_eq!(stirred(Some(runtime)), expected, "{runtime:?}");

@@ -1,6 +1,8 @@
 //! Greenlets: where the module of greenlets says which one runs on a thread (`greenlet` since 2.0, on glibc), and how those
 //! of gevent's are waited for.
 
+use tracer_ebpf::runtime::{Greenlets, Links};
+
 use super::cpython;
 use super::objects::{Modules, Objects, TYPE};
 
@@ -33,36 +35,8 @@ const WAITER_GREENLET: u32 = 32;
 /// `PyMethodDescrObject.d_method`.
 const DESCRIBED: u64 = 40;
 
-/// Where the running greenlet is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Running {
-    /// The number of the module in a thread's vector.
-    pub(super) module: u32,
-    /// Where its variables have the address of what it knows of the thread.
-    pub(super) state: u32,
-    /// The type of greenlets.
-    pub(super) kind: u64,
-}
-
-/// How greenlets are waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Waiting {
-    /// gevent's type of greenlets.
-    pub(super) spawned_type: u64,
-    /// That of the list of its links.
-    pub(super) list_type: u64,
-    /// Where it has that list.
-    pub(super) links: u32,
-    /// What a bound `switch` of a greenlet calls.
-    pub(super) switch: u64,
-    /// The same of a waiter.
-    pub(super) waiter_switch: u64,
-    /// Where a waiter has the greenlet that waits.
-    pub(super) waiter_greenlet: u32,
-}
-
 /// Finds the running greenlet by a thread that has one; `None` as long as there is none, and where two places could be it.
-pub(super) fn running(objects: Objects<'_>, modules: &Modules, interpreter: u64) -> Option<Running> {
+pub(super) fn running(objects: Objects<'_>, modules: &Modules, interpreter: u64) -> Option<Greenlets> {
     let kind = objects.variable(modules.get(b"greenlet._greenlet")?, b"greenlet")?;
     let mut found = None;
     let Objects { memory, layout } = objects;
@@ -79,7 +53,7 @@ pub(super) fn running(objects: Objects<'_>, modules: &Modules, interpreter: u64)
 }
 
 /// Where a thread's variables lead to two greenlets, of which the first is nothing more than that.
-fn of_thread(objects: Objects<'_>, thread: u64, kind: u64) -> Vec<Running> {
+fn of_thread(objects: Objects<'_>, thread: u64, kind: u64) -> Vec<Greenlets> {
     let Some(vector) = objects.at(thread, VECTOR) else { return Vec::new() };
     let count = objects.at(vector.wrapping_sub(ELEMENT), 0).unwrap_or_default().min(MAX_MODULES);
     let is_state = |state: u64| {
@@ -96,7 +70,7 @@ fn of_thread(objects: Objects<'_>, thread: u64, kind: u64) -> Vec<Running> {
             if is_state(state)
                 && let (Ok(module), Ok(state)) = (u32::try_from(module), u32::try_from(at))
             {
-                found.push(Running { module, state, kind });
+                found.push(Greenlets { module, state, kind });
             }
         }
     }
@@ -110,7 +84,7 @@ fn is_a(objects: Objects<'_>, object: u64, kind: u64) -> bool {
 }
 
 /// Finds how gevent's greenlets are waited for; `None` where there are none, or not such as are known.
-pub(super) fn waiting(objects: Objects<'_>, modules: &Modules) -> Option<Waiting> {
+pub(super) fn links(objects: Objects<'_>, modules: &Modules) -> Option<Links> {
     let kind = objects.variable(modules.get(b"greenlet._greenlet")?, b"greenlet")?;
     let spawned_type = objects.variable(modules.get(b"gevent._gevent_cgreenlet")?, b"Greenlet")?;
     let size = |kind| objects.at(kind, BASIC_SIZE);
@@ -123,10 +97,10 @@ pub(super) fn waiting(objects: Objects<'_>, modules: &Modules) -> Option<Waiting
         return None;
     }
     let several = objects.variable(waiters, b"MultipleWaiter")?;
-    Some(Waiting {
+    Some(Links {
         spawned_type,
         list_type: objects.variable(modules.get(b"builtins")?, b"list")?,
-        links: u32::try_from(greenlet_size + 8 * LINKS).ok()?,
+        at: u32::try_from(greenlet_size + 8 * LINKS).ok()?,
         switch: called(objects, objects.member(kind, b"switch")?)?,
         waiter_switch: called(objects, objects.member(several, b"switch")?)?,
         waiter_greenlet: WAITER_GREENLET,

@@ -210,7 +210,10 @@ impl Locator {
         }
         if mappings.has("/gevent/") || modules.get(b"eventlet.hubs.hub").is_some() {
             runtime.sources |= source::STACK;
-            tell_greenlets(&mut runtime, objects, &modules, &proof);
+            if let Some(found) = greenlets::running(objects, &modules, proof.interpreter) {
+                runtime.greenlets = found;
+                runtime.links = greenlets::links(objects, &modules).unwrap_or_default();
+            }
         }
         Ok(Found { runtime, language: Language::CPython(proof.version) })
     }
@@ -277,22 +280,6 @@ fn tell_frameworks(runtime: &mut Runtime, objects: Objects<'_>, modules: &Module
     }
     if let Some(found) = requests::find(objects, modules) {
         (runtime.coroutine_code, runtime.request) = found;
-    }
-}
-
-fn tell_greenlets(runtime: &mut Runtime, objects: Objects<'_>, modules: &Modules, proof: &Proof) {
-    let found = greenlets::running(objects, modules, proof.interpreter);
-    let Some(running) = found else { return };
-    runtime.greenlet_module = running.module;
-    runtime.greenlet_state = running.state;
-    runtime.greenlet_type = running.kind;
-    if let Some(waiting) = greenlets::waiting(objects, modules) {
-        runtime.spawned_type = waiting.spawned_type;
-        runtime.list_type = waiting.list_type;
-        runtime.links = waiting.links;
-        runtime.switch = waiting.switch;
-        runtime.waiter_switch = waiting.waiter_switch;
-        runtime.waiter_greenlet = waiting.waiter_greenlet;
     }
 }
 
