@@ -11,6 +11,7 @@ mod inheriting;
 mod late;
 pub(crate) mod line;
 mod lines;
+mod migrating;
 mod proxies;
 mod random;
 mod recordings;
